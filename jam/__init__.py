@@ -1,0 +1,1 @@
+"""JAM and its siblings: align frozen, independently trained encoders of different modalities."""

@@ -1,0 +1,304 @@
+"""params.yaml as typed, validated sections: every bad value is named by its path."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from jam.errors import InputError
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+# Names become DVC stage names and folder names, where dots and slashes have meanings of their own.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+class Section(BaseModel):
+    """A section refuses keys that it does not know, and does not change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CaveData(Section):
+    """The embedded world: how many rows of each set."""
+
+    pretrain_images: Count
+    pretrain_text: Count
+    train: Count
+    val: Count
+    test: Count
+    captions: Count
+    one_object: Fraction
+
+
+class FolderData(Section):
+    """A user's folder of images with ``metadata.jsonl`` or ``metadata.csv``; the rest of the rows is the test split."""
+
+    path: str
+    train: Annotated[float, Field(gt=0, lt=1)]
+    val: Annotated[float, Field(gt=0, lt=1)]
+    max_pixels: Count
+    max_side: Count
+    errors: Literal["raise", "skip"]
+
+
+class Dataset(Section):
+    """Section ``dataset``: where pairs come from."""
+
+    source: Literal["cave", "folder"]
+    seed: Seed
+    cave: CaveData
+    folder: FolderData
+
+
+class VisionPretraining(Section):
+    """A RegNet pretrained here on images and visual labels alone."""
+
+    widths: tuple[Count, Count, Count, Count]
+    depths: tuple[Count, Count, Count, Count]
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    weight_decay: NonNegative
+
+
+class TextPretraining(Section):
+    """A small causal language model pretrained here on text alone."""
+
+    width: Count
+    layers: Count
+    heads: Count
+    epochs: Count
+    batch_size: Count
+    learning_rate: Positive
+    weight_decay: NonNegative
+
+
+class EncoderSpec(Section):
+    """One frozen encoder: pretrained here (cave), carried by a PyPI package, or a hub model."""
+
+    modality: Literal["vision", "text"]
+    source: Literal["cave", "package", "hub"]
+    seed: Seed = 0
+    pooling: Literal["mean", "cls", "last"] = "mean"
+    vision: VisionPretraining | None = None
+    text: TextPretraining | None = None
+    package: str | None = None
+    model: str | None = None
+    revision: str | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "EncoderSpec":
+        needed = {"cave": self.modality, "package": "package", "hub": "model"}[self.source]
+        if getattr(self, needed) is None:
+            raise ValueError(f"got no {needed!r}, expected it with modality {self.modality} and source {self.source}")
+        return self
+
+
+class Features(Section):
+    """Section ``features``; limits on the training split only, None for all."""
+
+    batch_size: Count
+    dtype: Literal["float32", "float16"]
+    train_captions: Count | None
+    train_negatives: Count | None
+
+
+class Objective(Section):
+    """A trained alignment: which adapter, which loss.
+
+    ``alphas`` lists the α of Spread to try, each a number or [first, last] of a linear curriculum; the best on
+    validation rows is kept. ``reconstruction`` is λ at the first and at the last epoch.
+    """
+
+    model: Literal["autoencoder", "linear", "mlp"]
+    loss: Literal["con", "negcon", "spread"]
+    latent: Count
+    learning_rate: Positive
+    hidden: tuple[Count, ...] | None = None
+    expansion: Count | None = None
+    dropout: Fraction | None = None
+    reconstruction: tuple[NonNegative, NonNegative] = (0.0, 0.0)
+    cross_reconstruction: NonNegative = 0.0
+    alphas: tuple[tuple[Fraction, Fraction], ...] = ()
+    neighbours: Annotated[int, Field(ge=0)] = 0
+
+    @field_validator("alphas", mode="before")
+    @classmethod
+    def _constant_or_curriculum(cls, value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return tuple((item, item) if isinstance(item, int | float) else item for item in value)
+        return value
+
+    @model_validator(mode="after")
+    def _alphas_for_spread_alone(self) -> "Objective":
+        if (self.loss == "spread") != bool(self.alphas):
+            raise ValueError(f"alphas: got {list(self.alphas)} with loss {self.loss}, expected them for spread alone")
+        return self
+
+    @property
+    def needs_negatives(self) -> bool:
+        """Whether the loss takes hard negatives."""
+        return self.loss != "con"
+
+    @property
+    def tower_options(self) -> dict[str, Any]:
+        """Arguments of the tower beyond its widths."""
+        options = {"hidden": self.hidden, "expansion": self.expansion, "dropout": self.dropout}
+        return {name: value for name, value in options.items() if value is not None}
+
+
+class ClosedForm(Section):
+    """A closed-form baseline and the values to choose from on validation rows."""
+
+    model: Literal["ridge", "procrustes", "cca"]
+    penalty: tuple[NonNegative, ...] = ()
+    components: tuple[Count, ...] = ()
+    shrinkage: tuple[Positive, ...] = ()
+
+    @model_validator(mode="after")
+    def _its_own_grid(self) -> "ClosedForm":
+        needed = {"ridge": {"penalty"}, "procrustes": {"components"}, "cca": {"components", "shrinkage"}}[self.model]
+        if set(self.grid) != needed:
+            raise ValueError(f"got {sorted(self.grid)} for {self.model}, expected {sorted(needed)}")
+        return self
+
+    @property
+    def grid(self) -> dict[str, tuple[float, ...]]:
+        """The values to try, by argument."""
+        values = {"penalty": self.penalty, "components": self.components, "shrinkage": self.shrinkage}
+        return {name: value for name, value in values.items() if value}
+
+
+class Training(Section):
+    """Section ``training``: the schedule that all trained objectives share."""
+
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    patience: Count
+    weight_decay: NonNegative
+    clip_norm: Positive
+    temperature: Positive
+    learn_temperature: bool
+    captions: Literal["sample", "mean", "max"]
+
+
+class Layer(Section):
+    """One layer of one encoder."""
+
+    encoder: Name
+    layer: Annotated[str, Field(pattern=r"^\d\d$")]  # as in the file name layer_04.npy, so that DVC can name it
+
+
+class Align(Section):
+    """Section ``align``: the two layers to align, what is compared, and over which seeds."""
+
+    image: Layer
+    text: Layer
+    objectives: tuple[Name, ...]
+    baselines: tuple[Name, ...]
+    methods: tuple[Name, ...]
+    seeds: tuple[Seed, ...]
+
+    @model_validator(mode="after")
+    def _methods_are_all(self) -> "Align":
+        if self.methods != self.objectives + self.baselines:
+            raise ValueError(
+                f"methods: got {list(self.methods)}, expected objectives and then baselines, "
+                f"{list(self.objectives + self.baselines)} (DVC cannot join lists by itself)"
+            )
+        if len(set(self.methods)) != len(self.methods) or len(set(self.seeds)) != len(self.seeds):
+            raise ValueError("methods, seeds: got a duplicate, expected each once")
+        return self
+
+
+class Evaluate(Section):
+    """Section ``evaluate``."""
+
+    k: Count
+    resamples: Count
+
+
+class Kernels(Section):
+    """Section ``kernels``: kernel alignment between representations, and with reality."""
+
+    k: Count
+    permutations: Count
+    resamples: Count
+    seed: Seed
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    dataset: Dataset
+    encoders: dict[Name, EncoderSpec]
+    encoder_names: tuple[Name, ...]
+    features: Features
+    align: Align
+    training: Training
+    objectives: dict[Name, Annotated[Objective | ClosedForm, Field(discriminator="model")]]
+    evaluate: Evaluate
+    kernels: Kernels
+
+    @model_validator(mode="after")
+    def _names_exist(self) -> "Params":
+        _known("encoder_names", self.encoder_names, self.encoders)
+        _known("align.methods", self.align.methods, self.objectives)
+        for side, modality in (("image", "vision"), ("text", "text")):
+            name = getattr(self.align, side).encoder
+            _known(f"align.{side}.encoder", (name,), self.encoder_names)
+            if self.encoders[name].modality != modality:
+                raise ValueError(f"align.{side}.encoder: got {name}, a {self.encoders[name].modality} encoder")
+        for name in self.align.objectives:
+            if not isinstance(self.objectives[name], Objective):
+                raise ValueError(f"align.objectives: got {name}, a closed form, expected it among align.baselines")
+        return self
+
+    def names(self, modality: str) -> list[str]:
+        """The encoders of one modality, in the order of ``encoder_names``."""
+        return [name for name in self.encoder_names if self.encoders[name].modality == modality]
+
+
+def _known(where: str, names: tuple[str, ...], known: Any) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"{where}: got {unknown}, expected names among {list(known)}")
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and validate a params file.
+
+    Raises:
+        InputError: no file, not YAML, or values that do not fit; one line that names every bad value by its path.
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; expected the pipeline's parameters (cp presets/cave.yaml {path})"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {'; '.join(_describe(problem) for problem in error.errors())}") from None
+
+
+def _describe(problem: Any) -> str:
+    loc = list(problem["loc"])
+    if loc[:1] == ["objectives"]:
+        del loc[2:3]  # the kind of model, which pydantic adds to say which schema it took
+    where = ".".join(str(part) for part in loc)
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    got = (
+        "" if isinstance(problem["input"], dict | list) or message.startswith("got") else f" (got {problem['input']!r})"
+    )
+    return f"{where}: {message}{got}" if where else message

@@ -1,0 +1,1 @@
+"""Sources of image-caption pairs, all writing the one pairs table of `schema`."""

@@ -1,0 +1,98 @@
+"""The pairs table: the one schema that every data source writes and every stage reads.
+
+=========  =============================================  ====================================================
+column     type                                           meaning
+=========  =============================================  ====================================================
+id         string                                         unique over all splits
+image      struct<bytes: binary, path: string>            encoded PNG or JPEG; null in a text-only table
+captions   list<string>                                   every sentence that is true of the image
+negatives  list<struct<kind, tier, text, of>>             sentences that are false of it; see below
+context    string                                         coarse group ("same context" = same string)
+labels     list<struct<name, value>>                      ground-truth attributes, as strings; may be empty
+reality    fixed-size list<float32>                       the true state of the world; null where unknown
+=========  =============================================  ====================================================
+
+A negative of tier ``hard`` is caption number ``of`` with exactly one thing changed, and ``kind`` names the change
+(``replace_object``, ``replace_attribute``, ``swap_attribute``, ``replace_relation``, …, as SugarCrepe does). Tiers
+``medium`` (another scene sharing at least half of the attributes) and ``easy`` (any other scene) have kind ``scene``
+and ``of`` = 0.
+
+The file carries the ``huggingface`` metadata key, so ``datasets.load_dataset("parquet", ...)`` decodes ``image``.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from jam.errors import InputError
+from jam.io import atomic_path
+
+SPLITS = ("train", "val", "test")
+TIERS = ("easy", "medium", "hard")
+
+
+def pairs_schema(reality_dim: int = 1) -> pa.Schema:
+    """Arrow schema of the pairs table; ``reality_dim`` is the length of the true-state vector (1 where unknown)."""
+    schema = pa.schema(
+        [
+            ("id", pa.string()),
+            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            ("captions", pa.list_(pa.string())),
+            (
+                "negatives",
+                pa.list_(
+                    pa.struct([("kind", pa.string()), ("tier", pa.string()), ("text", pa.string()), ("of", pa.int32())])
+                ),
+            ),
+            ("context", pa.string()),
+            ("labels", pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))),
+            ("reality", pa.list_(pa.float32(), reality_dim)),
+        ]
+    )
+
+    def value(dtype: str) -> dict[str, str]:
+        return {"dtype": dtype, "_type": "Value"}
+
+    strings = value("string")
+    negative = {"kind": strings, "tier": strings, "text": strings, "of": value("int32")}
+    features = {
+        "id": strings,
+        "image": {"_type": "Image"},
+        "captions": {"feature": strings, "_type": "List"},
+        "negatives": {"feature": negative, "_type": "List"},
+        "context": strings,
+        "labels": {"feature": {"name": strings, "value": strings}, "_type": "List"},
+        "reality": {"feature": value("float32"), "length": reality_dim, "_type": "List"},
+    }
+    return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def write_pairs(path: str | Path, rows: Sequence[Mapping[str, Any]], reality_dim: int = 1) -> None:
+    """Write rows (dicts keyed by column) as one parquet file, byte-identical for identical rows."""
+    table = pa.Table.from_pylist(list(rows), schema=pairs_schema(reality_dim))
+    with atomic_path(path) as part:
+        pq.write_table(table, part, compression="zstd", row_group_size=1000)
+
+
+def read_pairs(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a pairs table, or some of its columns.
+
+    Raises:
+        InputError: the file is missing, is not parquet, or lacks a column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a pairs table (run the dataset stage first)")
+    try:
+        table = pq.read_table(path, columns=list(columns) if columns is not None else None)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: expected a parquet pairs table, got {str(error).splitlines()[0]}") from error
+    wanted = columns if columns is not None else pairs_schema().names
+    missing = [name for name in wanted if name not in table.column_names]
+    if missing:
+        raise InputError(f"{path}: columns {missing} are missing; got {table.column_names}")
+    return table

@@ -1,0 +1,81 @@
+"""Writing files so that a reader never sees half of one.
+
+Everything is written beside its destination and moved into place in one step, so a crash, a kill or a full disk
+leaves the old file or none, never a torn one.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; move it to ``path`` on success, delete it on failure."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part{os.getpid()}")
+    try:
+        yield part
+        with part.open("rb") as handle:
+            os.fsync(handle.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a new temporary folder beside ``path``; on success it takes the place of ``path``."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part{os.getpid()}")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    try:
+        yield part
+        if path.is_symlink():
+            path.unlink()
+        elif path.exists():
+            shutil.rmtree(path)
+        part.replace(path)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _finite(value: Any, where: str) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(item, f"{where}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if hasattr(value, "item"):  # numpy and torch scalars
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError(f"{where}: got {value}, expected a finite number")
+    return value
+
+
+def write_json(path: str | Path, content: Mapping[str, Any]) -> None:
+    """Write JSON with sorted keys; a NaN or infinity in it is an error, never a silent ``NaN`` token."""
+    text = json.dumps(_finite(content, Path(path).name), indent=2, sort_keys=True, ensure_ascii=False)
+    with atomic_path(path) as part:
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """Read one JSON object."""
+    content: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return content
+
+
+def write_csv(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a tidy table, floats with 6 significant digits (enough for any metric here, and diffable)."""
+    with atomic_path(path) as part:
+        table.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")

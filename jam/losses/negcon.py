@@ -1,0 +1,45 @@
+"""NegCon: the contrastive loss with one hard-negative caption per image among the candidates."""
+
+import torch
+from torch import Tensor
+
+from jam.losses.inputs import Scale, checked_scale, cross_entropy_to_diagonal, normalised
+
+
+def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale) -> Tensor:
+    r"""Contrastive loss whose v→t direction chooses among n captions and n hard negatives.
+
+    .. math:: L_{v→t} = -\frac1n \sum_i \log \frac{e^{s\,a_i·p_i}}{\sum_{c \in [p;q]} e^{s\,a_i·c}}.
+
+    The t→v direction is plain cross-entropy over the batch's images: a false caption has no image to find.
+
+    Args:
+        a: image latents, normalised inside.
+        p: latents of the matching captions.
+        q: latents of the hard-negative captions, one for each image.
+        logit_scale: s = 1/τ > 0 (not its logarithm).
+
+    Inputs:
+        ============  =======
+        a, p, q       (n, d)
+        logit_scale   scalar
+        ============  =======
+
+    Returns:
+        Scalar loss ½(L_v→t + L_t→v).
+
+    References:
+        Yuksekgonul et al. 2023, When and why vision-language models behave like bags-of-words (NegCLIP);
+        NegCon in JAM, arXiv 2507.01201.
+
+    Example:
+        >>> import torch
+        >>> a, p, q = torch.eye(4), torch.eye(4), -torch.eye(4)
+        >>> float(negcon_loss(a, p, q, 100.0)) < 1e-6
+        True
+    """
+    a, p, q = normalised(a, p, q)
+    scaled = checked_scale(logit_scale) * a
+    image_to_text = cross_entropy_to_diagonal(scaled @ torch.cat([p, q]).T)
+    text_to_image = cross_entropy_to_diagonal(p @ scaled.T)
+    return 0.5 * (image_to_text + text_to_image)

@@ -1,0 +1,93 @@
+"""Spread: first the right context, then the right caption within it."""
+
+import torch
+from torch import Tensor
+
+from jam.losses.inputs import Scale, checked_scale, cross_entropy_to_diagonal, normalised
+
+
+def spread_terms(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours: int = 0) -> tuple[Tensor, Tensor]:
+    r"""The coarse and the fine term of every image.
+
+    With candidates [p; q] and the context C_i = {p_i, q_i} plus the ``neighbours`` other positives nearest to p_i,
+
+    .. math::
+        coarse_i = -\log \frac{\sum_{c∈C_i} e^{s\,a_i·c}}{\sum_{c∈[p;q]} e^{s\,a_i·c}}, \qquad
+        fine_i = -\log \frac{e^{s\,a_i·p_i}}{\sum_{c∈C_i} e^{s\,a_i·c}}.
+
+    Their sum is NegCon's v→t term of image i, whatever the context. The context sum runs over the image's own
+    context alone; everything is computed by logsumexp.
+
+    Inputs:
+        ============  =======
+        a, p, q       (n, d)
+        logit_scale   scalar
+        ============  =======
+
+    Returns:
+        coarse, fine: (n,) each, both ≥ 0.
+
+    Raises:
+        ValueError: ``neighbours`` is negative or exceeds n − 1.
+    """
+    a, p, q = normalised(a, p, q)
+    return _terms(a, p, q, logit_scale, neighbours)
+
+
+def _terms(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours: int) -> tuple[Tensor, Tensor]:
+    """``spread_terms`` of latents that are unit vectors already."""
+    n = a.shape[0]
+    if not 0 <= neighbours <= n - 1:
+        raise ValueError(f"neighbours: got {neighbours}, expected 0 to n - 1 = {n - 1}")
+    logits = checked_scale(logit_scale) * a @ torch.cat([p, q]).T  # (n, 2n)
+
+    own = torch.arange(n, device=a.device)
+    context = torch.stack([own, own + n], dim=1)
+    if neighbours:
+        with torch.no_grad():  # the context set is a choice, not something to differentiate
+            similarity = (p @ p.T).fill_diagonal_(-torch.inf)
+            context = torch.cat([context, similarity.topk(neighbours, dim=1).indices], dim=1)
+    in_context = logits.gather(1, context).logsumexp(dim=1)
+    coarse = logits.logsumexp(dim=1) - in_context
+    fine = in_context - logits.diagonal()
+    return coarse, fine
+
+
+def spread_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, alpha: float = 0.5, neighbours: int = 0) -> Tensor:
+    """Spread loss, ½(L_v→t + L_t→v) with L_v→t = mean((1−α)·coarse + α·fine).
+
+    α = 0 asks for the right context only, α = 1 for the right caption within its context only; α = ½ gives half of
+    NegCon's v→t term. The t→v direction is plain cross-entropy over the batch's images, as in NegCon.
+
+    Args:
+        a: image latents, normalised inside.
+        p: latents of the matching captions.
+        q: latents of the hard-negative captions, one for each image.
+        logit_scale: s = 1/τ > 0 (not its logarithm).
+        alpha: weight of the fine term, in [0, 1].
+        neighbours: how many other positives, nearest to p_i, join the context of image i.
+
+    Inputs:
+        ============  =======
+        a, p, q       (n, d)
+        logit_scale   scalar
+        ============  =======
+
+    References:
+        Spread loss of JAM, arXiv 2507.01201; the decomposition into a supervised-contrastive and a within-class
+        term follows Chen et al. 2022, Perfectly Balanced: Improving Transfer and Robustness of Supervised
+        Contrastive Learning.
+
+    Example:
+        >>> import torch
+        >>> a, p, q = torch.eye(4), torch.eye(4), -torch.eye(4)
+        >>> float(spread_loss(a, p, q, 100.0)) < 1e-6
+        True
+    """
+    if not 0 <= alpha <= 1:
+        raise ValueError(f"alpha: got {alpha}, expected a weight in [0, 1]")
+    a, p, q = normalised(a, p, q)
+    coarse, fine = _terms(a, p, q, logit_scale, neighbours)
+    image_to_text = ((1 - alpha) * coarse + alpha * fine).mean()
+    text_to_image = cross_entropy_to_diagonal(logit_scale * p @ a.T)
+    return 0.5 * (image_to_text + text_to_image)

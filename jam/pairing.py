@@ -1,0 +1,120 @@
+"""Which feature rows belong together: images, their captions and their hard negatives."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from jam.errors import InputError
+
+CaptionPooling = Literal["sample", "mean", "max"]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """One split of frozen features, as row numbers into two feature arrays that may be memory maps.
+
+    Attributes:
+        images: (rows, d_v) image features; row ``image_rows[i]`` is image i.
+        texts: (rows, d_t) text features, captions and negatives alike.
+        image_rows: (n,).
+        caption_rows: (n, K), the captions of image i first, then −1 where it has fewer than K.
+        negative_rows: (n, M), likewise, hard negatives only; M = 0 when there are none.
+    """
+
+    images: np.ndarray
+    texts: np.ndarray
+    image_rows: np.ndarray
+    caption_rows: np.ndarray
+    negative_rows: np.ndarray
+
+    def __post_init__(self) -> None:
+        n = len(self.image_rows)
+        if not len(self.caption_rows) == len(self.negative_rows) == n:
+            raise ValueError(
+                f"pairs: got {n} images, {len(self.caption_rows)} caption rows and {len(self.negative_rows)} negative "
+                "rows, expected equal numbers"
+            )
+        if n == 0 or (self.caption_rows[:, 0] < 0).any():
+            raise ValueError(
+                "pairs: got an image without a caption, expected at least one for each of at least one image"
+            )
+
+    def __len__(self) -> int:
+        return len(self.image_rows)
+
+    @property
+    def has_negatives(self) -> bool:
+        """Whether every image has a hard negative."""
+        return self.negative_rows.shape[1] > 0 and bool((self.negative_rows[:, 0] >= 0).all())
+
+    def flat_captions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of all captions, and the image (0 … n−1) that each belongs to; both (total,)."""
+        image, _ = present = np.nonzero(self.caption_rows >= 0)
+        return self.caption_rows[present], image
+
+    def mean_captions(self) -> np.ndarray:
+        """The mean caption feature of each image, (n, d_t) float32."""
+        return pool_rows(torch.as_tensor(self.texts), torch.as_tensor(self.caption_rows), "mean").numpy()
+
+
+def pool_rows(table: Tensor, rows: Tensor, pooling: Literal["mean", "max"]) -> Tensor:
+    """Pool groups of rows of ``table`` (r, d): rows (n, K) with −1 for "none" → (n, d), in fp32.
+
+    A group's missing members are left out of the mean and of the maximum.
+    """
+    present = (rows >= 0).unsqueeze(-1)
+    gathered = table.index_select(0, rows.clamp(min=0).flatten()).float().view(*rows.shape, -1)
+    if pooling == "max":
+        return gathered.masked_fill(~present, -torch.inf).amax(dim=1)
+    return (gathered * present).sum(dim=1) / present.sum(dim=1)
+
+
+def draw(rows: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """One member of each group, uniformly: (n, K) with −1 for "none" → (n,)."""
+    counts = (rows >= 0).sum(axis=1)
+    return np.take_along_axis(rows, generator.integers(0, counts)[:, None], axis=1)[:, 0]
+
+
+def pair_rows(
+    images: np.ndarray, image_index: pd.DataFrame, texts: np.ndarray, text_index: pd.DataFrame, split: str
+) -> Pairs:
+    """Join two feature arrays on the pair id, for one split.
+
+    Args:
+        images: (rows, d_v), described row by row by ``image_index`` (columns id, split, role, k, tier).
+        texts: (rows, d_t), described by ``text_index``.
+        split: ``train``, ``val`` or ``test``.
+
+    Raises:
+        InputError: an image without captions, or captions without an image.
+    """
+    image_rows = _numbered(image_index[image_index["split"] == split])
+    texts_here = _numbered(text_index[text_index["split"] == split])
+    ids = image_rows["id"].to_numpy()
+    captions = texts_here[texts_here["role"] == "caption"]
+    negatives = texts_here[(texts_here["role"] == "negative") & (texts_here["tier"] == "hard")]
+    if set(ids) != set(captions["id"]):
+        odd = sorted(set(ids) ^ set(captions["id"]))
+        raise InputError(
+            f"{split}: {len(odd)} ids have an image or captions but not both (first: {odd[0]}); expected features "
+            "of one and the same pairs table (run the features stage of both encoders)"
+        )
+    return Pairs(images, texts, image_rows["row"].to_numpy(), _grouped(captions, ids), _grouped(negatives, ids))
+
+
+def _numbered(index: pd.DataFrame) -> pd.DataFrame:
+    return index.assign(row=index.index.to_numpy())
+
+
+def _grouped(index: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
+    """Rows of each id in the order of ``ids``, (n, most) int64, filled with −1 at the end."""
+    position = pd.Series(np.arange(len(ids)), index=ids)
+    group = position.loc[index["id"]].to_numpy()
+    place = index.groupby("id", sort=False).cumcount().to_numpy()
+    rows = np.full((len(ids), int(place.max(initial=-1)) + 1), -1, dtype=np.int64)
+    rows[group, place] = index["row"].to_numpy()
+    return rows

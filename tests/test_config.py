@@ -1,0 +1,75 @@
+"""params.yaml: every preset fits the schema, and every bad value is named by its path in one line."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from jam.config import load_params
+from jam.errors import InputError
+
+ROOT = Path(__file__).parent.parent
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_every_preset_is_valid(path):
+    assert load_params(path).align.methods
+
+
+def test_the_default_is_the_cave_preset():
+    assert (ROOT / "params.yaml").read_text() == (ROOT / "presets" / "cave.yaml").read_text()
+
+
+def changed(tmp_path, where, value):
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    *parents, last = where.split(".")
+    section = content
+    for part in parents:
+        section = section[part]
+    section[last] = value
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "message"),
+    [
+        ("training.batch_size", 1, r"training\.batch_size: .*greater than or equal to 2 \(got 1\)"),
+        ("training.batch_sise", 32, r"training\.batch_sise: extra inputs are not permitted"),
+        ("training.epochs", "many", r"training\.epochs: .*valid integer.*\(got 'many'\)"),
+        ("align.text.encoder", "bert", r"align\.text\.encoder: got \['bert'\], expected names among"),
+        ("align.text.encoder", "vision_l", r"align\.text\.encoder: got vision_l, a vision encoder"),
+        ("align.image.layer", 4, r"align\.image\.layer: .*string.*\(got 4\)"),
+        ("align.methods", ["con"], r"align: methods: got \['con'\], expected objectives and then baselines"),
+        ("align.seeds", [0, 0], r"align: .*duplicate"),
+        ("align.objectives", ["ridge", "negcon", "spread"], r"align: methods: got"),
+        ("objectives.con.alphas", [0.2], r"objectives\.con.*alphas: got .* with loss con"),
+        ("objectives.spread.alphas", [1.2], r"objectives\.spread.*alphas.*\(got 1\.2\)"),
+        ("objectives.ridge.components", [8], r"objectives\.ridge.*got \['components', 'penalty'\] for ridge"),
+        ("encoders.minilm.package", None, r"encoders\.minilm: got no 'package'"),
+        ("encoder_names", ["a.b"], r"encoder_names\.0: .*pattern.*\(got 'a\.b'\)"),
+    ],
+)
+def test_a_bad_value_is_named_by_its_path(tmp_path, where, value, message):
+    with pytest.raises(InputError, match=message) as caught:
+        load_params(changed(tmp_path, where, value))
+    assert "\n" not in str(caught.value)
+
+
+def test_no_file_and_no_yaml_are_one_line(tmp_path):
+    with pytest.raises(InputError, match=r"no such file; expected the pipeline's parameters"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("a: [1\nb: 2")
+    with pytest.raises(InputError, match="expected YAML") as caught:
+        load_params(tmp_path / "params.yaml")
+    assert "\n" not in str(caught.value)
+    (tmp_path / "params.yaml").write_text("")
+    with pytest.raises(InputError, match="params.yaml"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_a_constant_alpha_and_a_curriculum_read_alike(tmp_path):
+    params = load_params(changed(tmp_path, "objectives.spread.alphas", [0.2, [0.8, 0.2]]))
+    assert params.objectives["spread"].alphas == ((0.2, 0.2), (0.8, 0.2))

@@ -1,0 +1,186 @@
+"""Every loss against a twin that writes out its explicit pairs, and the identities between them."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jam.losses import contrastive_loss, negcon_loss, spread_loss, spread_terms
+
+DTYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
+
+
+def latents(n, d, seed, dtype=torch.float64):
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(n, d, generator=generator, dtype=torch.float64).to(dtype) for _ in range(3)]
+
+
+def unit(x):
+    return (x.double() / x.double().norm(dim=1, keepdim=True)).tolist()
+
+
+def dot(x, y):
+    return sum(a * b for a, b in zip(x, y, strict=True))
+
+
+def cross_entropy(scores, target):
+    return math.log(sum(math.exp(score) for score in scores)) - scores[target]
+
+
+def mean(values):
+    return sum(values) / len(values)
+
+
+def text_to_image(a, p, s):
+    return mean([cross_entropy([s * dot(p[i], image) for image in a], i) for i in range(len(a))])
+
+
+def con_twin(a, p, q, s):
+    image_to_text = mean([cross_entropy([s * dot(a[i], text) for text in p], i) for i in range(len(a))])
+    return (image_to_text + text_to_image(a, p, s)) / 2
+
+
+def negcon_terms_twin(a, p, q, s):
+    return [cross_entropy([s * dot(a[i], text) for text in p + q], i) for i in range(len(a))]
+
+
+def negcon_twin(a, p, q, s):
+    return (mean(negcon_terms_twin(a, p, q, s)) + text_to_image(a, p, s)) / 2
+
+
+def spread_terms_twin(a, p, q, s, neighbours):
+    n = len(a)
+    coarse, fine = [], []
+    for i in range(n):
+        others = sorted((j for j in range(n) if j != i), key=lambda j: -dot(p[i], p[j]))
+        context = [p[i], q[i]] + [p[j] for j in others[:neighbours]]
+        inside = sum(math.exp(s * dot(a[i], c)) for c in context)
+        everything = sum(math.exp(s * dot(a[i], c)) for c in p + q)
+        coarse.append(-math.log(inside / everything))
+        fine.append(-math.log(math.exp(s * dot(a[i], p[i])) / inside))
+    return coarse, fine
+
+
+def spread_twin(a, p, q, s, alpha, neighbours):
+    coarse, fine = spread_terms_twin(a, p, q, s, neighbours)
+    image_to_text = mean([(1 - alpha) * c + alpha * f for c, f in zip(coarse, fine, strict=True)])
+    return (image_to_text + text_to_image(a, p, s)) / 2
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("scale", [1.0, 1 / 0.07])
+def test_losses_equal_their_explicit_pairs(dtype, scale):
+    a, p, q = latents(6, 5, seed=1, dtype=dtype)
+    twins = (unit(a), unit(p), unit(q), scale)
+    tolerance = {"rel": 1e-12} if dtype == torch.float64 else {"rel": 1e-5}
+    assert contrastive_loss(a, p, scale).item() == pytest.approx(con_twin(*twins), **tolerance)
+    assert negcon_loss(a, p, q, scale).item() == pytest.approx(negcon_twin(*twins), **tolerance)
+    for alpha, neighbours in [(0.0, 0), (0.2, 0), (1.0, 0), (0.3, 2), (0.3, 5)]:
+        assert spread_loss(a, p, q, scale, alpha, neighbours).item() == pytest.approx(
+            spread_twin(*twins, alpha, neighbours), **tolerance
+        )
+
+
+@settings(max_examples=40, deadline=None)
+@given(n=st.integers(2, 9), d=st.integers(2, 6), seed=st.integers(0, 999), scale=st.floats(0.1, 100), data=st.data())
+def test_coarse_plus_fine_is_negcon_whatever_the_context(n, d, seed, scale, data):
+    a, p, q = latents(n, d, seed)
+    coarse, fine = spread_terms(a, p, q, scale, neighbours=data.draw(st.integers(0, n - 1)))
+    expected = negcon_terms_twin(unit(a), unit(p), unit(q), scale)
+    torch.testing.assert_close(coarse + fine, torch.tensor(expected, dtype=torch.float64))
+    assert (coarse >= -1e-12).all()
+    assert (fine >= -1e-12).all()
+
+
+@settings(max_examples=25, deadline=None)
+@given(n=st.integers(2, 9), seed=st.integers(0, 999), scale=st.floats(0.1, 100), data=st.data())
+def test_spread_at_one_half_is_half_of_negcon_image_to_text(n, seed, scale, data):
+    a, p, q = latents(n, 4, seed)
+    text_side = text_to_image(unit(a), unit(p), scale)
+    negcon_image_side = 2 * negcon_loss(a, p, q, scale).item() - text_side
+    neighbours = data.draw(st.integers(0, n - 1))
+    spread_image_side = 2 * spread_loss(a, p, q, scale, alpha=0.5, neighbours=neighbours).item() - text_side
+    assert spread_image_side == pytest.approx(negcon_image_side / 2, rel=1e-9, abs=1e-9)
+
+
+def test_the_spread_numerator_is_the_samples_own_context_only():
+    # Code in circulation averages the numerator over every row and column; moving another image's
+    # caption must leave this image's in-context sum alone, so its fine term must not move.
+    a, p, q = latents(5, 4, seed=3)
+    _, before = spread_terms(a, p, q, 10.0)
+    moved = p.clone()
+    moved[4] = -p[4]
+    _, after = spread_terms(a, moved, q, 10.0)
+    torch.testing.assert_close(after[:4], before[:4], rtol=0, atol=0)
+    assert not torch.allclose(after[4], before[4])
+
+
+def test_uniform_candidates_cost_the_logarithm_of_their_number():
+    same = torch.ones(8, 4)
+    assert contrastive_loss(same, same, 14.0).item() == pytest.approx(math.log(8))
+    assert negcon_loss(same, same, same, 14.0).item() == pytest.approx((math.log(16) + math.log(8)) / 2)
+    coarse, fine = spread_terms(same, same, same, 14.0)
+    torch.testing.assert_close(coarse, torch.full((8,), math.log(8)))
+    torch.testing.assert_close(fine, torch.full((8,), math.log(2)))
+
+
+def test_losses_are_finite_at_the_extremes_with_finite_gradients():
+    a = torch.eye(4).requires_grad_()
+    for p in (torch.eye(4), -torch.eye(4)):
+        for loss in (
+            contrastive_loss(a, p, 100.0),
+            negcon_loss(a, p, -p, 100.0),
+            spread_loss(a, p, -p, 100.0, alpha=0.2, neighbours=1),
+        ):
+            (gradient,) = torch.autograd.grad(loss, a)
+            assert torch.isfinite(loss)
+            assert torch.isfinite(gradient).all()
+
+
+def test_losses_ignore_the_length_of_latents():
+    a, p, q = latents(6, 5, seed=7)
+    lengths = torch.linspace(0.01, 50, 6, dtype=torch.float64)[:, None]
+    assert contrastive_loss(a * lengths, p, 9.0).item() == pytest.approx(contrastive_loss(a, p, 9.0).item())
+    assert negcon_loss(a, p * lengths, q, 9.0).item() == pytest.approx(negcon_loss(a, p, q, 9.0).item())
+    assert spread_loss(a, p, q * lengths, 9.0, 0.2).item() == pytest.approx(spread_loss(a, p, q, 9.0, 0.2).item())
+
+
+def test_a_batch_permutation_changes_nothing():
+    a, p, q = latents(7, 5, seed=8)
+    order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
+    for loss in (lambda a, p, q: negcon_loss(a, p, q, 9.0), lambda a, p, q: spread_loss(a, p, q, 9.0, 0.3, 2)):
+        assert loss(a[order], p[order], q[order]).item() == pytest.approx(loss(a, p, q).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", [contrastive_loss, negcon_loss, spread_loss])
+def test_gradients_are_those_of_finite_differences(loss):
+    inputs = [x.requires_grad_() for x in latents(4, 3, seed=9)]
+    scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    needed = inputs[:2] if loss is contrastive_loss else inputs
+    assert torch.autograd.gradcheck(loss, (*needed, scale))
+
+
+def test_a_learnable_temperature_receives_its_gradient():
+    a, p, q = latents(6, 5, seed=10)
+    for loss in (contrastive_loss, negcon_loss, spread_loss):
+        log_scale = torch.tensor(1.0, requires_grad=True)
+        inputs = (a, p) if loss is contrastive_loss else (a, p, q)
+        loss(*inputs, log_scale.exp()).backward()
+        assert log_scale.grad is not None
+        assert log_scale.grad.abs() > 0
+
+
+def test_wrong_arguments_are_named():
+    a, p, q = latents(4, 3, seed=0)
+    with pytest.raises(ValueError, match=r"logit_scale: got -2\.659"):  # a log-scale, not exponentiated
+        contrastive_loss(a, p, math.log(0.07))
+    with pytest.raises(ValueError, match="shapes"):
+        contrastive_loss(a, p[:3], 1.0)
+    with pytest.raises(ValueError, match="shapes"):
+        negcon_loss(a, p, q[:, :2], 1.0)
+    with pytest.raises(ValueError, match=r"alpha: got 1\.5"):
+        spread_loss(a, p, q, 1.0, alpha=1.5)
+    with pytest.raises(ValueError, match="neighbours: got 4"):
+        spread_loss(a, p, q, 1.0, neighbours=4)
