@@ -1,0 +1,253 @@
+"""The cave's five sets: images alone and text alone to pretrain encoders, and pairs to train, validate and test on.
+
+No scene is in two of the five sets, and no scan is in two of the four that have images. Within a set every scene is
+unique, so a caption has one right image. Captions describe scenes completely, so a caption of any other scene is false.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jam.data.cave.grammar import describe, hard_negatives
+from jam.data.cave.render import draw_scans, png_bytes, render, scan_digits
+from jam.data.cave.scenes import (
+    ATTRIBUTES,
+    ONE_THING_SCENES,
+    REALITY_DIM,
+    SIDES,
+    Scene,
+    code_of_scene,
+    one_thing_codes,
+    pick,
+    reality_of,
+    scene_labels,
+    scene_of_code,
+    shared_attributes,
+    two_thing_codes,
+)
+from jam.data.schema import SPLITS, write_pairs
+from jam.errors import InputError
+
+SETS = ("pretrain_images", "pretrain_text", *SPLITS)
+SCAN_SHARES = {"pretrain_images": 0.5, "train": 0.25, "val": 0.125, "test": 0.125}
+MAX_SCENES = 120_000  # of 177,240; the rest is needed where a medium negative must be made up
+MAX_CAPTIONS = 20
+BLOCK = 256  # rows compared with their whole split at a time
+
+Row = dict[str, Any]
+
+
+def build_cave(
+    *,
+    train: int = 8000,
+    val: int = 1000,
+    test: int = 1000,
+    pretrain_images: int = 12000,
+    pretrain_text: int = 20000,
+    captions: int = 3,
+    one_object: float = 0.1,
+    seed: int = 0,
+) -> dict[str, list[Row]]:
+    """Draw the five sets as rows of the pairs table, keyed by ``SETS``.
+
+    Args:
+        train, val, test: pairs of an image and its captions, with negatives of all tiers. At least 2 each.
+        pretrain_images: images with labels and no captions.
+        pretrain_text: sentences without image, labels or reality, one a row.
+        captions: different captions of each pair.
+        one_object: wanted share of scenes with one thing. There are 840 such scenes, so a set gets at most its
+            proportional part of them (2 % of each set at the default sizes).
+        seed: equal seeds give equal rows.
+
+    Raises:
+        InputError: a size, the number of captions, the share or the seed is out of range.
+    """
+    sizes = dict(zip(SETS, (pretrain_images, pretrain_text, train, val, test), strict=True))
+    _check(sizes, captions, one_object, seed)
+    # A stream for each use: another number of captions leaves scenes, scans and images as they are.
+    streams = np.random.SeedSequence(seed).spawn(2 + 2 * len(SETS))
+    scene_rng, scan_rng, *set_rngs = (np.random.default_rng(stream) for stream in streams)
+    codes = _split_scenes(sizes, one_object, scene_rng)
+    scans = split_scans(scan_rng)
+    used = {int(code) for part in codes.values() for code in part}
+
+    rows = {}
+    for name, image_rng, text_rng in zip(SETS, set_rngs[::2], set_rngs[1::2], strict=True):
+        scenes = [scene_of_code(code) for code in codes[name]]
+        rows[name] = [_empty_row(f"{name.replace('_', '-')}-{i:05d}") for i in range(len(scenes))]
+        if name == "pretrain_text":
+            for row, scene in zip(rows[name], scenes, strict=True):
+                row["captions"] = [describe(scene, 1, text_rng)[0][0]]
+            continue
+        for row, scene in zip(rows[name], scenes, strict=True):
+            row.update(_seen(scene, scans[name], image_rng))
+        if name in SPLITS:
+            _add_texts(rows[name], scenes, captions, used, text_rng)
+    return rows
+
+
+def write_cave(
+    folder_pairs: str | Path,
+    folder_pretrain: str | Path,
+    *,
+    train: int = 8000,
+    val: int = 1000,
+    test: int = 1000,
+    pretrain_images: int = 12000,
+    pretrain_text: int = 20000,
+    captions: int = 3,
+    one_object: float = 0.1,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Build the cave and write ``{train,val,test}.parquet`` and ``{images,text}.parquet`` into the two folders.
+
+    Arguments and errors are those of `build_cave`; the return value is that of `summarize_cave`.
+    """
+    rows = build_cave(
+        train=train,
+        val=val,
+        test=test,
+        pretrain_images=pretrain_images,
+        pretrain_text=pretrain_text,
+        captions=captions,
+        one_object=one_object,
+        seed=seed,
+    )
+    for split in SPLITS:
+        write_pairs(Path(folder_pairs) / f"{split}.parquet", rows[split], REALITY_DIM)
+    for name in ("images", "text"):
+        write_pairs(Path(folder_pretrain) / f"{name}.parquet", rows[f"pretrain_{name}"], REALITY_DIM)
+    return summarize_cave(rows)
+
+
+def summarize_cave(rows: Mapping[str, list[Row]]) -> dict[str, Any]:
+    """Count what a build holds: per set rows, scenes, scans, texts and negatives; over all sets vocabulary and length.
+
+    Words are runs of letters and digits; a punctuation mark counts as one word in lengths and vocabulary.
+    """
+    per_set: dict[str, Any] = {}
+    sentences: list[str] = []
+    for name, part in rows.items():
+        negatives = [negative for row in part for negative in row["negatives"]]
+        summary: dict[str, Any] = {"rows": len(part), "captions": sum(len(row["captions"]) for row in part)}
+        if name != "pretrain_text":
+            summary["scenes"] = len({tuple(row["reality"]) for row in part})
+            summary["one_object"] = sum(row["labels"][0]["value"] == "1" for row in part)
+            summary["scans"] = len({scan for row in part for scan in re.findall(r"\d+", row["image"]["path"])})
+        if negatives:
+            summary["negatives_by_kind"] = dict(Counter(negative["kind"] for negative in negatives))
+            summary["negatives_by_tier"] = dict(Counter(negative["tier"] for negative in negatives))
+        per_set[name] = summary
+        sentences += [caption for row in part for caption in row["captions"]]
+    words = [re.findall(r"\w+|[^\w\s]", sentence) for sentence in sentences]
+    lengths = [len(sentence) for sentence in words]
+    return {
+        "sets": per_set,
+        "vocabulary": len({word for sentence in words for word in sentence}),
+        "caption_words_mean": float(np.mean(lengths)),
+        "caption_words_max": max(lengths),
+    }
+
+
+def split_scans(rng: np.random.Generator) -> dict[str, dict[str, list[int]]]:
+    """Share out the handwriting: set → digit → scan numbers, every digit cut in the proportions of ``SCAN_SHARES``."""
+    pools: dict[str, dict[str, list[int]]] = {name: {} for name in SCAN_SHARES}
+    for digit in ATTRIBUTES["digit"]:
+        scans = rng.permutation(np.flatnonzero(scan_digits() == int(digit)))
+        cuts = np.rint(np.cumsum(list(SCAN_SHARES.values()))[:-1] * len(scans)).astype(int)
+        for name, part in zip(SCAN_SHARES, np.split(scans, cuts), strict=True):
+            pools[name][digit] = np.sort(part).tolist()
+    return pools
+
+
+def _split_scenes(sizes: Mapping[str, int], one_object: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """Deal different scenes to the sets, those of one thing in proportion to size."""
+    singles, doubles = rng.permutation(one_thing_codes()), rng.permutation(two_thing_codes())
+    total = sum(sizes.values())
+    codes = {}
+    for name, size in sizes.items():
+        single = min(round(one_object * size), size * ONE_THING_SCENES // total)
+        mine, singles = np.split(singles, [single])
+        more, doubles = np.split(doubles, [size - single])
+        codes[name] = rng.permutation(np.concatenate([mine, more]))
+    return codes
+
+
+def _empty_row(row_id: str) -> Row:
+    return {"id": row_id, "image": None, "captions": [], "negatives": [], "context": "", "labels": [], "reality": None}
+
+
+def _seen(scene: Scene, scans_by_digit: Mapping[str, Sequence[int]], rng: np.random.Generator) -> Row:
+    """Columns of a scene that has an image. The image's path names its scans: provenance that a check can read."""
+    scans = draw_scans(scene, scans_by_digit, rng)
+    path = "-".join(["scan", *(f"{scan:04d}" for scan in scans.values())]) + ".png"
+    digits = [scene.thing(side).digit if side in scene.sides else "none" for side in SIDES]
+    return {
+        "image": {"bytes": png_bytes(render(scene, scans, rng)), "path": path},
+        "context": "|".join(digits),
+        "labels": scene_labels(scene),
+        "reality": reality_of(scene).tolist(),
+    }
+
+
+def _add_texts(rows: list[Row], scenes: list[Scene], captions: int, used: set[int], rng: np.random.Generator) -> None:
+    """Fill captions and negatives of one split."""
+    for row, scene in zip(rows, scenes, strict=True):
+        spoken = describe(scene, captions, rng)
+        row["captions"] = [text for text, _ in spoken]
+        row["negatives"] = hard_negatives(scene, [plan for _, plan in spoken], rng)
+    states = np.array([row["reality"] for row in rows], np.float32)
+    for i, (row, scene) in enumerate(zip(rows, scenes, strict=True)):
+        if i % BLOCK == 0:
+            alike = shared_attributes(states[i : i + BLOCK], states) >= 0.5
+        near = np.flatnonzero(alike[i % BLOCK])
+        near = near[near != i]
+        if len(near):
+            medium = pick(rows[pick(near.tolist(), rng)]["captions"], rng)
+        else:
+            medium = describe(_near_scene(scene, used, rng), 1, rng)[0][0]
+        stranger = (i + int(rng.integers(1, len(rows)))) % len(rows)
+        easy = pick(rows[stranger]["captions"], rng)
+        for tier, text in (("medium", medium), ("easy", easy)):
+            row["negatives"].append({"kind": "scene", "tier": tier, "text": text, "of": 0})
+
+
+def _near_scene(scene: Scene, used: set[int], rng: np.random.Generator) -> Scene:
+    """Make up a scene of no set that shares at least half of the attributes, for a split too small to hold one.
+
+    Of two things, four of the eight attributes are kept and the others drawn anew. A thing alone gets a companion (its
+    four attributes are half of the new scene's eight): scenes of one thing are too few to leave any unused.
+    """
+    while True:
+        near = scene_of_code(int(rng.choice(two_thing_codes())))
+        if len(scene.sides) == 1:
+            near = near._replace(**{scene.sides[0]: scene.thing(scene.sides[0])})
+        else:
+            slots = [(side, name) for side in SIDES for name in ATTRIBUTES]
+            for k in rng.permutation(len(slots))[: len(slots) // 2]:
+                side, name = slots[k]
+                near = near.replaced(side, name, getattr(scene.thing(side), name))
+        if code_of_scene(near) not in used:
+            return near
+
+
+def _check(sizes: Mapping[str, int], captions: int, one_object: float, seed: int) -> None:
+    for name, size in sizes.items():
+        least = 2 if name in SPLITS else 1  # an easy negative needs another scene of the split
+        if size < least:
+            raise InputError(f"cave.{name}: got {size}, expected at least {least}")
+    total = sum(sizes.values())
+    if total > MAX_SCENES:
+        raise InputError(
+            f"cave: got {total} rows over {', '.join(SETS)}, expected at most {MAX_SCENES} different scenes"
+        )
+    if not 1 <= captions <= MAX_CAPTIONS:
+        raise InputError(f"cave.captions: got {captions}, expected 1 to {MAX_CAPTIONS}")
+    if not 0 <= one_object <= 1:
+        raise InputError(f"cave.one_object: got {one_object}, expected a share in [0, 1]")
+    if seed < 0:
+        raise InputError(f"cave.seed: got {seed}, expected a non-negative integer")

@@ -1,0 +1,406 @@
+"""A user's own photos and captions: a folder of images described by ``metadata.jsonl`` or ``metadata.csv``.
+
+The layout is that of the Hugging Face imagefolder. Images, in subfolders or not, are named by the metadata, one row
+(a line of JSON, or a record of CSV with a header) per image:
+
+=============  ======================================================================================================
+column         meaning
+=============  ======================================================================================================
+``file_name``  path of the image relative to the folder, with ``/`` between its parts; becomes the pair's id
+``text``       one caption
+``captions``   or several: a list; in CSV a JSON list, or one plain sentence. Exactly one of the two columns is given
+``negatives``  optional: sentences that are false of the image, as a list of strings or of {"kind", "text"} (the
+               default kind is "given"); in CSV a JSON list, or one plain sentence. They are of tier ``hard``
+``context``    optional: coarse group, a string; null in the pairs table where it is not given
+=============  ======================================================================================================
+
+Easy negatives are made here: each pair gets a caption of another photo of its split (kind ``scene``), so that every
+split can be evaluated by tier. It is drawn uniformly from the split's captions that are not the photo's own; that
+such a caption is false of the photo is likely, not certain. Hard negatives are only those that the user gives.
+
+Splits are made over photos, told apart by the SHA-256 of the file: copies of one file under several names stay
+together. The split follows from the seed and the files alone, not from names or the order of rows.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from jam.data.images import IMAGE_SIZE, MAX_PIXELS, ImageTooLargeError, compact_image
+from jam.data.schema import SPLITS, write_pairs
+from jam.errors import InputError
+
+COLUMNS = ("file_name", "text", "captions", "negatives", "context")
+
+Row = dict[str, Any]
+
+
+class _RowError(Exception):
+    """One row cannot be used: a reason to count by, and the detail in words."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A row that cannot be used; ``str()`` gives its line."""
+
+    where: str  # file and line
+    reason: str  # one of a few, for counting
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class FolderPairs:
+    """Rows of the pairs table by split, and the rows of the metadata that were left out."""
+
+    splits: dict[str, list[Row]]
+    problems: list[Problem]
+
+    def summary(self) -> dict[str, Any]:
+        """Count rows kept and dropped, and what each split holds."""
+        kept = sum(len(rows) for rows in self.splits.values())
+        return {
+            "rows": kept + len(self.problems),
+            "kept": kept,
+            "dropped": len(self.problems),
+            "dropped_by_reason": dict(sorted(Counter(problem.reason for problem in self.problems).items())),
+            "splits": {split: _count(rows) for split, rows in self.splits.items()},
+        }
+
+
+def _count(rows: Sequence[Row]) -> dict[str, int]:
+    tiers = Counter(negative["tier"] for row in rows for negative in row["negatives"])
+    return {
+        "rows": len(rows),
+        "photos": len({row["image"]["bytes"] for row in rows}),
+        "captions": sum(len(row["captions"]) for row in rows),
+        "easy_negatives": tiers["easy"],
+        "hard_negatives": tiers["hard"],
+    }
+
+
+def load_folder(
+    path: str | Path,
+    *,
+    seed: int,
+    train: float = 0.7,
+    val: float = 0.2,
+    image_size: int = IMAGE_SIZE,
+    max_pixels: int = MAX_PIXELS,
+    errors: Literal["raise", "skip"] = "raise",
+) -> FolderPairs:
+    """Read, check and split a folder of captioned images.
+
+    Every image is decoded in full. Small PNG and JPEG files are stored as they are, others are encoded anew (see
+    `jam.data.images.compact_image`). All rows are held in memory.
+
+    Args:
+        path: the folder.
+        seed: of the split and of the easy negatives.
+        train, val: shares of the photos, each above 0; the rest, above 0 too, is the test split. Counts are
+            rounded, and every split gets at least one photo.
+        image_size: longest side of a stored image, in pixels.
+        max_pixels: images of more pixels (width times height) are bad rows.
+        errors: what bad rows do. ``raise``: an error that names the first and counts the others, after all rows
+            were checked. ``skip``: they are left out and listed in ``problems``.
+
+    Raises:
+        InputError: no folder, no metadata or two; metadata that is empty, not UTF-8 or has a wrong header; a bad
+            row under ``errors="raise"``; fewer than three photos.
+    """
+    if not (train > 0 and val > 0 and train + val < 1):
+        raise ValueError(f"train and val: got {train} and {val}, expected shares above 0 that sum to less than 1")
+    if errors not in ("raise", "skip"):
+        raise ValueError(f"errors: got {errors!r}, expected 'raise' or 'skip'")
+    root = Path(path)
+    metadata = _find_metadata(root)
+
+    rows: dict[str, Row] = {}  # by file name
+    photos: list[str] = []  # SHA-256 of the file of each row
+    problems: list[Problem] = []
+    for number, parse in _records(metadata):
+        try:
+            row, photo = _load_row(root, parse(), image_size, max_pixels)
+            if row["id"] in rows:
+                raise _RowError("duplicate file name", f"{_quote(row['id'])} has a row already, expected one per image")
+        except _RowError as error:
+            problems.append(Problem(f"{metadata}:{number}", error.reason, str(error)))
+            continue
+        rows[row["id"]] = row
+        photos.append(photo)
+
+    if not rows and not problems:
+        raise InputError(f"{metadata}: got no rows, expected one per image")
+    if problems and errors == "raise":
+        raise InputError(_first(problems))
+    if (n := len(set(photos))) < len(SPLITS):
+        dropped = f"; {_first(problems)}" if problems else ""
+        raise InputError(f"{metadata}: got {n} usable photos, expected at least {len(SPLITS)}, one per split{dropped}")
+
+    split_of = split_photos(photos, train=train, val=val, seed=seed)
+    rng = np.random.default_rng(seed)
+    splits: dict[str, list[Row]] = {}
+    for split in SPLITS:
+        members = [(row, photo) for row, photo in zip(rows.values(), photos, strict=True) if split_of[photo] == split]
+        splits[split] = _with_easy_negatives(members, rng)
+    return FolderPairs(splits, problems)
+
+
+def write_folder(pairs: FolderPairs, path: str | Path) -> dict[str, Any]:
+    """Write ``train.parquet``, ``val.parquet`` and ``test.parquet`` into the folder ``path``; return the summary.
+
+    The three are moved into place once all are written; other files in the folder are left alone.
+    """
+    path = Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".part", dir=path) as part:
+        for split, rows in pairs.splits.items():
+            write_pairs(Path(part) / f"{split}.parquet", rows)
+        for split in pairs.splits:
+            (Path(part) / f"{split}.parquet").replace(path / f"{split}.parquet")
+    return pairs.summary()
+
+
+def _first(problems: Sequence[Problem]) -> str:
+    others = len(problems) - 1
+    return f"{problems[0]}" + (f" (and {others} more bad row{'s' if others > 1 else ''})" if others else "")
+
+
+# --- metadata: file → records -----------------------------------------------------------------------------------------
+
+
+def _find_metadata(root: Path) -> Path:
+    if not root.is_dir():
+        raise InputError(f"{root}: no such folder, expected one of images with metadata.jsonl or metadata.csv")
+    found = [root / name for name in ("metadata.jsonl", "metadata.csv") if (root / name).is_file()]
+    if len(found) != 1:
+        got = "both" if found else "neither"
+        raise InputError(f"{root}: got {got} of metadata.jsonl and metadata.csv, expected exactly one")
+    return found[0]
+
+
+def _records(metadata: Path) -> Iterator[tuple[int, Callable[[], Row]]]:
+    """Yield for each row its line number (from 1) and a function that parses it or raises ``_RowError``."""
+    data = metadata.read_bytes()
+    try:
+        text = data.decode("utf-8-sig")  # spreadsheets put a byte-order mark in front
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{metadata}:{line}: got the byte {data[error.start]:#04x}, expected UTF-8 text") from error
+    return _csv_records(metadata, text) if metadata.suffix == ".csv" else _jsonl_records(text)
+
+
+def _jsonl_records(text: str) -> Iterator[tuple[int, Callable[[], Row]]]:
+    for number, line in enumerate(text.split("\n"), 1):  # splitlines() would also cut at U+2028 inside a caption
+        if line.strip():
+            yield number, partial(_parse_json_line, line)
+
+
+def _parse_json_line(line: str) -> Row:
+    record = _parse_json(line)
+    if not isinstance(record, dict):
+        raise _RowError("malformed row", f"got a JSON {type(record).__name__}, expected an object")
+    return record
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _RowError("malformed row", f"malformed JSON, {error.msg.lower()} at column {error.colno}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
+        raise _RowError("malformed row", "malformed JSON, a number too long or brackets too deep") from error
+
+
+def _csv_records(metadata: Path, text: str) -> Iterator[tuple[int, Callable[[], Row]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] = []
+    start = 1  # a quoted cell may span lines; a record is named by its first
+    try:
+        for cells in reader:
+            if not header and any(cells):
+                header = cells
+                _check_header(f"{metadata}:{start}", header)
+            elif any(cells):
+                yield start, partial(_parse_cells, header, cells)
+            start = reader.line_num + 1
+    except csv.Error as error:  # what follows cannot be told apart any more
+        raise InputError(f"{metadata}:{start}: malformed CSV, {error}") from error
+
+
+def _check_header(where: str, header: list[str]) -> None:
+    if unknown := [name for name in header if name not in COLUMNS]:
+        raise InputError(f"{where}: unknown column {_quote(unknown[0])}, expected some of {', '.join(COLUMNS)}")
+    if len(set(header)) < len(header):
+        raise InputError(f"{where}: a column is there twice, got {', '.join(header)}")
+    if "file_name" not in header or ("text" in header) == ("captions" in header):
+        got = ", ".join(header)
+        raise InputError(f"{where}: got the columns {got}, expected file_name and either text or captions")
+
+
+def _parse_cells(header: list[str], cells: list[str]) -> Row:
+    if len(cells) != len(header):
+        raise _RowError("malformed row", f"got {len(cells)} cells, expected {len(header)} as in the header")
+    record: Row = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
+    for name in ("captions", "negatives"):
+        if name in record:
+            cell = record[name].strip()
+            record[name] = _parse_json(cell) if cell.startswith("[") else [cell]
+    return record
+
+
+# --- record → checked row ---------------------------------------------------------------------------------------------
+
+
+def _load_row(root: Path, record: Row, image_size: int, max_pixels: int) -> tuple[Row, str]:
+    """Row of the pairs table of one record, and the SHA-256 of its image file."""
+    row = _check(record)
+    data = _read_image(root, row["id"])
+    try:
+        stored = compact_image(data, image_size=image_size, max_pixels=max_pixels)
+    except InputError as error:
+        reason = "image too large" if isinstance(error, ImageTooLargeError) else "unreadable image"
+        raise _RowError(reason, f"{_quote(row['id'])}: {error}") from error
+    row |= {"image": {"bytes": stored, "path": row["id"]}, "labels": [], "reality": None}
+    return row, hashlib.sha256(data).hexdigest()
+
+
+def _check(record: Row) -> Row:
+    """Id, captions, negatives and context of a record."""
+    record = {name: value for name, value in record.items() if value is not None}
+    if unknown := sorted(set(record) - set(COLUMNS)):
+        columns = ", ".join(COLUMNS)
+        raise _RowError("unknown column", f"unknown column {_quote(unknown[0])}, expected some of {columns}")
+    if "file_name" not in record:
+        raise _RowError("no file name", "got no file_name, expected the path of an image")
+    name = Path(_string(record["file_name"], "file_name")).as_posix()  # "./a//b.png" is "a/b.png"
+    captions = _captions(record, name)
+    negatives = [_negative(item) for item in _list(record.get("negatives", []), "negatives")]
+    own = {_normal(caption) for caption in captions}
+    for negative in negatives:
+        if _normal(negative["text"]) in own:
+            raise _RowError("negative is a caption", f"{_quote(negative['text'])} is both a negative and a caption")
+    context = _string(record["context"], "context") if "context" in record else None
+    return {"id": name, "captions": captions, "negatives": negatives, "context": context}
+
+
+def _captions(record: Row, name: str) -> list[str]:
+    if "text" in record and "captions" in record:
+        raise _RowError("two caption columns", f"{_quote(name)}: got text and captions, expected one of them")
+    captions = [record["text"]] if "text" in record else _list(record.get("captions", []), "captions")
+    if not captions:
+        raise _RowError("no caption", f"{_quote(name)}: got no caption, expected text or captions")
+    return [_string(caption, "caption") for caption in captions]
+
+
+def _negative(item: Any) -> Row:
+    if isinstance(item, str):
+        item = {"text": item}
+    if not isinstance(item, dict) or "text" not in item or not set(item) <= {"kind", "text"}:
+        got = f"an object of {', '.join(map(_quote, item))}" if isinstance(item, dict) else type(item).__name__
+        raise _RowError("wrong type", f'negative: got {got or "{}"}, expected a string or {{"kind", "text"}}')
+    kind = _string(item.get("kind", "given"), "kind of a negative")
+    return {"kind": kind, "tier": "hard", "text": _string(item["text"], "negative"), "of": 0}
+
+
+def _string(value: Any, what: str) -> str:
+    """The value without white space around it; a string that is not empty and can be written as UTF-8."""
+    if not isinstance(value, str):
+        raise _RowError("wrong type", f"{what}: got {type(value).__name__}, expected a string")
+    value = value.strip()
+    if not value:
+        raise _RowError(f"empty {what}", f"{what}: got an empty string")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise _RowError("malformed row", f"{what}: got half a surrogate pair, expected text")
+    return value
+
+
+def _list(value: Any, what: str) -> list[Any]:
+    if not isinstance(value, list):
+        raise _RowError("wrong type", f"{what}: got {type(value).__name__}, expected a list")
+    return value
+
+
+def _read_image(root: Path, name: str) -> bytes:
+    """Content of an image of the folder; a path or link that leaves the folder is an error."""
+    path = Path(name)
+    try:
+        file = (root / path).resolve()
+        if path.is_absolute() or ".." in path.parts or not file.is_relative_to(root.resolve()):
+            raise _RowError("path outside the folder", f"{_quote(name)} leads out of {root}, expected a path inside")
+        if file.is_dir():
+            raise _RowError("missing file", f"{_quote(name)} is a folder, expected an image file")
+        if not file.is_file():
+            raise _RowError("missing file", f"{_quote(name)}: no such file in {root}")
+        return file.read_bytes()
+    except (OSError, RuntimeError, ValueError) as error:  # no permission, name too long; loop of links; NUL in a name
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise _RowError("missing file", f"{_quote(name)}: {reason}, expected a readable file") from error
+
+
+def _quote(text: str) -> str:
+    quoted = repr(text)  # keeps line breaks out of the message
+    return quoted if len(quoted) <= 100 else f"{quoted[:97]}…'"
+
+
+def _normal(caption: str) -> str:
+    return " ".join(caption.casefold().split())
+
+
+# --- rows → splits ----------------------------------------------------------------------------------------------------
+
+
+def split_photos(photos: Sequence[str], *, train: float, val: float, seed: int) -> dict[str, str]:
+    """Assign each distinct photo to ``train``, ``val`` or ``test``.
+
+    The photos are ordered by a hash of seed and digest, then cut. So neither the order of the input nor a renamed
+    file matters, and one more photo moves few of the others.
+
+    Args:
+        photos: a digest per photo, repeats allowed; at least three distinct ones.
+        train, val: shares of the distinct photos; counts are rounded, none is below 1.
+        seed: another seed gives another split.
+    """
+    ordered = sorted(set(photos), key=lambda photo: hashlib.sha256(f"{seed}:{photo}".encode()).digest())
+    n = len(ordered)
+    if n < len(SPLITS):
+        raise ValueError(f"photos: got {n} distinct ones, expected at least {len(SPLITS)}")
+    n_val = min(max(1, round(n * val)), n - 2)
+    n_test = min(max(1, round(n * (1 - train - val))), n - 1 - n_val)
+    splits = ["test"] * n_test + ["val"] * n_val + ["train"] * (n - n_val - n_test)
+    return dict(zip(ordered, splits, strict=True))
+
+
+def _with_easy_negatives(members: Sequence[tuple[Row, str]], rng: np.random.Generator) -> list[Row]:
+    """Rows of one split, each with one caption of another photo among its negatives, if there is a different one."""
+    captions: dict[str, str] = {}  # the distinct captions of the split
+    own: defaultdict[str, set[str]] = defaultdict(set)  # those of each photo, over all its rows
+    for row, photo in members:
+        for caption in row["captions"]:
+            captions.setdefault(_normal(caption), caption)
+            own[photo].add(_normal(caption))
+    keys = list(captions)
+    rows = []
+    for row, photo in members:
+        # of one more caption than the photo has, one at least is not its own
+        drawn = rng.choice(len(keys), size=min(len(keys), len(own[photo]) + 1), replace=False)
+        other = [captions[keys[i]] for i in drawn if keys[i] not in own[photo]]
+        easy = [{"kind": "scene", "tier": "easy", "text": text, "of": 0} for text in other[:1]]
+        rows.append(row | {"negatives": row["negatives"] + easy})
+    return rows

@@ -1,0 +1,150 @@
+"""Decoding images that anybody may have made: every pixel is read, nothing is guessed, and no file can fill the memory.
+
+Whatever Pillow reads comes out as an upright 8-bit RGB image: the first frame of an animation, turned as its EXIF
+orientation says, 16-bit samples by their high byte, transparency laid over white.
+"""
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, ImageOps
+
+from jam.errors import InputError
+
+MAX_PIXELS = 89_478_485  # Pillow's own default, a quarter of a gigabyte as RGB
+IMAGE_SIZE = 512  # pixels; above the input side of the usual encoders (224 to 518 at most)
+
+_LOSSY = {"JPEG", "MPO", "WEBP", "AVIF", "JPEG2000"}
+
+
+class ImageTooLargeError(InputError):
+    """The header of an image announces more pixels than allowed."""
+
+
+@contextmanager
+def _strict_pillow(max_pixels: int) -> Iterator[None]:
+    """Set Pillow's safety switches, which are global, for a while: neither a bomb nor a truncated file passes."""
+    switches = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # remarks on odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = switches
+
+
+def _load(data: bytes) -> Image.Image:
+    """Decode the first frame in full, as stored (any mode, not yet turned)."""
+    if not data:
+        raise InputError("got 0 bytes, expected an image")
+    Image.init()
+    formats = [name for name in Image.ID if name != "EPS"]  # EPS is a program, which Pillow hands to Ghostscript
+    Image.open(io.BytesIO(data), formats=formats).verify()  # the checksums of a PNG, which load() passes over
+    image = Image.open(io.BytesIO(data), formats=formats)
+    image.load()
+    return image
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Upright 8-bit RGB of a loaded image."""
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I"):  # convert() would clip 16 bits at 255
+        samples = np.asarray(image)
+        if samples.min() < 0 or samples.max() > 65535:
+            raise InputError("got 32-bit samples, expected 8 or 16 bits")
+        image = Image.fromarray((samples >> 8).astype(np.uint8))
+    elif image.mode == "F":
+        raise InputError("got floating-point samples, whose white is unknown, expected 8 or 16 bits")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _is_plain(image: Image.Image) -> bool:
+    """Whether every reader gets the same picture out of the encoded bytes as they are."""
+    return (
+        image.format in ("JPEG", "PNG")
+        and image.mode in ("RGB", "L")
+        and not image.has_transparency_data
+        and getattr(image, "n_frames", 1) == 1
+        and image.getexif().get(ExifTags.Base.Orientation) not in range(2, 9)
+    )
+
+
+def _encode(image: Image.Image, *, lossy: bool) -> bytes:
+    buffer = io.BytesIO()
+    if lossy:
+        image.save(buffer, "JPEG", quality=90)
+    else:
+        image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@contextmanager
+def _one_line_errors(max_pixels: int) -> Iterator[None]:
+    """Turn whatever a decoder raises into an ``InputError`` of one line."""
+    try:
+        with _strict_pillow(max_pixels):
+            yield
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageTooLargeError(f"too many pixels, expected at most {max_pixels}") from error
+    except Image.UnidentifiedImageError as error:  # its own message holds a memory address
+        raise InputError(
+            "not an image that Pillow reads (EPS is left out), expected JPEG, PNG, WebP or the like"
+        ) from error
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error, IndexError and more
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"broken image ({reason}), expected one that decodes in full") from error
+
+
+def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """Decode an encoded image in full, to upright 8-bit RGB.
+
+    Args:
+        data: the content of an image file.
+        max_pixels: refuse an image of more pixels (width times height) before any is decoded.
+
+    Raises:
+        ImageTooLargeError: more than ``max_pixels`` pixels.
+        InputError: not an image, truncated or damaged, or samples that are neither 8 nor 16 bits wide.
+    """
+    with _one_line_errors(max_pixels):
+        return _to_rgb(_load(data))
+
+
+def compact_image(data: bytes, *, image_size: int = IMAGE_SIZE, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Check an encoded image by decoding it in full, and return it as a PNG or JPEG of bounded size.
+
+    A plain image whose longer side is at most ``image_size`` keeps its bytes. Plain is a PNG or JPEG, RGB or grey,
+    8 bits, opaque, one frame, not turned by EXIF. Any other is decoded as `decode_image` does, shrunk to that side
+    if it is longer (Lanczos, same aspect ratio, never enlarged) and encoded anew: as PNG if its pixels are still
+    those of a lossless file, else as JPEG of quality 90.
+
+    Args:
+        data: the content of an image file.
+        image_size: longest side allowed, in pixels.
+        max_pixels: refuse an image of more pixels (width times height) before any is decoded.
+
+    Raises:
+        ImageTooLargeError: more than ``max_pixels`` pixels.
+        InputError: not an image, truncated or damaged, or samples that are neither 8 nor 16 bits wide.
+    """
+    if image_size < 1:
+        raise ValueError(f"image_size: got {image_size}, expected at least 1 pixel")
+    with _one_line_errors(max_pixels):
+        image = _load(data)
+        large = max(image.size) > image_size
+        if _is_plain(image) and not large:
+            return data
+        rgb = _to_rgb(image)
+        if large:
+            rgb.thumbnail((image_size, image_size), Image.Resampling.LANCZOS)
+        return _encode(rgb, lossy=large or image.format in _LOSSY)

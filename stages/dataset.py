@@ -1,0 +1,49 @@
+"""Write the pairs tables: the embedded world, or a user's own images and captions.
+
+Reads   params.yaml (dataset); for source "folder", the folder
+Writes  data/pairs/{train,val,test}.parquet, data/pretrain/{images,text}.parquet (cave only; else an empty folder),
+        metrics/tables/dataset.json
+
+By hand:  python -m stages.dataset
+"""
+
+import argparse
+
+from jam.config import load_params
+from jam.data.cave.build import write_cave
+from jam.data.folder import load_folder, write_folder
+from jam.io import atomic_folder, write_json
+from stages.common import METRICS, PAIRS, PRETRAIN, run, say
+
+
+def main(argv: list[str] | None = None) -> str:
+    """Run the stage and say where its results are."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+    dataset = load_params().dataset
+
+    with atomic_folder(PAIRS) as pairs, atomic_folder(PRETRAIN) as pretrain:
+        if dataset.source == "cave":
+            summary = write_cave(pairs, pretrain, seed=dataset.seed, **dataset.cave.model_dump())
+            counts = {name: part["rows"] for name, part in summary["sets"].items()}
+        else:
+            options = dataset.folder
+            found = load_folder(
+                options.path,
+                seed=dataset.seed,
+                train=options.train,
+                val=options.val,
+                image_size=options.max_side,
+                max_pixels=options.max_pixels,
+                errors=options.errors,
+            )
+            for problem in found.problems:
+                say(f"left out: {problem}")
+            summary = write_folder(found, pairs)
+            counts = {name: part["rows"] for name, part in summary["splits"].items()}
+            say(f"kept {summary['kept']} of {summary['rows']} rows")
+    write_json(METRICS / "tables" / "dataset.json", {"source": dataset.source, **summary})
+    return f"{', '.join(f'{count} {name}' for name, count in counts.items())} rows in {PAIRS} and {PRETRAIN}"
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,201 @@
+import io
+import itertools
+import re
+from collections import Counter
+
+import numpy as np
+import pytest
+from cave_parser import read
+from PIL import Image
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
+
+from jam.data.cave import LABELS, REALITY_DIM, build_cave, scene_labels, scene_of_labels, scene_of_reality, write_cave
+from jam.data.cave.build import SCAN_SHARES, SETS, split_scans
+from jam.data.cave.render import scan_digits
+from jam.data.schema import SPLITS, pairs_schema, read_pairs
+from jam.errors import InputError
+
+SIZES = {"train": 150, "val": 60, "test": 40, "pretrain_images": 80, "pretrain_text": 100}
+
+
+@pytest.fixture(scope="module")
+def cave():
+    return build_cave(**SIZES, one_object=0.2, seed=3)
+
+
+def scenes_of(name, rows):
+    """Scenes of a set as hashable tuples; those of the text set by reading its sentences."""
+    if name == "pretrain_text":
+        found = [read(row["captions"][0])[0] for row in rows]
+        return [(scene.get("left"), scene.get("right")) for scene in found]
+    return [tuple(scene_of_reality(row["reality"])) for row in rows]
+
+
+def scans_of(rows):
+    return {int(scan) for row in rows for scan in re.findall(r"\d+", row["image"]["path"])}
+
+
+def test_sizes_ids_and_share_of_single_things(cave):
+    assert tuple(cave) == SETS
+    assert {name: len(rows) for name, rows in cave.items()} == SIZES
+    ids = [row["id"] for rows in cave.values() for row in rows]
+    assert len(set(ids)) == len(ids)
+    for name, rows in cave.items():
+        alone = [None in scene for scene in scenes_of(name, rows)]
+        assert sum(alone) == round(0.2 * SIZES[name])
+
+
+def test_single_things_are_shared_in_proportion_when_they_run_out():
+    sizes = {"train": 1000, "val": 50, "test": 50, "pretrain_images": 10, "pretrain_text": 10}
+    cave = build_cave(**sizes, captions=1, one_object=0.9, seed=0)
+    alone = {name: sum(None in scene for scene in scenes_of(name, rows)) for name, rows in cave.items()}
+    assert alone == {"pretrain_images": 7, "pretrain_text": 7, "train": 750, "val": 37, "test": 37}
+
+
+def test_no_scene_is_shared_and_none_comes_twice(cave):
+    scenes = [scene for name, rows in cave.items() for scene in scenes_of(name, rows)]
+    assert len(set(scenes)) == len(scenes)
+
+
+def test_no_scan_is_shared_and_every_scan_fits_its_digit(cave):
+    pools = split_scans(np.random.default_rng(0))
+    everything = [scan for pool in pools.values() for scans in pool.values() for scan in scans]
+    assert sorted(everything) == list(range(1797))
+    for name, pool in pools.items():
+        for digit, scans in pool.items():
+            of_digit = np.flatnonzero(scan_digits() == int(digit))
+            assert set(scans) <= set(of_digit)
+            assert len(scans) == pytest.approx(SCAN_SHARES[name] * len(of_digit), abs=1)
+    used = [scans_of(cave[name]) for name in SETS if name != "pretrain_text"]
+    assert all(one.isdisjoint(other) for one, other in itertools.combinations(used, 2))
+    for row in cave["val"]:
+        digits = [str(scan_digits()[int(scan)]) for scan in re.findall(r"\d+", row["image"]["path"])]
+        assert digits == [digit for digit in row["context"].split("|") if digit != "none"]
+
+
+def test_pairs_are_described_by_all_their_columns(cave):
+    for split in SPLITS:
+        for row in cave[split]:
+            scene = scene_of_reality(row["reality"])
+            assert len(row["reality"]) == REALITY_DIM
+            assert row["labels"] == scene_labels(scene)
+            assert scene_of_labels(row["labels"]) == scene
+            assert row["context"] == "|".join(thing.digit if thing else "none" for thing in scene)
+            assert len(set(row["captions"])) == 3
+            for caption in row["captions"]:
+                assert read(caption)[0] == {side: tuple(scene.thing(side)) for side in scene.sides}
+
+
+def test_pretraining_sets_are_unpaired(cave):
+    for row in cave["pretrain_images"]:
+        assert row["image"] is not None
+        assert row["captions"] == row["negatives"] == []
+        assert [label["name"] for label in row["labels"]] == list(LABELS)
+    for row in cave["pretrain_text"]:
+        assert row["image"] is None
+        assert row["reality"] is None
+        assert row["labels"] == row["negatives"] == []
+        assert row["context"] == ""
+        assert len(row["captions"]) == 1
+
+
+def test_images_decode_and_are_all_different(cave):
+    images = [row["image"]["bytes"] for name in SETS if name != "pretrain_text" for row in cave[name]]
+    assert len(set(images)) == len(images)
+    for png in images[::10]:
+        image = Image.open(io.BytesIO(png))
+        assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))
+
+
+def test_negatives_of_each_tier(cave):
+    def facts(scene):
+        return {(side, i, word) for side, thing in scene.items() for i, word in enumerate(thing)}
+
+    for split in SPLITS:
+        inside = {caption for row in cave[split] for caption in row["captions"]}
+        elsewhere = {scene for name in SETS if name != split for scene in scenes_of(name, cave[name])}
+        made_up = 0
+        for row in cave[split]:
+            truth = read(row["captions"][0])[0]
+            by_tier = {}
+            for negative in row["negatives"]:
+                assert read(negative["text"])[0] != truth
+                by_tier.setdefault(negative["tier"], []).append(negative)
+            assert set(by_tier) == {"easy", "medium", "hard"}
+            (medium,), (easy,) = by_tier["medium"], by_tier["easy"]
+            assert (medium["kind"], medium["of"], easy["kind"], easy["of"]) == ("scene", 0, "scene", 0)
+            near = read(medium["text"])[0]
+            assert 2 * len(facts(truth) & facts(near)) >= max(len(facts(truth)), len(facts(near)))
+            assert easy["text"] in inside
+            if medium["text"] not in inside:
+                made_up += 1
+                assert (near.get("left"), near.get("right")) not in elsewhere
+        assert made_up < len(cave[split]) / 2
+    assert made_up > 0  # the small test split needs some
+
+
+def test_words_alone_do_not_betray_a_hard_negative(cave):
+    """A bag-of-words classifier fitted on train must not tell captions from their edits on held-out rows."""
+
+    def texts_and_truth(rows):
+        hard = [(row, negative) for row in rows for negative in row["negatives"] if negative["tier"] == "hard"]
+        texts = [text for row, negative in hard for text in (row["captions"][negative["of"]], negative["text"])]
+        return texts, [1, 0] * len(hard)
+
+    texts, truth = texts_and_truth(cave["train"])
+    bags = CountVectorizer(token_pattern=r"\w+", ngram_range=(1, 2))
+    model = LogisticRegression(C=0.1).fit(bags.fit_transform(texts), truth)
+    texts, truth = texts_and_truth(cave["val"] + cave["test"])
+    scores = model.decision_function(bags.transform(texts)).reshape(-1, 2)
+    assert abs(np.mean(scores[:, 0] > scores[:, 1]) - 0.5) < 0.1
+
+
+def test_captions_speak_of_nothing_but_the_scene(cave):
+    words = Counter(word for rows in cave.values() for row in rows for text in row["captions"] for word in text.split())
+    for nuisance in ("background", "dark", "bright", "black", "grey", "noisy", "shifted", "scan"):
+        assert nuisance not in words
+    fewer = build_cave(**SIZES, captions=1, one_object=0.2, seed=3)  # images come from a stream of their own
+    for name in SETS:
+        assert [row["image"] for row in fewer[name]] == [row["image"] for row in cave[name]]
+
+
+def test_files_are_byte_identical_and_follow_the_schema(tmp_path):
+    sizes = {"train": 12, "val": 6, "test": 5, "pretrain_images": 7, "pretrain_text": 9}
+    summaries = [
+        write_cave(tmp_path / f"{run}/pairs", tmp_path / f"{run}/pretrain", **sizes, captions=2, seed=seed)
+        for run, seed in (("a", 1), ("b", 1), ("c", 2))
+    ]
+    files = [f"pairs/{split}.parquet" for split in SPLITS] + ["pretrain/images.parquet", "pretrain/text.parquet"]
+    for file in files:
+        first, again, other = ((tmp_path / run / file).read_bytes() for run in "abc")
+        assert first == again
+        assert first != other
+        table = read_pairs(tmp_path / "a" / file)
+        assert table.schema.equals(pairs_schema(REALITY_DIM))
+    assert summaries[0] == summaries[1]
+
+    sets = summaries[0]["sets"]
+    assert {name: counts["rows"] for name, counts in sets.items()} == sizes
+    assert (sets["train"]["scenes"], sets["train"]["captions"]) == (12, 24)
+    assert sets["train"]["negatives_by_tier"]["easy"] == sets["train"]["negatives_by_tier"]["medium"] == 12
+    assert sum(sets["val"]["negatives_by_kind"].values()) == sum(sets["val"]["negatives_by_tier"].values())
+    assert sets["pretrain_text"] == {"rows": 9, "captions": 9}
+    assert 10 < summaries[0]["caption_words_mean"] < 20
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"val": 1}, "cave.val: got 1, expected at least 2"),
+        ({"pretrain_text": 0}, "cave.pretrain_text: got 0, expected at least 1"),
+        ({"train": 150_000}, "at most 120000 different scenes"),
+        ({"captions": 0}, "cave.captions: got 0, expected 1 to 20"),
+        ({"one_object": 1.5}, r"cave.one_object: got 1.5, expected a share in \[0, 1\]"),
+        ({"one_object": float("nan")}, "cave.one_object: got nan"),
+        ({"seed": -1}, "cave.seed: got -1"),
+    ],
+)
+def test_bad_input_is_named(bad, message):
+    with pytest.raises(InputError, match=message):
+        build_cave(**bad)
