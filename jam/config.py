@@ -228,7 +228,7 @@ class Kernels(Section):
 
     k: Count
     permutations: Count
-    resamples: Count
+    folds: Annotated[int, Field(ge=2)]
     seed: Seed
 
 

@@ -118,3 +118,52 @@ def _grouped(index: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
     rows = np.full((len(ids), int(place.max(initial=-1)) + 1), -1, dtype=np.int64)
     rows[group, place] = index["row"].to_numpy()
     return rows
+
+
+def negative_rows(text_index: pd.DataFrame, image_index: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Every false caption of a split beside the true one that it is to be compared with.
+
+    Args:
+        text_index: columns id, split, role, k, kind, tier, of.
+        image_index: gives the order of the images.
+
+    Returns:
+        Columns image (0 … n−1, as in `pair_rows`), row, caption_row (of the caption it was made from), kind, tier.
+    """
+    ids = image_index.loc[image_index["split"] == split, "id"].to_numpy()
+    texts = _numbered(text_index[text_index["split"] == split])
+    captions = texts.loc[texts["role"] == "caption", ["id", "k", "row"]]
+    negatives = texts.loc[texts["role"] == "negative", ["id", "of", "kind", "tier", "row"]]
+    joined = negatives.merge(
+        captions.rename(columns={"k": "of", "row": "caption_row"}), on=["id", "of"], validate="many_to_one"
+    )
+    joined["image"] = pd.Series(np.arange(len(ids)), index=ids).loc[joined["id"]].to_numpy()
+    return joined[["image", "row", "caption_row", "kind", "tier"]]
+
+
+def mismatched_rows(
+    image_index: pd.DataFrame, text_index: pd.DataFrame, split: str
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Image rows, and for each of them a true caption, the same with one thing changed, and another scene's caption.
+
+    Only images with a hard and an easy negative take part. Which of an image's hard negatives is taken rotates, so
+    that all kinds occur; the true caption is the one that it was made from.
+
+    Returns:
+        Image rows (m,), and text rows (m,) by condition ``matched``, ``hard``, ``easy``; no conditions if m = 0.
+    """
+    rows = _numbered(image_index[image_index["split"] == split])["row"].to_numpy()
+    negatives = negative_rows(text_index, image_index, split)
+    hard, easy = (
+        dict(list(negatives[negatives["tier"] == tier].groupby("image")))
+        for tier in ("hard", "easy")
+    )
+    images = sorted(set(hard) & set(easy))
+    if not images:
+        return rows[:0], {}
+    taken = [hard[image].iloc[image % len(hard[image])] for image in images]
+    return rows[images], {
+        "matched": np.array([negative["caption_row"] for negative in taken]),
+        "hard": np.array([negative["row"] for negative in taken]),
+        "easy": np.array([easy[image].iloc[0]["row"] for image in images]),
+    }

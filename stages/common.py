@@ -8,8 +8,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+
+from jam.config import Layer, Params
 from jam.errors import InputError
 from jam.io import write_json
+from jam.pairing import Pairs, pair_rows
 
 PAIRS = Path("data/pairs")
 PRETRAIN = Path("data/pretrain")
@@ -51,3 +56,22 @@ def run(main: Callable[[], str]) -> None:
         LOGS / f"{name}.json", {"seconds": round(seconds, 2), "peak_rss_mib": round(peak), "cpus": os.cpu_count()}
     )
     say(f"{name}: {where} ({seconds:.1f} s, {peak:.0f} MiB)")
+
+
+def load_layer(layer: Layer) -> tuple[np.ndarray, pd.DataFrame]:
+    """One layer of frozen features as a memory map, and the table that says what each of its rows is.
+
+    Raises:
+        InputError: there is no such layer.
+    """
+    folder = FEATURES / layer.encoder
+    path = folder / f"layer_{layer.layer}.npy"
+    if not path.is_file():
+        found = sorted(file.stem.removeprefix("layer_") for file in folder.glob("layer_*.npy"))
+        raise InputError(f"{path}: no such layer; {layer.encoder} has layers {found} (run its features stage first)")
+    return np.load(path, mmap_mode="r"), pd.read_parquet(folder / "index.parquet")
+
+
+def load_pairs(params: Params, split: str) -> Pairs:
+    """The two layers that ``align`` names, joined, for one split."""
+    return pair_rows(*load_layer(params.align.image), *load_layer(params.align.text), split)

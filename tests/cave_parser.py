@@ -4,34 +4,19 @@ import re
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MEANING = {
-    "digit": {
-        **{word: str(i) for i, word in enumerate(NUMBERS)},
-        **{str(i): str(i) for i in range(10)},
-    },
-    "color": {
-        **{color: color for color in ("red", "orange", "yellow", "green", "blue", "purple", "white")},
-        "crimson": "red",
-        "tangerine": "orange",
-        "golden": "yellow",
-        "emerald": "green",
-        "azure": "blue",
-        "violet": "purple",
-        "ivory": "white",
-    },
-    "size": {"small": "small", "tiny": "small", "little": "small", "large": "large", "big": "large", "huge": "large"},
+    "digit": {word: str(i) for i, word in enumerate(NUMBERS)},
+    "color": {color: color for color in ("red", "orange", "yellow", "green", "blue", "purple", "white")},
+    "size": {"small": "small", "tiny": "small", "large": "large", "huge": "large"},
     "height": {
         "top": "top",
-        "upper": "top",
         "middle": "middle",
-        "central": "middle",
         "bottom": "bottom",
-        "lower": "bottom",
     },
 }
 
 
 def thing(n):
-    return rf"(?P<size{n}>\w+) (?P<color{n}>\w+) (?:figure )?(?P<digit{n}>\w+)"
+    return rf"(?P<size{n}>\w+) (?P<color{n}>\w+) (?P<digit{n}>\w+)"
 
 
 def place(n):
@@ -39,31 +24,22 @@ def place(n):
 
 
 def level(n):
-    return rf"(?:near the (?P<height{n}>top|middle|bottom)|in the (?P<height_{n}>upper|central|lower) part)"
+    return rf"near the (?P<height{n}>\w+)"
 
 
 SIDE = r"(?P<side0>left|right)"
-DIGIT = r"(?:figure )?(?P<digit{}>\w+)"
-LOOKS = r"(?P<size{0}>\w+) and (?P<color{0}>\w+)"
 ONE = [
-    f"a {thing(0)} at the {place(0)}",
-    f"at the {place(0)} there is a {thing(0)}",
-    f"{place(0)}: {thing(0)}",
-    f"the {place(0)} {DIGIT.format(0)} is {LOOKS.format(0)}",
-    f"on the {SIDE} a {thing(0)} {level(0)}",
+    f"a {place(0)} {thing(0)}",
+    f"there is a {place(0)} {thing(0)}",
+    f"{place(0)} {thing(0)}",
     f"only a {thing(0)} {level(0)} on the {SIDE}",
 ]
 POSITIONAL = [
-    f"a {thing(0)} at the {place(0)} and a {thing(1)} at the {place(1)}",
-    f"at the {place(0)} a {thing(0)}, at the {place(1)} a {thing(1)}",
-    f"{place(0)}: {thing(0)}; {place(1)}: {thing(1)}",
-    f"the {place(0)} {DIGIT.format(0)} is {LOOKS.format(0)}, the {place(1)} {DIGIT.format(1)} {LOOKS.format(1)}",
+    f"a {place(0)} {thing(0)} and a {place(1)} {thing(1)}",
+    f"there is a {place(0)} {thing(0)} beside a {place(1)} {thing(1)}",
+    f"{place(0)} {thing(0)}, {place(1)} {thing(1)}",
 ]
-RELATIONAL = [
-    f"a {thing(0)} {level(0)} to the {SIDE} of a {thing(1)} {level(1)}",
-    f"{SIDE} of a {thing(1)} {level(1)} is a {thing(0)} {level(0)}",
-    f"a {thing(1)} {level(1)} has a {thing(0)} {level(0)} on its {SIDE}",
-]
+RELATIONAL = [f"a {thing(0)} {level(0)} to the {SIDE} of a {thing(1)} {level(1)}"]
 FORMS = ONE + POSITIONAL + RELATIONAL
 
 
@@ -79,8 +55,7 @@ def read(sentence):
     scene = {}
     for n in range(1 if number < len(ONE) else 2):
         side = found.get(f"side{n}", {"left": "right", "right": "left"}[found["side0"]])
-        words = {**found, f"height{n}": found.get(f"height{n}") or found.get(f"height_{n}")}
         assert side not in scene, sentence
-        scene[side] = tuple(MEANING[name][words[f"{name}{n}"]] for name in ("digit", "color", "size", "height"))
+        scene[side] = tuple(MEANING[name][found[f"{name}{n}"]] for name in ("digit", "color", "size", "height"))
     first = min(scene, key=lambda side: match.start("digit0") if side == found["side0"] else match.start("digit1"))
     return scene, number, first

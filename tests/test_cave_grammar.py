@@ -113,11 +113,10 @@ def test_all_forms_orders_and_synonyms_are_in_use(count):
     captions = [describe(scene, 1, rng)[0][0] for _ in range(1500)]
     forms = Counter(read(caption)[1] for caption in captions)
     expected = ONE if count == 1 else POSITIONAL + RELATIONAL
-    assert len(expected) == len(ONE_THING_FORMS if count == 1 else TWO_THING_FORMS) >= (4 if count == 1 else 6)
+    assert len(expected) == len(ONE_THING_FORMS if count == 1 else TWO_THING_FORMS) >= 4
     assert {FORMS[form] for form in forms} == set(expected)
     words = Counter(word for caption in captions for word in re.findall(r"\w+", caption))
-    for synonyms in ("seven 7 figure", "red crimson", "small tiny little", "top upper"):
-        assert all(words[word] > 100 for word in synonyms.split())
+    assert min(words["small"], words["tiny"]) > 500
     if count == 2:  # in every form either thing may come first, about half of the time
         for form in forms:
             lefts = [read(caption)[2] == "left" for caption in captions if read(caption)[1] == form]

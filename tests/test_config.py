@@ -66,7 +66,7 @@ def test_no_file_and_no_yaml_are_one_line(tmp_path):
         load_params(tmp_path / "params.yaml")
     assert "\n" not in str(caught.value)
     (tmp_path / "params.yaml").write_text("")
-    with pytest.raises(InputError, match="params.yaml"):
+    with pytest.raises(InputError, match=r"params\.yaml: input should be"):
         load_params(tmp_path / "params.yaml")
 
 

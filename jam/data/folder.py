@@ -197,7 +197,10 @@ def _find_metadata(root: Path) -> Path:
 
 def _records(metadata: Path) -> Iterator[tuple[int, Callable[[], Row]]]:
     """Yield for each row its line number (from 1) and a function that parses it or raises ``_RowError``."""
-    data = metadata.read_bytes()
+    try:
+        data = metadata.read_bytes()
+    except OSError as error:
+        raise InputError(f"{metadata}: {error.strerror}, expected a readable file") from error
     try:
         text = data.decode("utf-8-sig")  # spreadsheets put a byte-order mark in front
     except UnicodeDecodeError as error:
@@ -313,8 +316,8 @@ def _negative(item: Any) -> Row:
     if isinstance(item, str):
         item = {"text": item}
     if not isinstance(item, dict) or "text" not in item or not set(item) <= {"kind", "text"}:
-        got = f"an object of {', '.join(map(_quote, item))}" if isinstance(item, dict) else type(item).__name__
-        raise _RowError("wrong type", f'negative: got {got or "{}"}, expected a string or {{"kind", "text"}}')
+        got = f"an object of {_quote(', '.join(item))}" if isinstance(item, dict) else type(item).__name__
+        raise _RowError("wrong type", f'negative: got {got}, expected a string or {{"kind", "text"}}')
     kind = _string(item.get("kind", "given"), "kind of a negative")
     return {"kind": kind, "tier": "hard", "text": _string(item["text"], "negative"), "of": 0}
 

@@ -7,7 +7,7 @@ id         string                                         unique over all splits
 image      struct<bytes: binary, path: string>            encoded PNG or JPEG; null in a text-only table
 captions   list<string>                                   every sentence that is true of the image
 negatives  list<struct<kind, tier, text, of>>             sentences that are false of it; see below
-context    string                                         coarse group ("same context" = same string)
+context    string                                         coarse group ("same context" = same string), or null
 labels     list<struct<name, value>>                      ground-truth attributes, as strings; may be empty
 reality    fixed-size list<float32>                       the true state of the world; null where unknown
 =========  =============================================  ====================================================

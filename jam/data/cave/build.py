@@ -35,7 +35,7 @@ from jam.errors import InputError
 SETS = ("pretrain_images", "pretrain_text", *SPLITS)
 SCAN_SHARES = {"pretrain_images": 0.5, "train": 0.25, "val": 0.125, "test": 0.125}
 MAX_SCENES = 120_000  # of 177,240; the rest is needed where a medium negative must be made up
-MAX_CAPTIONS = 20
+MAX_CAPTIONS = 6
 BLOCK = 256  # rows compared with their whole split at a time
 
 Row = dict[str, Any]

@@ -15,44 +15,31 @@ from jam.data.cave.scenes import ATTRIBUTES, SIDES, Scene, pick
 
 _NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 WORDS: dict[str, dict[str, tuple[str, ...]]] = {
-    "digit": {str(i): (word, str(i), f"figure {word}") for i, word in enumerate(_NUMBERS)},
-    "color": {
-        "red": ("red", "crimson"),
-        "orange": ("orange", "tangerine"),
-        "yellow": ("yellow", "golden"),
-        "green": ("green", "emerald"),
-        "blue": ("blue", "azure"),
-        "purple": ("purple", "violet"),
-        "white": ("white", "ivory"),
-    },
-    "size": {"small": ("small", "tiny", "little"), "large": ("large", "big", "huge")},
-    "height": {"top": ("top", "upper"), "middle": ("middle", "central"), "bottom": ("bottom", "lower")},
+    "digit": {str(i): (word,) for i, word in enumerate(_NUMBERS)},
+    "color": {color: (color,) for color in ATTRIBUTES["color"]},
+    "size": {"small": ("small", "tiny"), "large": ("large", "huge")},
+    "height": {height: (height,) for height in ATTRIBUTES["height"]},
 }
 _STYLES = np.array([len(next(iter(words.values()))) for words in WORDS.values()])
-_LEVEL = ("near the {}", "in the {} part")  # a height that stands alone, one phrase for each synonym of a height
+_LEVEL = "near the {}"  # a height that stands alone
 
 # Fields end in the order of mention: {side0} is the side of the thing that is mentioned first.
 _A, _B = "{size0} {color0} {digit0}", "{size1} {color1} {digit1}"
 _AT_A, _AT_B = "{height0} {side0}", "{height1} {side1}"
+# A place stands right before what it is the place of: a sentence encoder whose tokens are averaged (MiniLM) tells which
+# thing is on which side from neighbouring words alone, and loses it where they are far apart.
 ONE_THING_FORMS = (
-    f"a {_A} at the {_AT_A}",
-    f"at the {_AT_A} there is a {_A}",
-    f"{_AT_A}: {_A}",
-    f"the {_AT_A} {{digit0}} is {{size0}} and {{color0}}",
-    f"on the {{side0}} a {_A} {{level0}}",
+    f"a {_AT_A} {_A}",
+    f"there is a {_AT_A} {_A}",
+    f"{_AT_A} {_A}",
     f"only a {_A} {{level0}} on the {{side0}}",
 )
 POSITIONAL_FORMS = (
-    f"a {_A} at the {_AT_A} and a {_B} at the {_AT_B}",
-    f"at the {_AT_A} a {_A}, at the {_AT_B} a {_B}",
-    f"{_AT_A}: {_A}; {_AT_B}: {_B}",
-    f"the {_AT_A} {{digit0}} is {{size0}} and {{color0}}, the {_AT_B} {{digit1}} {{size1}} and {{color1}}",
+    f"a {_AT_A} {_A} and a {_AT_B} {_B}",
+    f"there is a {_AT_A} {_A} beside a {_AT_B} {_B}",
+    f"{_AT_A} {_A}, {_AT_B} {_B}",
 )
-RELATIONAL_FORMS = (  # one word, {side0}, tells both sides
-    f"a {_A} {{level0}} to the {{side0}} of a {_B} {{level1}}",
-    f"{{side0}} of a {_B} {{level1}} is a {_A} {{level0}}",
-    f"a {_B} {{level1}} has a {_A} {{level0}} on its {{side0}}",
-)
+RELATIONAL_FORMS = (f"a {_A} {{level0}} to the {{side0}} of a {_B} {{level1}}",)  # one word, {side0}, tells both sides
 TWO_THING_FORMS = POSITIONAL_FORMS + RELATIONAL_FORMS
 
 
@@ -82,7 +69,7 @@ def speak(scene: Scene, plan: Plan) -> str:
         fields[f"side{mention}"] = side
         for name, value, style in zip(ATTRIBUTES, scene.thing(side), styles, strict=True):
             fields[f"{name}{mention}"] = WORDS[name][value][style]
-        fields[f"level{mention}"] = _LEVEL[styles[-1]].format(fields[f"height{mention}"])
+        fields[f"level{mention}"] = _LEVEL.format(fields[f"height{mention}"])
     return plan.form.format(**fields)
 
 

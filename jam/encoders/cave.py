@@ -1,0 +1,72 @@
+"""Encoders pretrained here, on one modality alone: the folder that they are kept in."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from jam.encoders.manifest import Manifest, Modality, weights_sha256
+from jam.encoders.pooling import Pooling
+from jam.io import atomic_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def save_cave(
+    folder: str | Path,
+    model: "PreTrainedModel",
+    processor: Any,
+    *,
+    name: str,
+    modality: Modality,
+    recipe: Mapping[str, Any],
+    pooling: Pooling = "mean",
+) -> Manifest:
+    """Write a pretrained encoder in one step: Hugging Face layout plus ``encoder.json``.
+
+    Equal weights give equal bytes, whatever the folder and the machine.
+
+    Args:
+        folder: replaced if it exists.
+        model: backbone or causal language model.
+        processor: tokenizer or image processor.
+        name: id of the encoder.
+        modality: ``vision`` or ``text``.
+        recipe: how it was trained, JSON-ready.
+        pooling: see `jam.encoders.pooling.pool`.
+    """
+    from transformers.utils import logging
+
+    with atomic_folder(folder) as part:
+        bars_shown = logging.is_progress_bar_enabled()
+        logging.disable_progress_bar()
+        try:
+            model.save_pretrained(part)
+        finally:
+            if bars_shown:
+                logging.enable_progress_bar()
+        processor.save_pretrained(part)
+        manifest = Manifest(
+            id=name,
+            modality=modality,
+            source="cave",
+            pooling=pooling,
+            sha256=weights_sha256(part),
+            recipe=dict(recipe),
+        )
+        manifest.write(part)
+    return manifest
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Run a block with torch's global generators at ``seed``, and put them back afterwards.
+
+    transformers draws initial weights, and modules draw dropout masks, from the global generators.
+    """
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield

@@ -1,0 +1,243 @@
+"""One interface to a frozen encoder, whatever its modality, architecture and source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jam.device import pick_device
+from jam.encoders.hub import hub_folder, hub_manifest
+from jam.encoders.manifest import MANIFEST, Manifest, Modality, weights_sha256
+from jam.encoders.package import PACKAGES, package_folder, package_manifest
+from jam.encoders.pooling import pool
+from jam.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from transformers import PreTrainedModel
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+class Encoder:
+    """A frozen model that turns images or texts into one pooled vector a layer.
+
+    Layer 0 is the embedding (the stem of a convnet), the last layer is the model's output, normalised where the
+    model normalises it. Build one with `Encoder.load`.
+
+    Example:
+        >>> encoder = Encoder.load("minilm")
+        >>> encoder.encode(["a red seven"]).shape
+        (1, 384)
+    """
+
+    def __init__(self, model: PreTrainedModel, processor: Any, manifest: Manifest, autocast: bool = False) -> None:
+        self.model = model.eval().requires_grad_(False)
+        self.processor = processor
+        self.manifest = manifest
+        self.autocast = autocast
+
+    @classmethod
+    def load(cls, name_or_path: str | Path, device: str | None = None, dtype: str | None = None) -> Encoder:
+        """Load an encoder.
+
+        Args:
+            name_or_path: a folder with ``encoder.json``, the name of a packaged encoder (``minilm``), or a hub
+                model (``owner/name``).
+            device: ``cuda``, ``mps`` or ``cpu``; None for the fastest present.
+            dtype: of weights and states, ``float32``, ``float16`` or ``bfloat16``. None for float32, under bfloat16
+                autocast on CUDA. Pooling is done in float32 always.
+
+        Raises:
+            InputError: no such encoder, missing or altered weights, or a bad device or dtype.
+        """
+        if dtype is not None and dtype not in DTYPES:
+            raise InputError(f"encoder dtype: got {dtype!r}, expected one of {sorted(DTYPES)}")
+        target = pick_device(device)
+        folder, manifest = _find(name_or_path)
+        if (sha256 := weights_sha256(folder)) != manifest.sha256:
+            raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id})")
+        model, processor = load_pretrained(folder, manifest.modality)
+        cast(nn.Module, model).to(device=target, dtype=DTYPES[dtype or "float32"])
+        return cls(model, processor, manifest, autocast=dtype is None and target.type == "cuda")
+
+    @property
+    def modality(self) -> Modality:
+        """``vision`` or ``text``."""
+        return self.manifest.modality
+
+    @cached_property
+    def dims(self) -> tuple[int, ...]:
+        """Width of each layer, found by encoding one small item."""
+        from PIL import Image
+
+        item = Image.new("RGB", (64, 64)) if self.modality == "vision" else "a"
+        return tuple(state.shape[1] for state in self.hidden_states([item]))
+
+    @cached_property
+    def max_tokens(self) -> int:
+        """Texts are cut to this many tokens."""
+        limits = [self.manifest.max_tokens, self.processor.model_max_length]
+        limits.append(getattr(self.model.config, "max_position_embeddings", None))
+        return min(limit for limit in limits if limit)
+
+    def describe(self) -> dict[str, Any]:
+        """What was loaded: identity, size, shape and precision, JSON-ready and free of machine-dependent values."""
+        return {
+            "id": self.manifest.id,
+            "modality": self.modality,
+            "source": self.manifest.source,
+            "revision": self.manifest.revision,
+            "sha256": self.manifest.sha256,
+            "architecture": type(self.model).__name__,
+            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "layers": len(self.dims),
+            "dims": list(self.dims),
+            "pooling": self.manifest.pooling,
+            "max_tokens": self.max_tokens if self.modality == "text" else None,
+            "precision": "bfloat16 autocast" if self.autocast else str(self.model.dtype).removeprefix("torch."),
+        }
+
+    def prepare(self, batch: Sequence[Image | str]) -> dict[str, Tensor]:
+        """Preprocess images or tokenize texts, on the CPU; safe to call in another thread than `pooled_states`."""
+        if self.modality == "vision":
+            images = cast("Sequence[Image]", batch)
+            return dict(self.processor([image.convert("RGB") for image in images], return_tensors="pt"))
+        return dict(
+            self.processor(
+                list(batch),
+                padding=True,
+                truncation=True,
+                max_length=self.max_tokens,
+                return_tensors="pt",
+                verbose=False,
+            )
+        )
+
+    @torch.inference_mode()
+    def pooled_states(self, inputs: dict[str, Tensor]) -> list[Tensor]:
+        """Run the model on what `prepare` gave: for each layer (b, d_l), float32, on the model's device."""
+        device = self.model.device
+        moved = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
+        if "pixel_values" in moved:
+            moved["pixel_values"] = moved["pixel_values"].to(self.model.dtype)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast):
+            output = self.model(**moved, output_hidden_states=True)
+        # Some models leave the final normalisation out of their last hidden state: the output has it.
+        states = [*output.hidden_states[:-1], output.last_hidden_state]
+        mask = moved.get("attention_mask")
+        return [pool(state, mask, self.manifest.pooling) for state in states]
+
+    def hidden_states(self, batch: Sequence[Image | str]) -> list[Tensor]:
+        """Pooled states of every layer for one batch: for each layer (b, d_l), float32, on the model's device."""
+        return self.pooled_states(self.prepare(batch))
+
+    def encode(self, items: Sequence[Image | str], batch_size: int = 64, layer: int = -1) -> np.ndarray:
+        """Pooled states of one layer.
+
+        Args:
+            items: n images (PIL) or n texts.
+            batch_size: how many go through the model together.
+            layer: 0 … layers−1, or negative from the last.
+
+        Returns:
+            (n, d_layer) float32, in the order of ``items``.
+
+        Raises:
+            ValueError: the encoder has no such layer.
+        """
+        if not -len(self.dims) <= layer < len(self.dims):
+            raise ValueError(f"layer: got {layer}, expected {-len(self.dims)} … {len(self.dims) - 1}")
+        out = np.empty((len(items), self.dims[layer]), dtype=np.float32)
+        for rows in self.batches(items, batch_size):
+            out[rows] = self.hidden_states([items[row] for row in rows])[layer].cpu().numpy()
+        return out
+
+    def batches(self, items: Sequence[Image | str], batch_size: int) -> list[np.ndarray]:
+        """Which items go through the model together: texts by falling token count, so that little is padding.
+
+        A pure function of its arguments: the composition of a batch moves the last bits of its features.
+        """
+        if batch_size < 1:
+            raise ValueError(f"batch_size: got {batch_size}, expected at least 1")
+        order = np.arange(len(items))
+        if self.modality == "text":
+            order = np.argsort(-self.token_counts(cast("Sequence[str]", items)), kind="stable")
+        return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+
+    def token_counts(self, texts: Sequence[str]) -> np.ndarray:
+        """Number of tokens of each text before it is cut to ``max_tokens``, (n,)."""
+        chunks = [list(texts[start : start + 10_000]) for start in range(0, len(texts), 10_000)]
+        tokens = (ids for chunk in chunks for ids in self.processor(chunk, verbose=False)["input_ids"])
+        return np.fromiter((len(ids) for ids in tokens), dtype=np.int64, count=len(texts))
+
+
+def load_pretrained(folder: Path, modality: Modality, auto_class: Any = None) -> tuple[PreTrainedModel, Any]:
+    """Model and tokenizer or image processor of a local folder, through the Auto classes, safetensors only.
+
+    Args:
+        folder: Hugging Face layout.
+        modality: ``text`` loads a tokenizer, ``vision`` an image processor.
+        auto_class: a transformers Auto class; None for ``AutoModel``.
+
+    Raises:
+        InputError: transformers cannot load it, or weights are missing from the file.
+    """
+    # transformers takes seconds to import, and only a call that loads a model needs it.
+    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+    from transformers.utils import logging
+
+    bars_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        model, info = (auto_class or AutoModel).from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            trust_remote_code=False,
+            local_files_only=True,
+            output_loading_info=True,
+        )
+        if modality == "vision":
+            processor: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
+        else:
+            # Right padding leaves every real token at the position that it has without padding.
+            processor = AutoTokenizer.from_pretrained(folder, padding_side="right", trust_remote_code=False)
+            if processor.pad_token is None:
+                processor.pad_token = processor.eos_token
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        raise InputError(f"{folder}: transformers cannot load it: {str(error).strip().splitlines()[0]}") from error
+    finally:
+        if bars_shown:
+            logging.enable_progress_bar()
+    # Missing weights are drawn at random by transformers; only a pooling head, which is not used here, may be.
+    if missing := sorted(key for key in info["missing_keys"] if "pooler" not in key):
+        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} first; expected all of them")
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False  # keys and values are kept for generation alone
+    return model, processor
+
+
+def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
+    """Folder of the weights, and manifest."""
+    path, name = Path(name_or_path), str(name_or_path)
+    if path.is_dir():
+        manifest = Manifest.read(path)
+        if manifest.source == "cave":
+            return path, manifest
+    elif name in PACKAGES:
+        manifest = package_manifest(name)
+    elif name.count("/") == 1 and not name.startswith((".", "/")):
+        manifest = hub_manifest(name)
+    else:
+        raise InputError(
+            f"encoder: got {name!r}; expected a folder with {MANIFEST}, one of {sorted(PACKAGES)}, or a hub model "
+            "owner/name"
+        )
+    return (package_folder if manifest.source == "package" else hub_folder)(manifest), manifest

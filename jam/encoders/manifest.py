@@ -1,0 +1,95 @@
+"""`encoder.json`: what a frozen encoder is, where its weights lie, and how to know them again."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from jam.encoders.pooling import POOLINGS, Pooling
+from jam.errors import InputError
+from jam.io import read_json, write_json
+
+Modality = Literal["vision", "text"]
+Source = Literal["cave", "package", "hub"]
+MODALITIES: tuple[Modality, ...] = ("vision", "text")
+SOURCES: tuple[Source, ...] = ("cave", "package", "hub")
+MANIFEST = "encoder.json"
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A frozen encoder on paper.
+
+    Attributes:
+        id: model name; of a cave encoder, the name in params.
+        modality: ``vision`` or ``text``.
+        source: ``cave`` (weights beside the manifest), ``package`` (inside an installed package) or ``hub``.
+        pooling: how token or position states become one vector; see `jam.encoders.pooling.pool`.
+        sha256: of the weights, see `weights_sha256`; the encoder is refused when they have another.
+        revision: the hub's commit, or the package and its version; None for cave.
+        max_tokens: texts are cut to this many tokens; None for the model's own limit.
+        recipe: how a cave encoder was trained; empty otherwise.
+    """
+
+    id: str
+    modality: Modality
+    source: Source
+    pooling: Pooling
+    sha256: str
+    revision: str | None = None
+    max_tokens: int | None = None
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, folder: Path) -> None:
+        """Write ``encoder.json`` into ``folder``."""
+        write_json(folder / MANIFEST, asdict(self))
+
+    @classmethod
+    def read(cls, folder: Path) -> "Manifest":
+        """Read ``encoder.json`` of ``folder``.
+
+        Raises:
+            InputError: it is missing, not JSON, or a field is missing, unknown or has a bad value.
+        """
+        path = folder / MANIFEST
+        if not path.is_file():
+            raise InputError(
+                f"{folder}: expected an encoder folder with {MANIFEST}, found none (run the encoder stage)"
+            )
+        try:
+            content = read_json(path)
+            manifest = cls(**content)
+        except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
+            known = [item.name for item in fields(cls)]
+            raise InputError(f"{path}: expected a JSON object with the keys {known}, got: {error}") from error
+        choices: dict[str, tuple[str, ...]] = {"modality": MODALITIES, "source": SOURCES, "pooling": POOLINGS}
+        for key, allowed in choices.items():
+            if (value := getattr(manifest, key)) not in allowed:
+                raise InputError(f"{path}: {key}: got {value!r}, expected one of {list(allowed)}")
+        return manifest
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def weights_sha256(folder: Path) -> str:
+    """SHA-256 of the safetensors weights in ``folder``.
+
+    One file: its own SHA-256. Several shards: that of the lines "sha256  name" sorted by name, as sha256sum prints.
+
+    Raises:
+        InputError: there are no safetensors weights (pickled ones are never read).
+    """
+    single, sharded = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if single.is_file():
+        return file_sha256(single)
+    if sharded.is_file():
+        shards = sorted(set(read_json(sharded)["weight_map"].values()))
+        lines = "".join(f"{file_sha256(folder / shard)}  {shard}\n" for shard in shards)
+        return hashlib.sha256(lines.encode()).hexdigest()
+    raise InputError(f"{folder}: expected model.safetensors, found none (pickled weights are never loaded)")

@@ -1,0 +1,177 @@
+"""A small causal language model pretrained on sentences alone: no image is ever seen.
+
+A GPT-2 (Radford et al. 2019) over whole lower-case words, trained by next-token prediction. Input and output
+embeddings are one matrix. The folder holds the whole language model; as an encoder its states are pooled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from jam.data.schema import read_pairs
+from jam.encoders.cave import seeded
+from jam.errors import InputError
+from jam.progress import Progress, silent
+
+if TYPE_CHECKING:
+    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+
+SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
+MAX_TOKENS = 128  # more than a document of the cave has
+WARM_UP = 0.1  # share of the steps in which OneCycle raises the learning rate
+CLIP_NORM = 1.0
+EXPANSION = 2
+BETAS = (0.9, 0.98)  # AdamW; a shorter memory of the squared gradient suits short trainings
+
+
+@dataclass(frozen=True)
+class PretrainedText:
+    """What `pretrain_text` gives: the model, its tokenizer, and the mean loss of the last epoch (nats a token)."""
+
+    model: "GPT2LMHeadModel"
+    tokenizer: "PreTrainedTokenizerFast"
+    loss: float
+
+
+def pretrain_text(
+    texts: str | Path,
+    *,
+    width: int = 128,
+    layers: int = 3,
+    heads: int = 4,
+    epochs: int = 1,
+    batch_size: int = 64,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 0.1,
+    seed: int = 0,
+    device: torch.device | str = "cpu",
+    progress: Progress = silent,
+) -> PretrainedText:
+    """Pretrain a text encoder from scratch.
+
+    Args:
+        texts: pairs table; every caption in it is a training text.
+        width: of the states, a multiple of ``heads``.
+        layers: transformer blocks.
+        heads: attention heads of each block.
+        epochs: passes over the texts.
+        batch_size: texts a step; those of a step are of about equal length, so that little is padding.
+        learning_rate: peak of the OneCycle schedule (AdamW).
+        weight_decay: of AdamW.
+        seed: of weights and order. Same seed and thread count, same weights on a CPU.
+        device: where to train.
+        progress: wraps the steps, see `jam.progress`.
+
+    Raises:
+        InputError: the table has no captions.
+        ValueError: ``width`` is no multiple of ``heads``.
+    """
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    if width % heads:
+        raise ValueError(f"width: got {width}, expected a multiple of {heads} heads")
+    device = torch.device(device)
+    documents = [row for row in read_pairs(texts, ["captions"]).column("captions").to_pylist() if row]
+    if not documents:
+        raise InputError(f"{texts}: got no captions, expected texts to pretrain on")
+    tokenizer = word_tokenizer([text for document in documents for text in document])
+    tokens = [_document_tokens(tokenizer, document) for document in documents]
+    config = GPT2Config(
+        vocab_size=len(tokenizer),
+        n_positions=MAX_TOKENS,
+        n_embd=width,
+        n_layer=layers,
+        n_head=heads,
+        n_inner=EXPANSION * width,
+        initializer_range=width**-0.5,
+        activation_function="gelu",  # fused, unlike GPT-2's own approximation
+        resid_pdrop=0.0,  # few passes over the texts: nothing to hold back
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    rng = np.random.default_rng(seed)
+    lengths = np.array([len(ids) for ids in tokens])
+    plan = [rows for _ in range(epochs) for rows in _epoch(lengths, batch_size, rng)]
+    losses, counts = [], []
+    with seeded(seed, device):
+        model = GPT2LMHeadModel(config).to(device)  # type: ignore[arg-type]
+        model.train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, betas=BETAS)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, learning_rate, total_steps=len(plan), pct_start=WARM_UP
+        )
+        for rows in progress(plan, len(plan), "pretrain text"):
+            batch = _padded([tokens[row] for row in rows], tokenizer.pad_token_id).to(device)
+            loss, count = next_token_loss(model, batch, tokenizer.pad_token_id)
+            optimizer.zero_grad(set_to_none=True)
+            (loss / count).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+            optimizer.step()
+            schedule.step()
+            losses.append(loss.detach())
+            counts.append(count)
+    last = len(plan) // epochs
+    mean = torch.stack(losses[-last:]).sum().item() / sum(counts[-last:])
+    return PretrainedText(model.cpu().eval(), tokenizer, mean)
+
+
+def word_tokenizer(texts: Sequence[str]) -> "PreTrainedTokenizerFast":
+    """A tokenizer of the lower-case words and marks of ``texts``, framed by ``<bos>`` and ``<eos>``; else ``<unk>``."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL["unk_token"]))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.train_from_iterator(
+        texts, trainers.WordLevelTrainer(special_tokens=list(SPECIAL.values()), show_progress=False)
+    )
+    bos, eos = SPECIAL["bos_token"], SPECIAL["eos_token"]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A {eos}", special_tokens=[(token, tokenizer.token_to_id(token)) for token in (bos, eos)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, padding_side="right", **SPECIAL
+    )
+
+
+def next_token_loss(model: "GPT2LMHeadModel", batch: Tensor, pad: int) -> tuple[Tensor, int]:
+    """Sum of the next-token cross-entropies (nats) of a right-padded batch (b, n), and of how many tokens.
+
+    Padding is neither predicted nor seen: it lies behind every real token, and attention is causal.
+    """
+    logits = model(input_ids=batch, use_cache=False).logits[:, :-1]
+    targets = batch[:, 1:]
+    loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=pad, reduction="sum")
+    return loss, int((targets != pad).sum())
+
+
+def _document_tokens(tokenizer: "PreTrainedTokenizerFast", document: Sequence[str]) -> list[int]:
+    """``<bos> sentence <eos> sentence <eos> …``: a sentence alone, as it is encoded later, is a document's beginning."""
+    sentences = tokenizer(list(document), add_special_tokens=False)["input_ids"]
+    tokens = [tokenizer.bos_token_id]
+    for ids in sentences:
+        tokens += [*ids, tokenizer.eos_token_id]
+    return tokens[:MAX_TOKENS]
+
+
+def _epoch(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
+    """All texts in batches of about equal length: shuffled, sorted by length, cut, and the batches shuffled."""
+    shuffled = rng.permutation(len(lengths))
+    order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
+    batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def _padded(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
+    """Token lists as one right-padded tensor (b, longest)."""
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in rows], batch_first=True, padding_value=pad)

@@ -1,0 +1,63 @@
+"""Evaluation: kernels, retrieval, geometry, probes; numpy or torch in, plain numbers out."""
+
+from jam.metrics.geometry import (
+    alignment,
+    effective_rank,
+    modality_gap,
+    preservation,
+    preservation_rows,
+    reconstruction_r2,
+    reconstruction_r2_rows,
+    uniformity,
+)
+from jam.metrics.hard_negatives import hard_negative_accuracy, hard_negative_correct
+from jam.metrics.intervals import bootstrap_interval, t_interval, wilson_interval
+from jam.metrics.kernels import (
+    cca,
+    cka,
+    cknna,
+    cosine,
+    kernel_score,
+    layer_alignment,
+    mutual_knn,
+    permutation_null,
+    procrustes,
+    rsa,
+    svcca,
+)
+from jam.metrics.pareto import hypervolume, pareto_front
+from jam.metrics.probes import Probe, fit_probe
+from jam.metrics.retrieval import retrieval_metrics, retrieval_ranks
+
+__all__ = [
+    "Probe",
+    "alignment",
+    "bootstrap_interval",
+    "cca",
+    "cka",
+    "cknna",
+    "cosine",
+    "effective_rank",
+    "fit_probe",
+    "hard_negative_accuracy",
+    "hard_negative_correct",
+    "hypervolume",
+    "kernel_score",
+    "layer_alignment",
+    "modality_gap",
+    "mutual_knn",
+    "pareto_front",
+    "permutation_null",
+    "preservation",
+    "preservation_rows",
+    "procrustes",
+    "reconstruction_r2",
+    "reconstruction_r2_rows",
+    "retrieval_metrics",
+    "retrieval_ranks",
+    "rsa",
+    "svcca",
+    "t_interval",
+    "uniformity",
+    "wilson_interval",
+]

@@ -1,0 +1,159 @@
+"""Families of metrics, each prepared once for all layer pairs, then read off under any order of the rows of y."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from jam.errors import InputError
+from jam.metrics.kernels.cca import mean_correlation, principal_basis
+from jam.metrics.kernels.cka import alignment, hsic, self_hsic
+from jam.metrics.kernels.gram import Layer, gram_pass
+from jam.metrics.kernels.inputs import centre
+from jam.metrics.kernels.neighbours import overlaps
+from jam.metrics.kernels.nulls import RowOrders
+from jam.metrics.kernels.rsa import dissimilarities
+from jam.metrics.kernels.shifts import feature_bands, matrix_bands, shift_products
+
+GRAM_METRICS = ("mutual_knn", "cka", "unbiased_cka", "cknna")
+METRICS = (*GRAM_METRICS, "svcca", "cca", "rsa")
+
+Scores = dict[str, Tensor]
+"""By metric, (P, layers of x, layers of y) scores in double precision, for P orders of the rows of y."""
+
+
+class Comparison(Protocol):
+    """All layer pairs, ready to be scored under one family of metrics."""
+
+    def scores(self, orders: RowOrders | None = None) -> Scores:
+        """Scores under each of the orders; under the one order that the rows have if None."""
+
+
+def prepare(
+    xs: Sequence[Tensor],
+    ys: Sequence[Tensor],
+    names: Sequence[str],
+    metrics: Sequence[str],
+    k: int,
+    codes: Tensor | None,
+    normalize: bool,
+) -> list[Comparison]:
+    """Do for each layer what can be done once, for all the metrics named.
+
+    Args:
+        xs: (n, d) features of each layer of one encoder.
+        ys: (n, d) features of each layer of the other.
+        names: of all layers, those of ``xs`` first, for messages.
+        metrics: some of `METRICS`.
+        k: neighbours.
+        codes: (n,) group of each row, or None.
+        normalize: divide rows by their lengths first.
+    """
+    comparisons: list[Comparison] = []
+    from_gram = [metric for metric in metrics if metric in GRAM_METRICS]
+    if from_gram:
+        comparisons.append(GramComparison(xs, ys, names, from_gram, k, codes, normalize))
+    keep: dict[str, float | int] = {"svcca": 0.99, "cca": 50}
+    layers = list(zip((*xs, *ys), names, strict=True))
+    for metric in metrics:
+        if metric in keep:
+            bases = [principal_basis(x, name, normalize, keep[metric]) for x, name in layers]
+            comparisons.append(BasisComparison(metric, bases[: len(xs)], bases[len(xs) :]))
+        elif metric == "rsa":
+            matrices = [dissimilarities(x, name, normalize, "spearman") for x, name in layers]
+            comparisons.append(RsaComparison(matrices[: len(xs)], matrices[len(xs) :]))
+    return comparisons
+
+
+class GramComparison:
+    """Mutual kNN, CKA, unbiased CKA and CKNNA, from one pass over the Gram matrices of all layers."""
+
+    def __init__(
+        self,
+        xs: Sequence[Tensor],
+        ys: Sequence[Tensor],
+        names: Sequence[str],
+        metrics: Sequence[str],
+        k: int,
+        codes: Tensor | None,
+        normalize: bool,
+    ) -> None:
+        self.metrics, self.names = metrics, names
+        self.x, self.y = slice(len(xs)), slice(len(xs), None)
+        lists = "mutual_knn" in metrics or "cknna" in metrics
+        products = "cka" in metrics or "unbiased_cka" in metrics
+        layers = []
+        for x, name in zip((*xs, *ys), names, strict=True):
+            kernel = centre(x, name, normalize) if products or "cknna" in metrics else None
+            cosine = (kernel if normalize and kernel else centre(x, name, unit=True)) if lists else None
+            layers.append(Layer(x, kernel, cosine))
+        self.kernels = [layer.kernel for layer in layers if layer.kernel]
+        self.found = gram_pass(layers, k, codes, weights="cknna" in metrics, products=products)
+
+    def scores(self, orders: RowOrders | None = None) -> Scores:
+        """Scores under each of the orders; under the one order that the rows have if None."""
+        lists, weights, products = self.found.neighbours, self.found.weights, self.found.products
+        scores: Scores = {}
+        if lists is not None:
+            matrix = None if orders is None else torch.from_numpy(orders.matrix()).to(lists.device)
+            if "mutual_knn" in self.metrics:
+                shared = overlaps(lists[self.x], lists[self.y], matrix)
+                scores["mutual_knn"] = shared / (lists.shape[1] * lists.shape[2])
+            if weights is not None:
+                selves = weights.double().square().sum((1, 2))
+                for name, zero in zip(self.names, (selves == 0).tolist(), strict=True):
+                    if zero:
+                        raise InputError(f"{name}: the kernel is zero at all neighbours, so CKNNA is not defined")
+                shared = overlaps(lists[self.x], lists[self.y], matrix, weights[self.x], weights[self.y])
+                scores["cknna"] = alignment(shared, selves[self.x], selves[self.y])
+        if products is not None:
+            scores |= self._cka(products, orders)
+        return scores
+
+    def _cka(self, products: Tensor, orders: RowOrders | None) -> Scores:
+        squares = torch.stack([kernel.squares for kernel in self.kernels])
+        rows = [kernel.rows for kernel in self.kernels]
+        if orders is None:
+            cross = products[None, self.x, self.y]
+            diagonals = (squares[self.x] @ squares[self.y].T)[None]
+        else:
+            cross = shift_products(orders, rows[self.x], rows[self.y], feature_bands)
+            matrix = torch.from_numpy(orders.matrix()).to(squares.device)
+            diagonals = torch.stack([squares[self.x] @ squares[self.y][:, order].T for order in matrix])
+        n, traces = squares.shape[1], squares.sum(1)
+        scores = {}
+        for metric, unbiased in (("cka", False), ("unbiased_cka", True)):
+            if metric in self.metrics:
+                selves = self_hsic(products.diagonal(), squares, unbiased, self.names)
+                values = hsic(cross, diagonals, traces[self.x, None] * traces[self.y], n, unbiased)
+                scores[metric] = alignment(values, selves[self.x], selves[self.y])
+        return scores
+
+
+class BasisComparison:
+    """SVCCA or CCA, from an orthonormal basis of each layer."""
+
+    def __init__(self, metric: str, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> None:
+        self.metric, self.xs, self.ys = metric, xs, ys
+
+    def scores(self, orders: RowOrders | None = None) -> Scores:
+        """Scores under each of the orders; one small SVD for each order and layer pair."""
+        rows = [slice(None)] if orders is None else [torch.from_numpy(order) for order in orders.matrix()]
+        values = [[[mean_correlation(x, y[order]) for y in self.ys] for x in self.xs] for order in rows]
+        return {self.metric: torch.tensor(values, dtype=torch.float64)}
+
+
+class RsaComparison:
+    """RSA by Spearman correlation, from the standardised ranks of the dissimilarities of each layer."""
+
+    def __init__(self, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> None:
+        self.xs, self.ys = xs, ys
+
+    def scores(self, orders: RowOrders | None = None) -> Scores:
+        """Scores under each of the orders."""
+        if orders is None:
+            sums = torch.stack([torch.stack([(x * y).sum() for y in self.ys]) for x in self.xs])[None]
+        else:
+            sums = shift_products(orders, self.xs, self.ys, matrix_bands)
+        return {"rsa": (sums / 2).clamp_(max=1)}

@@ -1,0 +1,65 @@
+"""Make one frozen encoder: pretrain it here on one modality alone, or find it and pin its weights.
+
+Reads   data/pretrain/images.parquet or text.parquet (source cave); an installed package; a hub model
+Writes  data/encoders/NAME/: Hugging Face layout and encoder.json (cave), encoder.json alone (package, hub)
+
+By hand:  python -m stages.encoder vision_l
+"""
+
+import argparse
+
+from jam.config import EncoderSpec, load_params
+from jam.device import pick_device
+from jam.encoders.cave import save_cave
+from jam.encoders.hub import hub_manifest
+from jam.encoders.package import package_manifest
+from jam.encoders.pretrain_text import pretrain_text
+from jam.encoders.pretrain_vision import pretrain_vision
+from jam.errors import InputError
+from jam.io import atomic_folder
+from jam.progress import track
+from stages.common import ENCODERS, PRETRAIN, run
+
+
+def pretrain(name: str, spec: EncoderSpec) -> str:
+    """Train from scratch on images and visual labels, or on text, and save; say how it went."""
+    if spec.modality == "vision":
+        assert spec.vision is not None
+        recipe = spec.vision.model_dump(mode="json")
+        seen = pretrain_vision(
+            PRETRAIN / "images.parquet", **recipe, seed=spec.seed, device=pick_device(), progress=track
+        )
+        model, processor, loss = seen.model, seen.processor, seen.loss
+    else:
+        assert spec.text is not None
+        recipe = spec.text.model_dump(mode="json")
+        read = pretrain_text(PRETRAIN / "text.parquet", **recipe, seed=spec.seed, device=pick_device(), progress=track)
+        model, processor, loss = read.model, read.tokenizer, read.loss
+    save_cave(ENCODERS / name, model, processor, name=name, modality=spec.modality, recipe=recipe, pooling=spec.pooling)
+    return f"pretrained, mean loss of the last epoch {loss:.3f}"
+
+
+def main(argv: list[str] | None = None) -> str:
+    """Run the stage and say where its results are."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", help="a name among encoders in params.yaml")
+    name = parser.parse_args(argv).name
+    spec = load_params().encoders.get(name)
+    if spec is None:
+        raise InputError(f"encoder: got {name!r}, expected a name among encoders in params.yaml")
+    if spec.source == "cave":
+        how = pretrain(name, spec)
+    else:
+        if spec.source == "package":
+            manifest = package_manifest(name)
+        else:
+            assert spec.model is not None
+            manifest = hub_manifest(spec.model, spec.revision or "main", spec.modality, spec.pooling)
+        with atomic_folder(ENCODERS / name) as folder:
+            manifest.write(folder)
+        how = f"found {manifest.id}, {manifest.revision}"
+    return f"{how}; encoder in {ENCODERS / name}"
+
+
+if __name__ == "__main__":
+    run(main)

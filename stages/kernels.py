@@ -1,0 +1,129 @@
+"""Kernel alignment on test rows: between frozen encoders, before and after alignment, and with reality.
+
+Reads   data/features/, data/adapters/ (first seed), data/pairs/test.parquet (the true state)
+Writes  metrics/tables/kernels.csv (each score with interval and null), metrics/kernels.json (the headline)
+
+Three questions, in the column ``condition``:
+  encoders               how alike are a frozen vision and a frozen text encoder?
+  matched, hard, easy    images against their captions, against captions with one thing changed, against captions of
+                         other scenes, frozen and aligned: does the metric see fine detail? (JAM's first figure)
+  reality                how alike are a representation and the true state of the world?
+
+Each encoder is seen at one layer, chosen on validation rows: the one with the highest mutual kNN with the other
+modality, each encoder of that modality at its own best layer. A text is an image's first caption.
+
+By hand:  python -m stages.kernels
+"""
+
+import argparse
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from jam.config import Params, load_params
+from jam.data.schema import read_pairs
+from jam.features import FeatureStore
+from jam.io import write_csv, write_json
+from jam.metrics import layer_alignment
+from jam.metrics.kernels import kernel_table
+from jam.models import Adapter
+from jam.pairing import mismatched_rows
+from stages.common import ADAPTERS, FEATURES, METRICS, PAIRS, load_layer, run, say
+
+METRIC_NAMES = ("mutual_knn", "unbiased_cka", "cknna", "svcca", "cca", "rsa")
+
+
+def one_row_each(store: FeatureStore, split: str) -> np.ndarray:
+    """Rows of the images, or of every image's first caption."""
+    index = store.index[store.index["split"] == split]
+    return index.index[(index["role"] != "negative") & (index["k"] == 0)].to_numpy()
+
+
+def choose_layers(stores: dict[str, FeatureStore], params: Params) -> dict[str, int]:
+    """For each encoder the layer with the highest mutual kNN with the other modality, on validation rows."""
+    layers = {
+        name: [np.array(store.layer(i)[one_row_each(store, "val")]) for i in range(store.layers)]
+        for name, store in stores.items()
+    }
+    totals = {name: np.zeros(len(found)) for name, found in layers.items()}
+    for vision in params.names("vision"):
+        for text in params.names("text"):
+            scores = layer_alignment(layers[vision], layers[text], ("mutual_knn",), params.kernels.k).scores[
+                "mutual_knn"
+            ]
+            totals[vision] += scores.max(axis=1)
+            totals[text] += scores.max(axis=0)
+    return {name: int(total.argmax()) for name, total in totals.items()}
+
+
+def aligned_texts(params: Params) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+    """The aligned layers frozen and under each objective: subject, images, and texts by condition."""
+    images, image_index = load_layer(params.align.image)
+    texts, text_index = load_layer(params.align.text)
+    image_rows, text_rows = mismatched_rows(image_index, text_index, "test")
+    if not text_rows:
+        return
+    yield "frozen", images[image_rows], {condition: texts[rows] for condition, rows in text_rows.items()}
+    for objective in params.align.objectives:
+        folder = ADAPTERS / objective / str(params.align.seeds[0])
+        image, text = Adapter.load(folder / "image"), Adapter.load(folder / "text")
+        yield (
+            objective,
+            image.encode(images[image_rows]),
+            {condition: text.encode(texts[rows]) for condition, rows in text_rows.items()},
+        )
+
+
+def representations(params: Params, stores: dict[str, FeatureStore], chosen: dict[str, int]) -> dict[str, np.ndarray]:
+    """Test rows of every frozen encoder at its chosen layer, and of both sides of every objective."""
+    found = {name: store.layer(chosen[name])[one_row_each(store, "test")] for name, store in stores.items()}
+    for objective in params.align.objectives:
+        for side, layer in (("image", params.align.image), ("text", params.align.text)):
+            features = stores[layer.encoder].layer(int(layer.layer))[one_row_each(stores[layer.encoder], "test")]
+            adapter = Adapter.load(ADAPTERS / objective / str(params.align.seeds[0]) / side)
+            found[f"{objective}/{side}"] = adapter.encode(features)
+    return found
+
+
+def main(argv: list[str] | None = None) -> str:
+    """Run the stage and say where its results are."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
+    params = load_params()
+    options = params.kernels.model_dump()
+    stores = {name: FeatureStore.load(FEATURES / name) for name in params.encoder_names}
+    chosen = choose_layers(stores, params)
+    say(f"layers chosen on validation rows: {chosen}")
+    found = representations(params, stores, chosen)
+
+    def score(xs: dict[str, np.ndarray], ys: dict[str, np.ndarray]) -> pd.DataFrame:
+        return kernel_table(xs, ys, METRIC_NAMES, **options).rename(columns={"x": "left", "y": "right"})
+
+    tables = [
+        score({n: found[n] for n in params.names("vision")}, {n: found[n] for n in params.names("text")}).assign(
+            condition="encoders"
+        )
+    ]
+    for subject, images, texts in aligned_texts(params):
+        tables.append(score({subject: images}, texts).assign(condition=lambda table: table["right"]))
+        say(f"{subject}: matched, easy and hard pairs scored")
+    states = read_pairs(PAIRS / "test.parquet", ["reality"]).column("reality")
+    if states.null_count == 0:
+        reality = np.array(states.to_pylist(), dtype=np.float32)
+        tables.append(score(found, {"reality": reality}).assign(condition="reality"))
+
+    table = pd.concat(tables, ignore_index=True)
+    table["layer"] = table["left"].map(lambda name: str(chosen.get(name, "")))
+    write_csv(METRICS / "tables" / "kernels.csv", table)
+    write_json(METRICS / "kernels.json", headline(table))
+    return f"{len(table)} scores in {METRICS / 'tables' / 'kernels.csv'}"
+
+
+def headline(table: pd.DataFrame) -> dict[str, float]:
+    """Mutual kNN with reality of every representation: what `dvc metrics show` prints."""
+    mine = table[(table["condition"] == "reality") & (table["metric"] == "mutual_knn")]
+    return {f"reality_{row.left}".replace("/", "_"): round(float(row.value), 4) for row in mine.itertuples()}
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,109 @@
+"""Kernel metrics written plainly from their definitions, one pair at a time, in extended precision."""
+
+import numpy as np
+from scipy import stats
+
+Array = np.ndarray
+
+
+def exact(x: Array) -> Array:
+    """As an array of the widest floating-point type, so that the twin's own rounding never matters."""
+    return np.asarray(x, dtype=np.longdouble)
+
+
+def unit(x: Array) -> Array:
+    x = exact(x)
+    x = x / np.abs(x).max(axis=1, keepdims=True)
+    return x / np.sqrt((x * x).sum(axis=1, keepdims=True))
+
+
+def neighbours(x: Array, k: int, groups: Array | None = None) -> list[list[int]]:
+    """By cosine of the uncentred rows; not oneself, nor one's group; ties to the lower index."""
+    u = unit(x)
+    cosines = np.round(u @ u.T, 17)
+    groups = np.arange(len(x)) if groups is None else np.asarray(groups)
+    lists = []
+    for i in range(len(x)):
+        others = [j for j in range(len(x)) if groups[j] != groups[i]]
+        lists.append(sorted(others, key=lambda j: (-cosines[i, j], j))[:k])
+    return lists
+
+
+def mutual_knn(x: Array, y: Array, k: int = 10, groups: Array | None = None) -> float:
+    pairs = zip(neighbours(x, k, groups), neighbours(y, k, groups), strict=True)
+    return float(np.mean([len(set(a) & set(b)) / k for a, b in pairs]))
+
+
+def gram(x: Array) -> Array:
+    """Of the centred rows."""
+    x = exact(x) / np.abs(exact(x)).max()
+    x = x - x.mean(axis=0)
+    return x @ x.T
+
+
+def cknna(x: Array, y: Array, k: int = 10, groups: Array | None = None) -> float:
+    kernels, lists = (gram(x), gram(y)), (neighbours(x, k, groups), neighbours(y, k, groups))
+
+    def align(a: int, b: int) -> float:
+        rows = range(len(x))
+        return sum(kernels[a][i, j] * kernels[b][i, j] for i in rows for j in set(lists[a][i]) & set(lists[b][i]))
+
+    return float(align(0, 1) / np.sqrt(align(0, 0) * align(1, 1)))
+
+
+def hsic_biased(a: Array, b: Array) -> float:
+    n = len(a)
+    h = np.eye(n) - np.ones((n, n)) / n
+    return np.trace(a @ h @ b @ h) / (n - 1) ** 2
+
+
+def hsic_unbiased(a: Array, b: Array) -> float:
+    """Song et al. 2012, eq. 5."""
+    n = len(a)
+    a, b, one = a - np.diag(np.diag(a)), b - np.diag(np.diag(b)), np.ones(n)
+    total = (
+        np.trace(a @ b) + (one @ a @ one) * (one @ b @ one) / ((n - 1) * (n - 2)) - 2 * (one @ a @ b @ one) / (n - 2)
+    )
+    return total / (n * (n - 3))
+
+
+def cka_of(a: Array, b: Array, unbiased: bool) -> float:
+    hsic = hsic_unbiased if unbiased else hsic_biased
+    return float(hsic(a, b) / np.sqrt(hsic(a, a) * hsic(b, b)))
+
+
+def cka(x: Array, y: Array, unbiased: bool = True) -> float:
+    return cka_of(gram(x), gram(y), unbiased)
+
+
+def rbf(x: Array) -> Array:
+    x = np.asarray(x, dtype=np.float64)
+    distances = np.linalg.norm(x[:, None] - x[None], axis=2)
+    width = np.median(distances[np.triu_indices(len(x), 1)])
+    return np.exp(-(distances**2) / (2 * width**2))
+
+
+def principal(x: Array, keep: float | int) -> Array:
+    """Principal component scores."""
+    x = np.asarray(x, dtype=np.float64)
+    x = x - x.mean(axis=0)
+    values, vectors = np.linalg.eigh(x.T @ x)
+    values, vectors = values[::-1], vectors[:, ::-1]
+    count = (
+        keep if isinstance(keep, int) else int(np.argmax(np.cumsum(values) >= keep * values.sum() * (1 - 1e-12))) + 1
+    )
+    return x @ vectors[:, :count]
+
+
+def canonical_correlations(x: Array, y: Array) -> Array:
+    """Square roots of the eigenvalues of Cxx⁻¹ Cxy Cyy⁻¹ Cyx, x and y centred."""
+    cxx, cyy, cxy = x.T @ x, y.T @ y, x.T @ y
+    values = np.linalg.eigvals(np.linalg.solve(cxx, cxy) @ np.linalg.solve(cyy, cxy.T)).real
+    return np.sqrt(np.clip(np.sort(values)[::-1][: min(x.shape[1], y.shape[1])], 0, None))
+
+
+def rsa(x: Array, y: Array, method: str) -> float:
+    above = np.triu_indices(len(x), 1)
+    distances = [1 - np.corrcoef(z - z.mean(axis=0))[above] for z in (x, y)]
+    correlate = stats.spearmanr if method == "spearman" else stats.pearsonr
+    return float(correlate(*distances).statistic)

@@ -1,0 +1,230 @@
+"""Pretraining from scratch on one modality, and the quality of what comes out."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import RidgeClassifier
+from tiny_encoders import WORDS, pairs_table, png
+from transformers import AutoModelForCausalLM
+
+from jam.data.images import decode_image
+from jam.data.schema import write_pairs
+from jam.encoders import Encoder
+from jam.encoders.cave import save_cave
+from jam.encoders.pretrain_text import next_token_loss, pretrain_text, word_tokenizer
+from jam.encoders.pretrain_vision import _shift, pretrain_vision
+from jam.encoders.quality import PENALTIES, attribute_accuracy, perplexity, ridge_probes
+from jam.errors import InputError
+
+INK = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230)}
+VISION = {"widths": (8, 8, 8, 16), "epochs": 6, "batch_size": 16, "learning_rate": 5e-3}
+TEXT = {"width": 32, "layers": 2, "heads": 2, "epochs": 15, "batch_size": 16, "learning_rate": 5e-3}
+
+
+def colored_squares(path, n, seed=0, **columns):
+    """Pictures with a coloured square left and right, a true sentence, and labels."""
+    from PIL import Image
+
+    rng, rows = np.random.default_rng(seed), []
+    for i in range(n):
+        left, right = rng.choice(list(INK), 2)
+        pixels = rng.integers(0, 40, (16, 16, 3), dtype=np.uint8)
+        pixels[4:12, 1:7], pixels[4:12, 9:15] = INK[left], INK[right]
+        row = {
+            "id": f"{path.stem}-{i}",
+            "image": {"bytes": png(Image.fromarray(pixels)), "path": ""},
+            "captions": [f"Left is {left}, right is {right}", f"right is {right}, left is {left}"],
+            "negatives": [],
+            "context": "",
+            "labels": [{"name": "left_color", "value": left}, {"name": "right_color", "value": right}],
+            "reality": [0.0],
+        }
+        rows.append(row | columns)
+    write_pairs(path, rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def tables(tmp_path_factory):
+    root = tmp_path_factory.mktemp("tables")
+    sizes = {"images": 160, "train": 80, "val": 40, "test": 40}
+    return {name: colored_squares(root / f"{name}.parquet", n, seed) for seed, (name, n) in enumerate(sizes.items())}
+
+
+def folders_equal(first, second):
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir())
+    return all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+
+
+# --- vision -----------------------------------------------------------------------------------------------------------
+
+
+def save_vision(folder, tables, **kwargs):
+    made = pretrain_vision(tables["images"], **VISION | kwargs)
+    save_cave(folder, made.model, made.processor, name="v", modality="vision", recipe=VISION)
+    return made
+
+
+def test_pretrained_vision_reads_unseen_images(tables, tmp_path):
+    made = save_vision(tmp_path / "a", tables)
+    assert made.loss < 2 * math.log(3) / 2  # two labels of three values, at chance ln 3 each
+    encoder = Encoder.load(tmp_path / "a", device="cpu")
+    accuracy = attribute_accuracy(encoder, tables, batch_size=16)
+    assert list(accuracy) == ["color"]
+    assert len(accuracy["color"]) == encoder.describe()["layers"] == 5
+    assert accuracy["color"][-1] > 0.9
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
+    from PIL import Image
+
+    made.model.eval()  # in memory and from the folder: the same features, preprocessing included
+    direct = made.model((image.permute(2, 0, 1)[None] / 127.5) - 1).pooler_output.flatten(1)
+    np.testing.assert_allclose(encoder.encode([Image.fromarray(image.numpy())]), direct.detach(), atol=1e-5)
+
+
+def test_same_seed_same_bytes_and_another_seed_others(tables, tmp_path):
+    state = torch.get_rng_state()
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        save_vision(tmp_path / name, tables, seed=seed, epochs=1)
+    assert folders_equal(tmp_path / "a", tmp_path / "b")
+    assert not folders_equal(tmp_path / "a", tmp_path / "c")
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's generator is left alone
+
+
+def test_shift_moves_each_image_and_repeats_its_edge():
+    ramp = torch.arange(8.0).expand(1, 1, 8, 8)
+    batch = torch.cat([ramp, ramp.transpose(2, 3)], dim=1).repeat(64, 1, 1, 1)
+    shifted = _shift(batch, torch.Generator().manual_seed(0))
+    moves = set()
+    for image in shifted:
+        right, down = int(image[0, 0, 4]) - 4, int(image[1, 4, 0]) - 4
+        expected = (torch.arange(8) + right).clamp(0, 7).float()
+        assert torch.equal(image[0], expected.expand(8, 8))
+        assert torch.equal(image[1], (torch.arange(8) + down).clamp(0, 7).float()[:, None].expand(8, 8))
+        moves.add((right, down))
+    assert {move for pair in moves for move in pair} == {-2, -1, 0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image": None}, "t-0: got no image"),
+        ({"labels": []}, "t-0: got labels"),
+    ],
+)
+def test_vision_needs_images_and_labels(tmp_path, columns, message):
+    with pytest.raises(InputError, match=message):
+        pretrain_vision(colored_squares(tmp_path / "t.parquet", 20, **columns), **VISION)
+
+
+def test_vision_needs_a_batch(tmp_path):
+    with pytest.raises(InputError, match="got 5 images, expected at least one batch of 16"):
+        pretrain_vision(colored_squares(tmp_path / "t.parquet", 5), **VISION)
+
+
+# --- text -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def language_model(tables, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("text") / "t"
+    made = pretrain_text(tables["images"], **TEXT)
+    save_cave(folder, made.model, made.tokenizer, name="t", modality="text", recipe=TEXT)
+    return made, folder
+
+
+def test_pretrained_text_predicts_unseen_sentences(language_model, tables):
+    _, folder = language_model
+    # 10 tokens a sentence, of which order (1 of 2) and two colours (1 of 3 each) are free.
+    texts = [f"Left is {a}, right is {b}" for a in INK for b in INK]
+    quality = perplexity(folder, texts, batch_size=4)
+    assert quality["unknown"] == 0
+    assert quality["perplexity"] < 1.5 * math.exp((math.log(2) + 2 * math.log(3)) / 8)
+    assert perplexity(folder, ["left is mauve"])["unknown"] == 1 / 4
+    encoder = Encoder.load(folder, device="cpu")
+    assert encoder.dims == (32, 32, 32)
+    assert attribute_accuracy(encoder, tables, batch_size=16)["color"][-1] > 0.8
+
+
+def test_perplexity_by_hand(language_model):
+    _, folder = language_model
+    model = AutoModelForCausalLM.from_pretrained(folder).eval()
+    tokenizer = Encoder.load(folder, device="cpu").processor
+    texts, loss, count = ["left is red", "right is blue, left is green", "is mauve"], 0.0, 0
+    for text in texts:
+        ids = tokenizer(text)["input_ids"]
+        with torch.no_grad():
+            logs = model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
+        for position, (_, following) in enumerate(pairwise(ids)):
+            loss, count = loss - logs[position, following].item(), count + 1
+    assert perplexity(folder, texts)["perplexity"] == pytest.approx(math.exp(loss / count), rel=1e-5)
+
+
+def test_padding_changes_neither_loss_nor_gradient(language_model):
+    model = language_model[0].model
+    ids = torch.tensor([[1, 5, 6, 7, 2], [1, 8, 2, 0, 0]])
+    together, count = next_token_loss(model, ids, pad=0)
+    alone = [next_token_loss(model, row[row != 0][None], pad=0) for row in ids]
+    assert count == sum(n for _, n in alone) == 6
+    torch.testing.assert_close(together, sum(loss for loss, _ in alone))
+    longer = torch.cat([ids, torch.zeros(2, 3, dtype=torch.long)], dim=1)
+    gradients = []
+    for batch in (ids, longer):
+        model.zero_grad()
+        next_token_loss(model, batch, pad=0)[0].backward()
+        gradients.append(model.transformer.wte.weight.grad.clone())
+    torch.testing.assert_close(*gradients)
+
+
+def test_text_is_deterministic(tables, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        made = pretrain_text(tables["images"], **TEXT | {"epochs": 1}, seed=seed)
+        save_cave(tmp_path / name, made.model, made.tokenizer, name="t", modality="text", recipe=TEXT)
+    assert folders_equal(tmp_path / "a", tmp_path / "b")
+    assert not folders_equal(tmp_path / "a", tmp_path / "c")
+
+
+def test_word_tokenizer():
+    tokenizer = word_tokenizer(["Red seven, blue nine", "red"])
+    assert tokenizer.convert_ids_to_tokens(range(5)) == ["<pad>", "<bos>", "<eos>", "<unk>", "red"]
+    ids = tokenizer("SEVEN,red mauve")["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids) == ["<bos>", "seven", ",", "red", "<unk>", "<eos>"]
+
+
+def test_text_needs_captions(tmp_path):
+    pairs_table(tmp_path / "t.parquet", 3, captions=[])
+    with pytest.raises(InputError, match="got no captions"):
+        pretrain_text(tmp_path / "t.parquet", **TEXT)
+    with pytest.raises(ValueError, match="expected a multiple of 3 heads"):
+        pretrain_text(tmp_path / "t.parquet", width=32, heads=3)
+
+
+# --- quality ----------------------------------------------------------------------------------------------------------
+
+
+def test_ridge_probes_agree_with_scikit_learn():
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((6, 3))
+    features = {split: rng.standard_normal((n, 6)) for split, n in (("train", 300), ("val", 200), ("test", 200))}
+    value = {split: (x @ weights + rng.standard_normal((len(x), 3))).argmax(axis=1) for split, x in features.items()}
+    labels = {split: [{"shape": WORDS[i]} for i in y] for split, y in value.items()}
+    mean, deviation = features["train"].mean(axis=0), features["train"].std(axis=0, ddof=1)
+    x = {split: (array - mean) / deviation for split, array in features.items()}
+    best = (-1.0, 0.0)
+    for penalty in PENALTIES:
+        fitted = RidgeClassifier(alpha=penalty).fit(x["train"], value["train"])
+        best = max(
+            best, (fitted.score(x["val"], value["val"]), fitted.score(x["test"], value["test"])), key=lambda s: s[0]
+        )
+    assert ridge_probes(features, labels) == {"shape": pytest.approx(best[1])}
+    assert 0.5 < best[1] < 1
+
+
+def test_quality_decodes_what_the_table_holds(tables):
+    from jam.data.schema import read_pairs
+
+    row = read_pairs(tables["test"]).slice(0, 1).to_pylist()[0]
+    assert decode_image(row["image"]["bytes"]).size == (16, 16)

@@ -1,0 +1,528 @@
+"""A user's folder of photos and captions: what is kept, how it is split, and one clear line for all that is wrong."""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from jam.data import folder
+from jam.data.folder import load_folder, split_photos, write_folder
+from jam.data.schema import SPLITS, pairs_schema, read_pairs
+from jam.errors import InputError
+
+
+def photo(number, fmt="PNG", size=(9, 7)):
+    """Bytes of a small image that differs from that of any other number."""
+    pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, fmt)
+    return buffer.getvalue()
+
+
+def record(number, **changes):
+    row = {"file_name": f"{number}.png", "captions": [f"photo {number}", f"the picture of {number}"]}
+    return {name: value for name, value in (row | changes).items() if value is not ...}
+
+
+def write_jsonl(root, records):
+    lines = [line if isinstance(line, str) else json.dumps(line) for line in records]
+    (root / "metadata.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def write_csv(root, header, rows):
+    with (root / "metadata.csv").open("w", encoding="utf-8", newline="") as handle:
+        csv.writer(handle).writerows([header, *rows])
+
+
+@pytest.fixture
+def album(tmp_path):
+    """Ten photos with two captions each."""
+    root = tmp_path / "album"
+    root.mkdir()
+    for number in range(10):
+        (root / f"{number}.png").write_bytes(photo(number))
+    write_jsonl(root, [record(number) for number in range(10)])
+    return root
+
+
+def rows_of(pairs):
+    return {row["id"]: row for rows in pairs.splits.values() for row in rows}
+
+
+def split_of(pairs):
+    return {row["id"]: split for split, rows in pairs.splits.items() for row in rows}
+
+
+def only_problem(root, **options):
+    """The one problem of a folder, which must be the same line for both policies."""
+    pairs = load_folder(root, seed=0, errors="skip", **options)
+    with pytest.raises(InputError) as caught:
+        load_folder(root, seed=0, **options)
+    (problem,) = pairs.problems
+    assert str(caught.value) == str(problem)
+    assert "\n" not in str(problem)
+    assert len(str(problem)) < 500
+    return problem
+
+
+# --- what is kept -----------------------------------------------------------------------------------------------------
+
+
+def test_every_row_is_kept_once_in_a_split_of_70_20_10(album):
+    pairs = load_folder(album, seed=0)
+    assert {split: len(rows) for split, rows in pairs.splits.items()} == {"train": 7, "val": 2, "test": 1}
+    rows = rows_of(pairs)
+    assert set(rows) == {f"{number}.png" for number in range(10)}
+    for number in range(10):
+        row = rows[f"{number}.png"]
+        assert row["image"] == {"bytes": photo(number), "path": f"{number}.png"}
+        assert row["captions"] == [f"photo {number}", f"the picture of {number}"]
+        assert (row["context"], row["labels"], row["reality"]) == (None, [], None)
+
+
+def test_the_written_tables_hold_the_rows_and_the_summary_counts_them(album, tmp_path):
+    write_jsonl(album, [record(0, negatives=["no", "never"]), *map(record, range(1, 9)), record(9, captions=[])])
+    pairs = load_folder(album, seed=3, errors="skip")
+    summary = write_folder(pairs, tmp_path / "pairs")
+    assert (summary["rows"], summary["kept"]) == (10, 9)
+    assert (summary["dropped"], summary["dropped_by_reason"]) == (1, {"no caption": 1})
+    for split in SPLITS:
+        table = read_pairs(tmp_path / "pairs" / f"{split}.parquet")
+        assert table.schema == pairs_schema()
+        assert table.schema.metadata == pairs_schema().metadata
+        assert table.to_pylist() == pairs.splits[split]
+        assert summary["splits"][split]["rows"] == table.num_rows == summary["splits"][split]["photos"]
+        assert summary["splits"][split]["captions"] == 2 * table.num_rows
+    assert sum(counts["hard_negatives"] for counts in summary["splits"].values()) == 2
+    assert json.loads(json.dumps(summary)) == summary
+
+
+def test_same_input_and_seed_give_the_same_bytes(album, tmp_path):
+    for name in ("one", "two"):
+        write_folder(load_folder(album, seed=5), tmp_path / name)
+    for split in SPLITS:
+        one, two = (tmp_path / name / f"{split}.parquet" for name in ("one", "two"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_large_images_are_stored_small_and_subfolders_are_followed(album):
+    (album / "deep" / "er").mkdir(parents=True)
+    (album / "deep" / "er" / "wide.webp").write_bytes(photo(99, "WEBP", size=(300, 150)))
+    write_jsonl(album, [*map(record, range(10)), {"file_name": "./deep//er/wide.webp", "text": "  wide \n"}])
+    row = rows_of(load_folder(album, seed=0, image_size=100))["deep/er/wide.webp"]
+    assert row["captions"] == ["wide"]
+    image = Image.open(io.BytesIO(row["image"]["bytes"]))
+    assert (image.format, image.size) == ("JPEG", (100, 50))
+
+
+def test_negatives_of_the_user_are_hard_and_keep_their_kind(album):
+    given_negatives = ["not this", {"text": "a red cat", "kind": "replace_attribute"}, {"text": "nor that"}]
+    write_jsonl(album, [record(0, negatives=given_negatives, context="home"), *map(record, range(1, 10))])
+    row = rows_of(load_folder(album, seed=0))["0.png"]
+    assert row["context"] == "home"
+    assert [negative for negative in row["negatives"] if negative["tier"] == "hard"] == [
+        {"kind": "given", "tier": "hard", "text": "not this", "of": 0},
+        {"kind": "replace_attribute", "tier": "hard", "text": "a red cat", "of": 0},
+        {"kind": "given", "tier": "hard", "text": "nor that", "of": 0},
+    ]
+
+
+def test_csv_and_jsonl_say_the_same(album):
+    expected = load_folder(album, seed=0)
+    (album / "metadata.jsonl").unlink()
+    write_csv(
+        album, ["captions", "file_name"], [[json.dumps(r["captions"]), r["file_name"]] for r in map(record, range(10))]
+    )
+    assert load_folder(album, seed=0) == expected
+
+
+def test_csv_cells_may_be_sentences_lists_or_empty(album):
+    (album / "metadata.jsonl").unlink()
+    header = ["file_name", "captions", "negatives", "context"]
+    first = ["0.png", 'A "cat", on\na mat', '[{"kind": "k", "text": "n"}, "m"]', "home"]
+    rest = [[f"{number}.png", f"caption {number}", f"sentence {number}", ""] for number in range(1, 10)]
+    write_csv(album, header, [first, *rest])
+    rows = rows_of(load_folder(album, seed=0))
+    hard = {
+        name: [(n["kind"], n["text"]) for n in row["negatives"] if n["tier"] == "hard"] for name, row in rows.items()
+    }
+    assert rows["0.png"]["captions"] == ['A "cat", on\na mat']
+    assert hard["0.png"] == [("k", "n"), ("given", "m")]
+    assert hard["1.png"] == [("given", "sentence 1")]
+    assert (rows["0.png"]["context"], rows["1.png"]["context"]) == ("home", None)
+
+
+def test_byte_order_mark_blank_lines_line_ends_and_unicode_separators(album):
+    records = [record(0, captions=["one\u2028line\x85only"]), *map(record, range(1, 10))]
+    lines = [json.dumps(row, ensure_ascii=False) for row in records]
+    (album / "metadata.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(lines).encode())
+    assert rows_of(load_folder(album, seed=0))["0.png"]["captions"] == ["one\u2028line\x85only"]
+    (album / "metadata.jsonl").unlink()
+    cells = "".join(f"{number}.png,photo {number}\r\n,\r\n\r\n" for number in range(10))
+    (album / "metadata.csv").write_bytes(b"\xef\xbb\xbffile_name,text\r\n" + cells.encode())
+    assert len(rows_of(load_folder(album, seed=0))) == 10
+
+
+# --- splits and easy negatives ----------------------------------------------------------------------------------------
+
+
+@given(
+    photos=st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=3, max_size=60).filter(
+        lambda p: len(set(p)) > 2
+    ),
+    shares=st.tuples(st.floats(0.01, 0.98), st.floats(0.01, 0.98)).filter(lambda s: sum(s) < 0.999),
+    seed=st.integers(0, 2**32),
+)
+def test_splits_partition_the_photos_and_none_is_empty(photos, shares, seed):
+    train, val = shares
+    split = split_photos(photos, train=train, val=val, seed=seed)
+    assert set(split) == set(photos)
+    counts = Counter(split.values())
+    assert set(counts) == set(SPLITS)
+    for name, share in (("train", train), ("val", val), ("test", 1 - train - val)):
+        assert abs(counts[name] - share * len(split)) <= 2
+    assert split_photos(sorted(photos, reverse=True), train=train, val=val, seed=seed) == split
+
+
+def test_one_more_photo_moves_few_others():
+    photos = [str(number) for number in range(1000)]
+    before = split_photos(photos, train=0.7, val=0.2, seed=0)
+    after = split_photos([*photos, "new"], train=0.7, val=0.2, seed=0)
+    assert sum(before[photo] != after[photo] for photo in photos) <= 4
+    other = split_photos(photos, train=0.7, val=0.2, seed=1)
+    assert sum(before[photo] != other[photo] for photo in photos) > 300
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_copies_of_a_photo_share_a_split_and_are_no_negatives_of_each_other(album, seed):
+    for number in range(10):
+        for copy in range(3):
+            (album / f"copy{copy} of {number}.png").write_bytes(photo(number))
+    copies = [
+        record(number, file_name=f"copy{copy} of {number}.png", captions=[f"copy {copy} of {number}"])
+        for copy in range(3)
+        for number in range(10)
+    ]
+    write_jsonl(album, [*map(record, range(10)), *copies])
+    pairs = load_folder(album, seed=seed, train=0.5, val=0.3)
+    where = {}
+    for split, rows in pairs.splits.items():
+        for row in rows:
+            digest = hashlib.sha256((album / row["id"]).read_bytes()).hexdigest()
+            assert where.setdefault(digest, split) == split
+            for negative in row["negatives"]:
+                assert negative["text"].split()[-1] != row["id"].removesuffix(".png").split()[-1]
+    assert {split: len(rows) for split, rows in pairs.splits.items()} == {"train": 20, "val": 12, "test": 8}
+    assert pairs.summary()["splits"]["train"]["photos"] == 5
+
+
+def test_the_split_follows_from_the_seed_and_the_files_alone(album):
+    before = split_of(load_folder(album, seed=0))
+    (album / "3.png").rename(album / "renamed.png")
+    write_jsonl(album, [*map(record, [9, 8, 7, 6, 5, 4, 2, 1, 0]), record(3, file_name="renamed.png")])
+    after = split_of(load_folder(album, seed=0))
+    assert after.pop("renamed.png") == before.pop("3.png")
+    assert after == before
+    assert len({tuple(sorted(split_of(load_folder(album, seed=seed)).items())) for seed in range(5)}) > 1
+
+
+def test_an_easy_negative_is_a_caption_of_another_photo_of_the_split(album):
+    pairs = load_folder(album, seed=0, train=0.4, val=0.3)
+    for rows in pairs.splits.values():
+        for row in rows:
+            (easy,) = row["negatives"]
+            assert (easy["kind"], easy["tier"], easy["of"]) == ("scene", "easy", 0)
+            assert easy["text"] in {caption for other in rows if other is not row for caption in other["captions"]}
+
+
+def test_easy_negatives_are_drawn_uniformly():
+    members = [({"captions": [str(i), f"{i} too"], "negatives": []}, str(i)) for i in range(4)]
+    rng = np.random.default_rng(0)
+    drawn = Counter(folder._with_easy_negatives(members, rng)[0]["negatives"][0]["text"] for _ in range(3000))
+    assert set(drawn) == {"1", "1 too", "2", "2 too", "3", "3 too"}
+    assert max(abs(count - 500) for count in drawn.values()) < 5 * np.sqrt(500)
+
+
+def test_a_caption_shared_by_all_photos_is_no_negative(album):
+    same = ["A Cat.", "a  cat."]
+    write_jsonl(album, [record(number, captions=[same[number % 2]]) for number in range(10)])
+    pairs = load_folder(album, seed=0)
+    assert all(row["negatives"] == [] for row in rows_of(pairs).values())
+    assert pairs.summary()["splits"]["train"]["easy_negatives"] == 0
+    write_jsonl(album, [record(number, captions=["a cat." if number else "a dog."]) for number in range(10)])
+    for row in rows_of(load_folder(album, seed=0, train=0.1, val=0.1)).values():
+        assert all(negative["text"] not in row["captions"] for negative in row["negatives"])
+
+
+# --- bad rows ---------------------------------------------------------------------------------------------------------
+
+BAD_ROWS = {
+    "not JSON": ('{"file_name": "1.png", ', "malformed row", "at column 24"),
+    "no object": ('["1.png", "a"]', "malformed row", "list, expected an object"),
+    "too deep": ("[" * 100_000, "malformed row", "malformed JSON"),
+    "too long a number": ('{"file_name": ' + "1" * 5000 + "}", "malformed row", "malformed JSON"),
+    "unknown column": (record(1, cation="a"), "unknown column", "'cation'"),
+    "no file name": (record(1, file_name=...), "no file name", "file_name"),
+    "null file name": (record(1, file_name=None), "no file name", "file_name"),
+    "file name of wrong type": (record(1, file_name=1), "wrong type", "got int, expected a string"),
+    "empty file name": (record(1, file_name=" "), "empty file_name", "empty string"),
+    "no caption": (record(1, captions=...), "no caption", "expected text or captions"),
+    "no captions": (record(1, captions=[]), "no caption", "expected text or captions"),
+    "null caption": (record(1, captions=None), "no caption", "expected text or captions"),
+    "empty caption": (record(1, captions=["a", " \n"]), "empty caption", "empty string"),
+    "empty text": (record(1, captions=..., text=""), "empty caption", "empty string"),
+    "caption of wrong type": (record(1, captions=["a", 2]), "wrong type", "caption: got int"),
+    "captions of wrong type": (record(1, captions="a"), "wrong type", "captions: got str, expected a list"),
+    "both caption columns": (record(1, text="a"), "two caption columns", "one of them"),
+    "negatives of wrong type": (record(1, negatives="a"), "wrong type", "negatives: got str, expected a list"),
+    "negative of wrong type": (record(1, negatives=[["a"]]), "wrong type", "negative: got list"),
+    "negative without text": (record(1, negatives=[{"kind": "a"}]), "wrong type", "negative: got an object of 'kind'"),
+    "negative of unknown key": (record(1, negatives=[{"text": "a", "tier": "easy"}]), "wrong type", "'text, tier'"),
+    "empty negative": (record(1, negatives=[""]), "empty negative", "empty string"),
+    "true negative": (record(1, negatives=["Photo  1"]), "negative is a caption", "both"),
+    "context of wrong type": (record(1, context=3), "wrong type", "context: got int"),
+    "half a surrogate pair": (record(1, captions=["\ud83d"]), "malformed row", "surrogate"),
+    "duplicate": (record(0, captions=["again"]), "duplicate file name", "'0.png'"),
+    "duplicate in other words": (record(0, file_name=".//0.png"), "duplicate file name", "'0.png'"),
+    "parent folder": (record(1, file_name="../album/1.png"), "path outside the folder", "'../album/1.png'"),
+    "absolute path": (record(1, file_name="/etc/hostname"), "path outside the folder", "'/etc/hostname'"),
+    "missing file": (record(1, file_name="x\ny.png"), "missing file", r"'x\ny.png': no such file"),
+    "file as a folder": (record(1, file_name="0.png/1.png"), "missing file", "no such file"),
+    "name with NUL": (record(1, file_name="a\0.png"), "missing file", "null"),
+    "name too long": (record(1, file_name="a" * 5000), "missing file", "too long"),
+    "the folder itself": (record(1, file_name="."), "missing file", "is a folder"),
+    "metadata as an image": (record(1, file_name="metadata.jsonl"), "unreadable image", "not an image"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_a_bad_row_is_named_by_its_line_and_the_rest_is_kept(album, case):
+    bad, reason, text = BAD_ROWS[case]
+    write_jsonl(album, [record(0), "", bad, *map(record, range(2, 10))])
+    problem = only_problem(album)
+    assert problem.where == f"{album}/metadata.jsonl:3"
+    assert problem.reason == reason
+    assert text in problem.detail
+    pairs = load_folder(album, seed=0, errors="skip")
+    assert set(rows_of(pairs)) == {f"{number}.png" for number in range(10) if number != 1}
+    assert pairs.summary()["dropped_by_reason"] == {reason: 1}
+
+
+def make_truncated(path):
+    path.write_bytes(photo(1, "JPEG", size=(60, 60))[:-300])
+
+
+def make_loop(path):
+    path.symlink_to(path.name)
+
+
+def make_link_out(path):
+    outside = path.parent.parent / "outside.png"
+    outside.write_bytes(photo(1))
+    path.symlink_to(outside)
+
+
+BAD_FILES = {
+    "missing": (lambda path: None, "missing file"),
+    "dangling link": (lambda path: path.symlink_to("nowhere.png"), "missing file"),
+    "loop of links": (make_loop, "missing file"),
+    "folder": (lambda path: path.mkdir(), "missing file"),
+    "pipe": (os.mkfifo, "missing file"),
+    "link leading out": (make_link_out, "path outside the folder"),
+    "zero bytes": (lambda path: path.write_bytes(b""), "unreadable image"),
+    "text": (lambda path: path.write_text("a cat"), "unreadable image"),
+    "truncated": (make_truncated, "unreadable image"),
+    "too many pixels": (lambda path: path.write_bytes(photo(1, size=(200, 200))), "image too large"),
+    "pixel bomb": (lambda path: path.write_bytes(photo(1, size=(300, 300))), "image too large"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_FILES)
+def test_a_bad_file_is_named_by_its_line(album, case):
+    make, reason = BAD_FILES[case]
+    (album / "1.png").unlink()
+    make(album / "1.png")
+    problem = only_problem(album, max_pixels=30_000)
+    assert (problem.where, problem.reason) == (f"{album}/metadata.jsonl:2", reason)
+    assert "'1.png'" in problem.detail
+
+
+def test_a_link_that_stays_inside_is_followed(album):
+    (album / "1.png").unlink()
+    (album / "1.png").symlink_to(album / "0.png")
+    for seed in range(5):
+        split = split_of(load_folder(album, seed=seed))
+        assert split["0.png"] == split["1.png"]
+
+
+def test_a_folder_reached_by_a_link_is_no_way_out(album, tmp_path):
+    (tmp_path / "link").symlink_to(album)
+    assert split_of(load_folder(tmp_path / "link", seed=0)) == split_of(load_folder(album, seed=0))
+
+
+def test_the_error_names_the_first_bad_row_and_counts_the_others(album):
+    write_jsonl(album, [*map(record, range(7)), record(7, captions=[]), record(8, text="a"), record(9, context=1)])
+    with pytest.raises(InputError) as caught:
+        load_folder(album, seed=0)
+    first = f"{album}/metadata.jsonl:8: '7.png': got no caption, expected text or captions"
+    assert str(caught.value) == f"{first} (and 2 more bad rows)"
+    pairs = load_folder(album, seed=0, errors="skip")
+    assert [problem.where.rsplit(":")[-1] for problem in pairs.problems] == ["8", "9", "10"]
+    assert pairs.summary()["dropped_by_reason"] == {"no caption": 1, "two caption columns": 1, "wrong type": 1}
+
+
+def test_csv_rows_are_named_by_the_line_where_they_begin(album):
+    (album / "metadata.jsonl").unlink()
+    records = [
+        '0.png,"two\nlines"',
+        "1.png",
+        '2.png,"[""a"", "',
+        '3.png,"{"n"}"',
+        "4.png,",
+        "5.png,e",
+        "6.png,f",
+        "7.png,g",
+    ]
+    (album / "metadata.csv").write_text("\n".join(["file_name,captions", *records]), encoding="utf-8")
+    with pytest.raises(InputError, match=r"metadata.csv:6: malformed CSV"):
+        load_folder(album, seed=0, errors="skip")
+    text = (album / "metadata.csv").read_text(encoding="utf-8").replace('"{"n"}"', "[n]")
+    (album / "metadata.csv").write_text(text, encoding="utf-8")
+    problems = load_folder(album, seed=0, errors="skip").problems
+    assert [(problem.where.rsplit(":")[-1], problem.reason) for problem in problems] == [
+        ("4", "malformed row"),
+        ("5", "malformed row"),
+        ("6", "malformed row"),
+        ("7", "no caption"),
+    ]
+
+
+# --- bad metadata -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("errors", ["raise", "skip"])
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("metadata.jsonl", b"", "no rows"),
+        ("metadata.jsonl", b"\n \r\n", "no rows"),
+        ("metadata.csv", b"", "no rows"),
+        ("metadata.csv", b"file_name,text\n", "no rows"),
+        ("metadata.jsonl", b'{"file_name": "0.png"}\n{"text": "caf\xe9"}', r"metadata.jsonl:2: got the byte 0xe9"),
+        ("metadata.jsonl", '{"file_name": "0.png"}'.encode("utf-16"), r"metadata.jsonl:1: got the byte 0xff"),
+        ("metadata.csv", b"file_name,text\n0.png,a\n1.png,\xff\n", r"metadata.csv:3: got the byte 0xff"),
+        ("metadata.csv", b"file_name;text\n0.png;a\n", r"metadata.csv:1: unknown column 'file_name;text'"),
+        ("metadata.csv", b"\nfile_name,text,label\n", r"metadata.csv:2: unknown column 'label'"),
+        ("metadata.csv", b"file_name,context\n", r"metadata.csv:1: .* expected file_name and either text or captions"),
+        ("metadata.csv", b"text,context\n", r"metadata.csv:1: .* expected file_name and either text or captions"),
+        ("metadata.csv", b"file_name,text,captions\n", r"metadata.csv:1: .* either text or captions"),
+        ("metadata.csv", b"file_name,text,text\n", r"metadata.csv:1: .* twice"),
+        ("metadata.csv", b'file_name,text\n0.png,"a\n1.png,b\n', r"metadata.csv:2: malformed CSV"),
+    ],
+)
+def test_metadata_that_cannot_be_read_as_rows(album, errors, name, content, message):
+    (album / "metadata.jsonl").unlink()
+    (album / name).write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load_folder(album, seed=0, errors=errors)
+    assert "\n" not in str(caught.value)
+
+
+def test_exactly_one_metadata_file_is_expected(album, tmp_path):
+    with pytest.raises(InputError, match=r"nowhere: no such folder"):
+        load_folder(tmp_path / "nowhere", seed=0)
+    with pytest.raises(InputError, match=r"1.png: no such folder"):
+        load_folder(album / "1.png", seed=0)
+    (album / "metadata.csv").write_text("file_name,text\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"got both of metadata.jsonl and metadata.csv"):
+        load_folder(album, seed=0)
+    for name in ("metadata.csv", "metadata.jsonl"):
+        (album / name).unlink()
+    (album / "metadata.csv").mkdir()
+    with pytest.raises(InputError, match=r"got neither of metadata.jsonl and metadata.csv"):
+        load_folder(album, seed=0)
+
+
+def test_three_different_photos_are_enough_and_two_are_not(album):
+    write_jsonl(album, map(record, range(3)))
+    assert {len(rows) for rows in load_folder(album, seed=0, train=0.01, val=0.01).splits.values()} == {1}
+    (album / "2.png").write_bytes(photo(0))
+    with pytest.raises(InputError, match=r"metadata.jsonl: got 2 usable photos, expected at least 3"):
+        load_folder(album, seed=0)
+    write_jsonl(album, [record(number, captions=[]) for number in range(10)])
+    with pytest.raises(InputError, match=r"got 0 usable photos.*metadata.jsonl:1: .* \(and 9 more bad rows\)"):
+        load_folder(album, seed=0, errors="skip")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"train": 0.8, "val": 0.2},
+        {"train": 0.0},
+        {"val": -0.1},
+        {"train": float("nan")},
+        {"errors": "ignore"},
+        {"image_size": 0},
+    ],
+)
+def test_wrong_arguments(album, options):
+    with pytest.raises(ValueError, match="expected"):
+        load_folder(album, seed=0, **options)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_write_leaves_the_old_tables_and_nothing_else(album, tmp_path, monkeypatch):
+    target = tmp_path / "pairs"
+    write_folder(load_folder(album, seed=0), target)
+    (target / "other.txt").write_text("kept", encoding="utf-8")
+    before = {path.name: path.read_bytes() for path in target.iterdir()}
+    write_pairs = folder.write_pairs
+
+    def fail_at_test(path, rows):
+        if path.name == "test.parquet":
+            raise OSError("disk full")
+        write_pairs(path, rows)
+
+    monkeypatch.setattr(folder, "write_pairs", fail_at_test)
+    with pytest.raises(OSError, match="disk full"):
+        write_folder(load_folder(album, seed=1), target)
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
+
+
+def test_the_tables_load_with_datasets(album, tmp_path):
+    """In a process of its own, as the library fixes its cache folder when it is imported."""
+    (album / "0.png").write_bytes(photo(0, "TIFF", size=(30, 10)))
+    pairs = load_folder(album, seed=0, image_size=15)
+    write_folder(pairs, tmp_path / "pairs")
+    script = """
+import json, sys
+from datasets import Image, load_dataset
+data = load_dataset("parquet", data_files={s: f"{sys.argv[1]}/{s}.parquet" for s in ("train", "val", "test")})
+assert isinstance(data["train"].features["image"], Image)
+rows = [(row["id"], row["image"].size, row["captions"], row["negatives"]) for s in data for row in data[s]]
+print(json.dumps(rows))
+"""
+    environment = os.environ | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "pairs")], env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = json.loads(done.stdout.splitlines()[-1])
+    rows = rows_of(pairs)
+    assert [name for name, *_ in loaded] == list(rows)
+    for name, size, captions, negatives in loaded:
+        assert size == ([15, 5] if name == "0.png" else [9, 7])
+        assert captions == rows[name]["captions"]
+        assert negatives == rows[name]["negatives"]

@@ -1,0 +1,214 @@
+"""Decoding: what a picture shows must survive every format, and no file may pass unread."""
+
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from jam.data.images import ImageTooLargeError, compact_image, decode_image
+from jam.errors import InputError
+
+ORIENTATION = 0x0112
+RGB = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
+
+
+def encode(image, fmt, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, fmt, **options)
+    return buffer.getvalue()
+
+
+def pixels(data):
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def noise():
+    return Image.fromarray(RGB)
+
+
+def exif(orientation):
+    tags = Image.Exif()
+    tags[ORIENTATION] = orientation
+    return tags.tobytes()
+
+
+def black_png(width, height):
+    """A valid one-bit PNG whose size in bytes is far below its size in pixels."""
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(height * ((width + 7) // 8 + 1)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG"])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_a_plain_image_within_the_limit_keeps_its_bytes(fmt, mode):
+    data = encode(noise().convert(mode), fmt)
+    assert compact_image(data, image_size=20) == data
+    assert compact_image(data, image_size=19) != data
+
+
+def test_shrinking_keeps_the_aspect_ratio_and_never_enlarges():
+    data = encode(Image.new("RGB", (300, 100), "red"), "PNG")
+    small = Image.open(io.BytesIO(compact_image(data, image_size=60)))
+    assert small.size == (60, 20)
+    assert np.abs(np.asarray(small, int) - [255, 0, 0]).max() <= 2
+    assert Image.open(io.BytesIO(compact_image(encode(noise(), "BMP"), image_size=500))).size == (20, 12)
+    strip = compact_image(encode(Image.new("RGB", (1, 5000)), "PNG"), image_size=100)
+    assert Image.open(io.BytesIO(strip)).size == (1, 100)
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "TGA", "ICO"])
+def test_one_pixel(fmt):
+    data = compact_image(encode(Image.new("RGB", (1, 1), (200, 30, 30)), fmt))
+    assert np.abs(pixels(data) - [200, 30, 30]).max() <= 3
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "BMP", "TIFF", "PPM"])
+def test_pixels_of_lossless_files_stay_exact(fmt):
+    np.testing.assert_array_equal(pixels(compact_image(encode(noise(), fmt))), RGB)
+    np.testing.assert_array_equal(np.asarray(decode_image(encode(noise(), fmt))), RGB)
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "TIFF"])
+@pytest.mark.parametrize(
+    ("orientation", "turned"),
+    [  # the meaning of the tag, by EXIF 2.32: where the stored 0th row and 0th column belong
+        (1, RGB),
+        (2, RGB[:, ::-1]),
+        (3, RGB[::-1, ::-1]),
+        (4, RGB[::-1]),
+        (5, RGB.transpose(1, 0, 2)),
+        (6, RGB[::-1].transpose(1, 0, 2)),
+        (7, RGB[::-1, ::-1].transpose(1, 0, 2)),
+        (8, RGB[:, ::-1].transpose(1, 0, 2)),
+    ],
+)
+def test_exif_rotation_is_applied_once(fmt, orientation, turned):
+    data = compact_image(encode(noise(), fmt, exif=exif(orientation)))
+    np.testing.assert_array_equal(pixels(data), turned)
+    assert Image.open(io.BytesIO(compact_image(data))).getexif().get(ORIENTATION, 1) == 1
+    assert compact_image(data) == data
+
+
+def test_a_rotated_jpeg_is_stored_upright():
+    half = Image.new("RGB", (40, 20), "white")
+    half.paste("black", (0, 0, 20, 20))  # left half; a quarter turn clockwise brings it to the top
+    upright = pixels(compact_image(encode(half, "JPEG", exif=exif(6))))
+    assert upright.shape == (40, 20, 3)
+    assert upright[:18].max() < 20
+    assert upright[22:].min() > 235
+
+
+def test_sixteen_bits_keep_their_range():
+    ramp = np.arange(256, dtype=np.uint16)[None].repeat(4, axis=0) * 257
+    for fmt in ("PNG", "TIFF", "PPM"):
+        data = compact_image(encode(Image.fromarray(ramp), fmt))
+        np.testing.assert_array_equal(pixels(data)[..., 0], ramp // 257)
+
+
+def test_samples_of_unknown_range_are_refused():
+    for samples in (np.ones((2, 2), np.float32), np.full((2, 2), 70000, np.int32)):
+        with pytest.raises(InputError, match="expected 8 or 16 bits"):
+            compact_image(encode(Image.fromarray(samples), "TIFF"))
+
+
+def test_palette_grey_bilevel_and_cmyk_show_the_same_picture():
+    flat = Image.new("RGB", (4, 4), (10, 200, 90))
+    for mode, fmt in (("P", "PNG"), ("P", "GIF"), ("CMYK", "TIFF"), ("CMYK", "JPEG")):
+        image = flat.quantize(4) if mode == "P" else flat.convert(mode)
+        assert np.abs(pixels(compact_image(encode(image, fmt))) - [10, 200, 90]).max() <= 4, (mode, fmt)
+    assert pixels(compact_image(encode(Image.new("1", (3, 3), 1), "PNG"))).min() == 255
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_transparent_pixels_become_white_not_black(mode):
+    clear = Image.new("RGBA", (2, 1), (0, 0, 0, 0))
+    clear.putpixel((1, 0), (0, 0, 0, 255))
+    options = {}
+    if mode == "P":
+        clear, options = Image.new("P", (2, 1)), {"transparency": 0}
+        clear.putpalette([0, 0, 0, 0, 0, 0])
+        clear.putpixel((1, 0), 1)
+    data = compact_image(encode(clear.convert(mode), "PNG", **options))
+    assert pixels(data)[0, :, 0].tolist() == [255, 0]
+
+
+@pytest.mark.parametrize("fmt", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_the_first_frame_of_an_animation_is_taken(fmt):
+    red, blue = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")
+    data = compact_image(encode(red, fmt, save_all=True, append_images=[blue]))
+    assert getattr(Image.open(io.BytesIO(data)), "n_frames", 1) == 1
+    assert np.abs(pixels(data) - [255, 0, 0]).max() <= 2
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG", "WEBP", "BMP", "TIFF"])
+def test_a_truncated_file_is_refused_even_if_pillow_is_told_to_load_it(fmt, monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    data = encode(noise(), fmt)
+    for size in range(1, len(data) - 4, max(1, len(data) // 50)):
+        with pytest.raises(InputError) as caught:
+            compact_image(data[:size])
+        assert "\n" not in str(caught.value)
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
+
+
+def test_a_png_with_a_wrong_checksum_or_no_end_is_refused():
+    data = encode(noise(), "PNG")
+    damaged = bytearray(data)
+    damaged[data.index(b"IEND") - 5] ^= 1  # last byte of the checksum of the pixels
+    for broken in (bytes(damaged), data[:-12]):  # the end mark has 12 bytes
+        with pytest.raises(InputError, match="broken image"):
+            compact_image(broken)
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", b"<svg/>", b"\x00" * 1000, b"%PDF-1.4"])
+def test_what_is_no_image(data):
+    with pytest.raises(InputError, match="expected"):
+        decode_image(data)
+
+
+def test_postscript_is_never_run():
+    with pytest.raises(InputError, match="EPS is left out"):
+        decode_image(encode(noise(), "EPS"))
+
+
+@pytest.mark.parametrize("side", [101, 150, 1000])  # Pillow warns up to twice its limit, and raises above
+def test_a_decompression_bomb_is_refused_by_its_header(side):
+    limit = Image.MAX_IMAGE_PIXELS
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ImageTooLargeError, match="at most 10000"):
+            decode_image(black_png(side, side), max_pixels=10_000)
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_the_pixel_limit_is_inclusive_and_may_exceed_that_of_pillow(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    assert decode_image(black_png(100, 100), max_pixels=10_000).size == (100, 100)
+
+
+def test_damaged_bytes_either_decode_or_give_one_line():
+    rng = np.random.default_rng(0)
+    lines = []
+    for fmt in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP", "ICO", "TGA", "PPM"):
+        data = encode(noise(), fmt)
+        for _ in range(40):
+            damaged = bytearray(data)
+            for place in rng.integers(0, min(len(data), 200), size=3):
+                damaged[place] = rng.integers(0, 256)
+            try:
+                stored = compact_image(bytes(damaged), image_size=64, max_pixels=10_000)
+            except InputError as error:
+                lines.append(str(error))
+            else:
+                assert max(pixels(stored).shape[:2]) <= 64
+    assert len(lines) > 100
+    assert not [line for line in lines if "\n" in line or " at 0x" in line]

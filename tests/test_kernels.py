@@ -1,0 +1,340 @@
+"""Kernel metrics of one pair, against twins written from the definitions, and their invariances."""
+
+import kernel_twins as twins
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import orthogonal_procrustes
+
+from jam.errors import InputError
+from jam.metrics import cca, cka, cknna, cosine, mutual_knn, procrustes, rsa, svcca
+
+ALL = {
+    "mutual_knn": mutual_knn,
+    "cka": cka,
+    "cknna": cknna,
+    "svcca": svcca,
+    "cca": cca,
+    "rsa": rsa,
+    "procrustes": procrustes,
+}
+CENTRED = {name: ALL[name] for name in ("cka", "svcca", "cca", "rsa", "procrustes")}
+
+
+def pair(seed: int = 0, n: int = 60, dx: int = 12, dy: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    """Two noisy views of something shared."""
+    rng = np.random.default_rng(seed)
+    shared = rng.standard_normal((n, 4))
+    x, y = (shared @ rng.standard_normal((4, d)) + 0.7 * rng.standard_normal((n, d)) for d in (dx, dy))
+    return x + rng.standard_normal(dx), y
+
+
+def rotation(d: int, seed: int = 1) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(seed).standard_normal((d, d)))[0]
+
+
+# --- against the definitions
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_values_are_those_of_the_definitions(seed):
+    x, y = pair(seed)
+    assert mutual_knn(x, y, k=5) == pytest.approx(twins.mutual_knn(x, y, k=5), abs=1e-12)
+    assert cknna(x, y, k=5) == pytest.approx(twins.cknna(x, y, k=5), abs=1e-6)
+    for unbiased in (False, True):
+        assert cka(x, y, unbiased=unbiased) == pytest.approx(twins.cka(x, y, unbiased), abs=1e-12)
+        expected = twins.cka_of(twins.rbf(x), twins.rbf(y), unbiased)
+        assert cka(x, y, kernel="rbf", unbiased=unbiased) == pytest.approx(expected, abs=1e-12)
+    for keep in (0.9, 3):
+        expected = twins.canonical_correlations(twins.principal(x, keep), twins.principal(y, keep)).mean()
+        assert svcca(x, y, keep) == pytest.approx(expected, abs=1e-9)
+    expected = twins.canonical_correlations(twins.principal(x, 5), twins.principal(y, 5)).mean()
+    assert cca(x, y, components=5) == pytest.approx(expected, abs=1e-9)
+    for method in ("spearman", "pearson"):
+        assert rsa(x, y, method) == pytest.approx(twins.rsa(x, y, method), abs=1e-12)
+
+
+def test_cka_is_the_same_whichever_product_is_smaller():
+    x, y = pair(n=20, dx=50, dy=40)  # d > n: Gram matrices; the pairs above have d < n: features
+    assert cka(x, y) == pytest.approx(twins.cka(x, y), abs=1e-12)
+    assert cka(x, y, unbiased=False) == pytest.approx(twins.cka(x, y, unbiased=False), abs=1e-12)
+
+
+def test_procrustes_is_one_less_half_the_distance_after_the_best_rotation():
+    x, y = pair(dy=12)
+    x, y = ((z - z.mean(axis=0)) / np.linalg.norm(z - z.mean(axis=0)) for z in (x, y))
+    best, _ = orthogonal_procrustes(x, y)
+    assert procrustes(x, y) == pytest.approx(1 - np.linalg.norm(x @ best - y) ** 2 / 2, abs=1e-12)
+    wide = np.hstack((y, np.zeros((len(y), 5))))
+    assert procrustes(x, wide) == pytest.approx(procrustes(x, y), abs=1e-12)
+
+
+# --- invariances
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_representation_is_fully_like_itself(name):
+    x, _ = pair(n=40)
+    assert ALL[name](x, x) == pytest.approx(1, abs=1e-9)
+    assert ALL[name](x, x) <= 1
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_all_are_symmetric(name):
+    x, y = pair()
+    assert ALL[name](x, y) == pytest.approx(ALL[name](y, x), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", set(ALL) - {"rsa"})  # correlation distance looks at coordinates
+@settings(max_examples=10, deadline=None)
+@given(seed=st.integers(0, 1000), power=st.integers(-30, 30))
+def test_rotation_and_scale_change_nothing(name, seed, power):
+    x, y = pair(seed)
+    assert ALL[name](x @ rotation(12, seed) * 10.0**power, y) == pytest.approx(ALL[name](x, y), abs=1e-7)
+
+
+@pytest.mark.parametrize("name", CENTRED)
+def test_a_shift_changes_nothing_once_columns_are_centred(name):
+    x, y = pair()
+    assert CENTRED[name](x + 100, y) == pytest.approx(CENTRED[name](x, y), abs=1e-9)
+
+
+def test_mutual_knn_is_not_centred():
+    x, y = pair()
+    assert mutual_knn(x + 3, y) != mutual_knn(x, y)
+
+
+def test_cca_is_blind_to_any_affine_map_and_cka_is_not():
+    x, y = pair()
+    squeezed = x @ (rotation(12) * np.logspace(0, 2, 12)) - 5
+    assert cca(squeezed, y) == pytest.approx(cca(x, y), abs=1e-9)
+    assert svcca(squeezed, y, 1.0) == pytest.approx(svcca(x, y, 1.0), abs=1e-9)
+    assert abs(cka(squeezed, y) - cka(x, y)) > 0.01
+
+
+def test_permuting_the_rows_of_both_sides_changes_nothing():
+    x, y = pair()
+    order = np.random.default_rng(0).permutation(len(x))
+    for name, metric in ALL.items():
+        assert metric(x[order], y[order]) == pytest.approx(metric(x, y), abs=1e-6), name
+
+
+def test_biased_cka_of_noise_is_far_from_zero_and_unbiased_is_not():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((256, 512)), rng.standard_normal((256, 512))
+    assert cka(x, y, unbiased=False) == pytest.approx(0.68, abs=0.02)
+    assert abs(cka(x, y)) < 0.02
+    assert mutual_knn(x, y) == pytest.approx(10 / 255, abs=0.015)
+
+
+# --- neighbours: ties, duplicates, groups, precision
+
+
+def hard_cases() -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    n, base = 150, 10 * rng.standard_normal(32)
+    noise = rng.standard_normal
+    few = noise((15, 6))
+    outlier = base[:16] + 0.01 * noise((n, 16))
+    outlier[0] = -base[:16]
+    return {
+        "mean cosine .9999": (base + 0.1 * noise((n, 32)), (base + 0.1 * noise((n, 32))).astype(np.float32)),
+        "mean cosine 1 - 1e-12": (base + 1e-5 * noise((n, 32)), base + 1e-5 * noise((n, 32))),
+        "duplicates": (few[rng.integers(0, 15, n)], few[rng.integers(0, 15, n)]),
+        "small integers": (1 + rng.integers(0, 3, (n, 4)), 1 + rng.integers(0, 2, (n, 5))),
+        "one-hot": (np.eye(20)[rng.integers(0, 20, n)], np.eye(5)[rng.integers(0, 5, n)]),
+        "one dimension": (noise((n, 1)), noise((n, 1))),
+        "huge and tiny": (1e200 * noise((n, 9)), np.float32(1e-30) * noise((n, 9)).astype(np.float32)),
+        "rows of all sizes": (10.0 ** rng.uniform(-30, 30, (n, 1)) * noise((n, 9)), noise((n, 9))),
+        "one outlier": (outlier, outlier + 0.003 * noise((n, 16))),
+    }
+
+
+@pytest.mark.parametrize("case", hard_cases())
+def test_neighbours_are_exact(case):
+    x, y = hard_cases()[case]
+    assert mutual_knn(x, y, k=7) == pytest.approx(twins.mutual_knn(x, y, k=7), abs=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(4, 40), d=st.integers(1, 4), levels=st.integers(2, 4), data=st.data())
+def test_neighbours_are_exact_among_many_ties(seed, n, d, levels, data):
+    rng = np.random.default_rng(seed)
+    x, y = (rng.integers(0, levels, (n, d)) + np.eye(1, d) for _ in range(2))
+    x[0], y[0] = -x[0], -y[0]  # else all rows may point the same way
+    groups = rng.integers(0, n, n)
+    k = data.draw(st.integers(1, n - np.bincount(groups).max()))
+    assert mutual_knn(x, y, k, groups) == pytest.approx(twins.mutual_knn(x, y, k, groups), abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_upcast_first(dtype):
+    x, y = (torch.from_numpy(z).to(dtype) for z in pair(n=80, dx=3, dy=3))  # coarse values: many ties in bf16
+    for name, metric in ALL.items():
+        assert metric(x, y) == pytest.approx(metric(x.double(), y.double()), abs=1e-6), name
+    assert mutual_knn(x, y) == pytest.approx(twins.mutual_knn(x.double().numpy(), y.double().numpy()), abs=1e-12)
+
+
+def test_ties_go_to_the_lower_index():
+    # Rows 1-4 of x are equal and rows 0 and 5 see them alike: the nearest is row 1, but row 2 for row 1 itself. In y
+    # that is so without ties.
+    x = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, -1.0]])
+    y = np.eye(6) + [[0.5], [-1], [0.1], [0.5], [0.5], [0.5]] * np.eye(6)[[1] * 6]
+    y[1, 1], y[2] = 1, [0, 1, 0.1, 0, 0, 0]
+    assert twins.neighbours(x, 1) == twins.neighbours(y, 1) == [[1], [2], [1], [1], [1], [1]]
+    assert mutual_knn(x, y, k=1) == 1
+
+
+def test_self_is_excluded_by_index_and_not_by_rank():
+    # With duplicates, oneself need not come first: dropping the first column would drop a neighbour instead.
+    x = np.repeat(np.random.default_rng(0).standard_normal((10, 3)), 3, axis=0)
+    assert mutual_knn(x, x, k=2) == 1
+    assert all(i not in found for i, found in enumerate(twins.neighbours(x, 2)))
+    assert mutual_knn(x, x[::-1].copy(), k=2) == twins.mutual_knn(x, x[::-1], k=2)
+
+
+def test_rows_of_one_group_are_not_neighbours():
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((12, 5))
+    groups = np.repeat(np.arange(12), 5)
+    x, y = images[groups], images[groups] + 0.01 * rng.standard_normal((60, 5))
+    assert mutual_knn(x, y, k=4) > 0.9  # each row finds its four siblings
+    assert mutual_knn(x, y, 4, groups) == pytest.approx(twins.mutual_knn(x, y, 4, groups), abs=1e-12)
+    assert mutual_knn(x, y, 4, [f"image {g}" for g in groups]) == mutual_knn(x, y, 4, groups)
+    assert cknna(x, y, 4, groups) == pytest.approx(twins.cknna(x, y, 4, groups), abs=1e-6)
+
+
+def test_cknna_centres_the_kernel_and_not_the_neighbours():
+    x, y = pair()
+    assert cknna(x, y, k=3) == pytest.approx(twins.cknna(x, y, k=3), abs=1e-6)
+    assert cknna(x, y, k=len(x) - 1) == pytest.approx(off_diagonal_alignment(x, y), abs=1e-6)
+
+
+def off_diagonal_alignment(x: np.ndarray, y: np.ndarray) -> float:
+    a, b = (twins.gram(z) - np.diag(np.diag(twins.gram(z))) for z in (x, y))
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
+
+
+# --- ranks, cosines
+
+
+def test_rsa_gives_equal_distances_equal_ranks():
+    # In two dimensions the correlation of two rows is 1 or -1, but for rounding: the ranks know two values only.
+    x, y = pair(n=30, dx=2, dy=2)
+    above = np.triu_indices(30, 1)
+    signs = [np.sign((z - z.mean(axis=0)) @ [1, -1]) for z in (x, y)]
+    far = [(sign[:, None] != sign)[above] for sign in signs]
+    assert rsa(x, y) == pytest.approx(np.corrcoef(*far)[0, 1], abs=1e-12)
+
+
+def test_cosine_of_rows_as_they_are():
+    x, y = pair(dx=6, dy=6)
+    u, v = twins.unit(x).astype(float), twins.unit(y).astype(float)
+    found = cosine(x, y)
+    assert found.matched == pytest.approx(np.mean([u[i] @ v[i] for i in range(60)]))
+    assert found.unmatched == pytest.approx(np.mean([u[i] @ v[j] for i in range(60) for j in range(60) if i != j]))
+    assert found.gap == found.matched - found.unmatched
+
+
+def test_cosine_through_a_map_that_never_saw_the_row():
+    x, y = pair(n=200)
+    assert cosine(x, y).matched > 0.8
+    rng = np.random.default_rng(0)
+    noise = cosine(rng.standard_normal((60, 100)), rng.standard_normal((60, 7)), ridge=1e-6)
+    assert abs(noise.gap) < 0.15  # fitted and scored on the same rows it would be near 1
+    with pytest.raises(ValueError, match="dimensions"):
+        cosine(x, y, mapped=False)
+    with pytest.raises(ValueError, match="folds"):
+        cosine(x, y, folds=1)
+
+
+# --- bad input
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_bad_rows_are_errors_and_never_nan(name):
+    x, y = pair()
+    metric = ALL[name]
+    constant = np.full((60, 5), 0.1, dtype=np.float32)
+    for bad, message in ((constant, "same"), (np.where(np.arange(60)[:, None] == 7, np.nan, x), "row 7 .*NaN")):
+        with pytest.raises(InputError, match=message):
+            metric(bad, y)
+        with pytest.raises(InputError, match=message):
+            metric(y, bad)
+    with pytest.raises(ValueError, match="60 and 59"):
+        metric(x, y[:-1])
+    with pytest.raises(ValueError, match="shape"):
+        metric(x, y[:, 0])
+
+
+def test_cosines_need_rows_with_a_direction_and_cka_does_not():
+    x, y = pair()
+    x[3] = 0
+    with pytest.raises(InputError, match="row 3 is all zeros"):
+        mutual_knn(x, y)
+    assert cka(x, y) == pytest.approx(twins.cka(x, y), abs=1e-12)
+    with pytest.raises(InputError, match="same way"):
+        mutual_knn(np.outer(np.arange(1, 61), np.ones(4)), y)
+
+
+def test_parameters_out_of_range():
+    x, y = pair(n=20)
+    for k in (0, 20, 2.5, True):
+        with pytest.raises(ValueError, match="k: got"):
+            mutual_knn(x, y, k=k)
+    assert 0 <= mutual_knn(x, y, k=19) <= 1
+    with pytest.raises(ValueError, match="largest group"):
+        mutual_knn(x, y, 10, np.repeat([0, 1], [15, 5]))
+    with pytest.raises(ValueError, match="groups"):
+        mutual_knn(x, y, 5, np.arange(19))
+    for variance in (0, 0.0, 1.5, -1, True):
+        with pytest.raises(ValueError, match="components"):
+            svcca(x, y, variance)
+    with pytest.raises(ValueError, match="components"):
+        cca(x, y, 0.5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="kernel"):
+        cka(x, y, kernel="poly")
+    with pytest.raises(ValueError, match="method"):
+        rsa(x, y, method="kendall")
+    with pytest.raises(ValueError, match="at least 4"):
+        cka(x[:3], y[:3])
+
+
+def test_what_cannot_be_defined_is_said():
+    rng = np.random.default_rng(0)
+    y = rng.standard_normal((30, 5))
+    with pytest.raises(InputError, match="equally far apart"):
+        cka(np.eye(30), y)
+    assert 0 < cka(np.eye(30), y, unbiased=False) < 1
+    with pytest.raises(InputError, match="median distance is 0"):
+        cka(np.eye(2)[np.r_[np.zeros(28, int), 1, 1]], y, kernel="rbf")
+    with pytest.raises(InputError, match="equally dissimilar"):
+        rsa(np.eye(30), y)
+    with pytest.raises(ValueError, match="dimension"):
+        rsa(y[:, :1], y)
+
+
+def test_inputs_stay_as_they_were():
+    x, y = pair()
+    before = x.copy(), y.copy()
+    for metric in ALL.values():
+        metric(x, y)
+        metric(torch.from_numpy(x), torch.from_numpy(y))
+    cosine(x, y)
+    np.testing.assert_array_equal(x, before[0])
+    np.testing.assert_array_equal(y, before[1])
+
+
+def test_what_the_caller_has_set_does_not_leak_in_nor_out():
+    x, y = (torch.from_numpy(z).float() for z in pair(n=100))
+    expected = {name: metric(x, y) for name, metric in ALL.items()}
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = {name: metric(x.requires_grad_(), y) for name, metric in ALL.items()}
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert found == expected

@@ -1,0 +1,178 @@
+"""The training loop on two noisy views of one small latent world, and the traps of such loops."""
+
+import numpy as np
+import pytest
+import torch
+
+from jam.baselines import fit_closed_form
+from jam.config import Objective, Training
+from jam.pairing import Pairs
+from jam.training import train, validation_scores
+
+OBJECTIVES = {
+    "con": Objective(
+        model="autoencoder", loss="con", latent=8, hidden=[16], dropout=0.0, learning_rate=0.01, reconstruction=(1.0, 0.1)
+    ),
+    "negcon": Objective(model="autoencoder", loss="negcon", latent=8, hidden=[16], dropout=0.1, learning_rate=0.01),
+    "spread": Objective(model="autoencoder", loss="spread", latent=8, hidden=[16], learning_rate=0.01, alphas=[0.2]),
+    "linear": Objective(model="linear", loss="con", latent=8, learning_rate=0.01),
+    "mlp": Objective(model="mlp", loss="con", latent=8, expansion=2, learning_rate=0.01),
+}  # fmt: skip
+
+
+def training(**changes):
+    values = {
+        "batch_size": 32, "epochs": 12, "patience": 12, "weight_decay": 1e-4, "clip_norm": 1.0, "temperature": 0.07,
+        "learn_temperature": False, "captions": "sample",
+    }  # fmt: skip
+    return Training(**{**values, **changes})
+
+
+def world(n, seed, captions=2, negatives=1):
+    """Images and captions as two linear views of a state; a negative tells a state with one value flipped."""
+    maps = np.random.default_rng(0)
+    see, tell = maps.normal(size=(6, 14)), maps.normal(size=(6, 12))
+    rng = np.random.default_rng(seed)
+    state = rng.choice([-1.0, 1.0], size=(n, 6)) * rng.uniform(0.5, 1.5, size=(n, 6))
+    flipped = state.copy()
+    flipped[np.arange(n), rng.integers(0, 6, n)] *= -1
+    told = [state] * captions + [flipped] * negatives
+    texts = np.concatenate([each @ tell + 0.1 * rng.normal(size=(n, 12)) for each in told]).astype(np.float32)
+    images = (state @ see + 0.1 * rng.normal(size=(n, 14))).astype(np.float32)
+    rows = np.arange(len(texts)).reshape(-1, n).T
+    return Pairs(images, texts, np.arange(n), rows[:, :captions], rows[:, captions:])
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_learns_to_retrieve_unseen_pairs(name):
+    pairs, validation, unseen = world(400, 1), world(60, 2), world(60, 3)
+    trained = train(pairs, validation, OBJECTIVES[name], training(), seed=0)
+    assert validation_scores(trained.image, trained.text, unseen)["validation_recall"] > 0.8
+    assert not trained.image.training
+
+
+@pytest.mark.parametrize("pooling", ["sample", "mean", "max"])
+def test_captions_may_be_pooled_in_feature_space(pooling):
+    trained = train(world(200, 1), world(60, 2), OBJECTIVES["con"], training(captions=pooling), seed=0)
+    assert trained.chosen["validation_recall"] > 0.5
+
+
+@pytest.mark.parametrize("name", ["con", "spread"])
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(name):
+    pairs, validation = world(100, 1), world(40, 2)
+    runs = [train(pairs, validation, OBJECTIVES[name], training(epochs=2), seed=seed) for seed in (0, 0, 1)]
+    states = [run.image.state_dict()["tower.encoder.1.weight"].numpy().tobytes() for run in runs]
+    assert states[0] == states[1] != states[2]
+    assert runs[0].history.equals(runs[1].history)
+
+
+def test_the_best_epoch_is_kept_and_its_scores_are_those_of_the_adapters():
+    validation = world(40, 2)
+    # A rate this high overshoots, so that the last epoch is not the best one.
+    objective = OBJECTIVES["con"].model_copy(update={"learning_rate": 0.1})
+    trained = train(world(100, 1), validation, objective, training(epochs=15, patience=3), seed=0)
+    recalls = trained.history["validation_recall"]
+    assert trained.chosen["epoch"] == int(recalls.argmax())
+    assert trained.chosen["validation_recall"] == recalls.max()
+    assert validation_scores(trained.image, trained.text, validation)["validation_recall"] == recalls.max()
+
+
+def test_early_stopping_counts_epochs_since_the_best_across_epochs():
+    # Nothing is learned at this rate, so the first epoch stays the best; a counter reset each epoch never stops.
+    objective = OBJECTIVES["con"].model_copy(update={"learning_rate": 1e-12})
+    trained = train(world(100, 1), world(40, 2), objective, training(epochs=50, patience=3), seed=0)
+    assert len(trained.history) == 1 + 3
+
+
+def test_the_reconstruction_weight_falls_linearly():
+    trained = train(world(100, 1), world(40, 2), OBJECTIVES["con"], training(epochs=4), seed=0)
+    np.testing.assert_allclose(trained.history["reconstruction_weight"], [1.0, 0.7, 0.4, 0.1])
+    assert trained.history["loss_reconstruction"].is_monotonic_decreasing
+
+
+def test_without_reconstruction_the_features_are_not_kept():
+    kept = OBJECTIVES["con"].model_copy(update={"reconstruction": (1.0, 1.0)})
+    pairs, validation = world(200, 1), world(40, 2)
+    losses = [
+        train(pairs, validation, objective, training(epochs=6), seed=0).history["loss_reconstruction"].iloc[-1]
+        for objective in (kept, kept.model_copy(update={"reconstruction": (0.0, 0.0)}))
+    ]
+    assert losses[0] < 0.5 < 0.9 < losses[1]
+
+
+def test_cross_reconstruction_lets_one_modality_be_decoded_from_the_other():
+    pairs, validation, unseen = world(400, 1), world(40, 2), world(60, 3)
+    errors = []
+    for weight in (0.0, 1.0):
+        objective = OBJECTIVES["con"].model_copy(update={"cross_reconstruction": weight, "reconstruction": (1.0, 1.0)})
+        trained = train(pairs, validation, objective, training(epochs=15), seed=0)
+        v = trained.image.standardise(torch.as_tensor(unseen.images))
+        from_text = trained.image.tower.decode(trained.text(torch.as_tensor(unseen.texts[unseen.caption_rows[:, 0]])))
+        errors.append((from_text - v).square().mean().item())
+    assert errors[1] < 0.6 < errors[0]
+
+
+def test_a_learnable_temperature_moves_and_stays_below_its_clamp():
+    pairs, validation = world(200, 1), world(40, 2)
+    fixed = train(pairs, validation, OBJECTIVES["con"], training(epochs=3), seed=0)
+    np.testing.assert_allclose(fixed.history["logit_scale"], 1 / 0.07, rtol=1e-5)
+    learned = train(pairs, validation, OBJECTIVES["con"], training(epochs=3, learn_temperature=True), seed=0)
+    assert (learned.history["logit_scale"].diff().dropna().abs() > 0.1).all()
+    hot = OBJECTIVES["con"].model_copy(update={"learning_rate": 0.5})
+    clamped = train(pairs, validation, hot, training(epochs=8, learn_temperature=True, temperature=0.0101), seed=0)
+    assert clamped.history["logit_scale"].max() <= 100.0 * (1 + 1e-6)
+
+
+def test_the_best_alpha_is_chosen_on_validation_rows():
+    objective = OBJECTIVES["spread"].model_copy(update={"alphas": ((1.0, 1.0), (0.2, 0.2))})
+    trained = train(world(200, 1), world(60, 2), objective, training(epochs=4), seed=0)
+    best = trained.history.groupby("alpha")["validation_recall"].max()
+    assert set(best.index) == {0.2, 1.0}
+    assert trained.chosen["alpha"][0] == best.idxmax()
+
+
+@pytest.mark.parametrize("n", [2, 33, 63, 64])
+def test_a_last_batch_of_any_size_is_trained_on(n):
+    trained = train(world(n, 1), world(20, 2), OBJECTIVES["spread"], training(epochs=1), seed=0)
+    assert np.isfinite(trained.history["loss_align"]).all()
+
+
+def test_features_may_be_memory_maps_of_half_precision(tmp_path):
+    pairs = world(100, 1)
+    for name in ("images", "texts"):
+        np.save(tmp_path / f"{name}.npy", getattr(pairs, name).astype(np.float16))
+    mapped = Pairs(
+        np.load(tmp_path / "images.npy", mmap_mode="r"), np.load(tmp_path / "texts.npy", mmap_mode="r"),
+        pairs.image_rows, pairs.caption_rows, pairs.negative_rows,
+    )  # fmt: skip
+    trained = train(mapped, world(40, 2), OBJECTIVES["negcon"], training(), seed=0)
+    assert trained.chosen["validation_recall"] > 0.5
+
+
+def test_missing_negatives_and_broken_features_are_named():
+    bare = world(50, 1, negatives=0)
+    with pytest.raises(ValueError, match="negcon: got images without a hard negative"):
+        train(bare, world(20, 2), OBJECTIVES["negcon"], training(), seed=0)
+    broken = world(50, 1)
+    broken.images[7, 3] = np.nan
+    with pytest.raises(ValueError, match="expected finite features"):
+        train(broken, world(20, 2), OBJECTIVES["con"], training(), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("method", "grid"),
+    [
+        ("ridge", {"penalty": [1e-3, 1e3]}),
+        ("procrustes", {"components": [2, 12]}),
+        ("cca", {"components": [6], "shrinkage": [1e-3, 10.0]}),
+    ],
+)
+def test_closed_forms_retrieve_and_choose_on_validation_rows(method, grid):
+    pairs, validation, unseen = world(400, 1), world(60, 2), world(60, 3)
+    fitted = fit_closed_form(method, pairs, validation, grid)
+    assert len(fitted.history) == np.prod([len(values) for values in grid.values()])
+    assert fitted.chosen["validation_recall"] == fitted.history["validation_recall"].max()
+    chance = 1 / 60
+    assert validation_scores(fitted.image, fitted.text, unseen)["validation_recall"] > 5 * chance
+    if method != "procrustes":  # which may only rotate, and the two views are no rotations of each other
+        assert validation_scores(fitted.image, fitted.text, unseen)["validation_recall"] > 0.8
