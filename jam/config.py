@@ -184,6 +184,7 @@ class Training(Section):
     clip_norm: Positive
     temperature: Positive
     learn_temperature: bool
+    whitening: Positive | None
     captions: Literal["sample", "mean", "max"]
 
 

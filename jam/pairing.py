@@ -154,10 +154,7 @@ def mismatched_rows(
     """
     rows = _numbered(image_index[image_index["split"] == split])["row"].to_numpy()
     negatives = negative_rows(text_index, image_index, split)
-    hard, easy = (
-        dict(list(negatives[negatives["tier"] == tier].groupby("image")))
-        for tier in ("hard", "easy")
-    )
+    hard, easy = (dict(list(negatives[negatives["tier"] == tier].groupby("image"))) for tier in ("hard", "easy"))
     images = sorted(set(hard) & set(easy))
     if not images:
         return rows[:0], {}

@@ -1,6 +1,7 @@
 """Figures from tidy tables, in one style: colour-blind safe, told apart in grey print by markers and hatches."""
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,7 @@ def hard_negatives(results: pd.DataFrame, methods: Sequence[str], kinds: Sequenc
 
 
 def training_curves(curves: pd.DataFrame) -> Figure:
-    """Validation recall and losses by epoch; a thin line a seed, a thick one their mean; a ring where a seed stopped."""
+    """Validation recall and losses by epoch; a thin line a seed, a thick one their mean."""
     panels = [
         ("validation_recall", "validation recall, mean R@1 of both ways"),
         ("loss_align", "alignment loss"),
@@ -224,12 +225,13 @@ def samples(rows: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
     """Images with a caption each and, struck out, one hard negative."""
     lines = -(-len(rows) // columns)
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(lines, columns, figsize=(2.6 * columns, 3.0 * lines), squeeze=False)
+        figure, axes = plt.subplots(lines, columns, figsize=(2.6 * columns, 3.5 * lines), squeeze=False)
         for axis in axes.flat:
             axis.axis("off")
-        for axis, row in zip(axes.flat, rows, strict=False):
+        for place, (axis, row) in enumerate(zip(axes.flat, rows, strict=False)):
             axis.imshow(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB"), interpolation="nearest")
-            wrong = next((negative for negative in row["negatives"] if negative["tier"] == "hard"), None)
+            hard = [negative for negative in row["negatives"] if negative["tier"] == "hard"]
+            wrong = hard[place % len(hard)] if hard else None
             text = _wrap(row["captions"][wrong["of"] if wrong else 0])
             axis.text(0, 1, "✓ " + text, transform=axis.transAxes, fontsize=7.5, va="bottom", color=BLACK)
             if wrong:
@@ -246,6 +248,4 @@ def samples(rows: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
 
 
 def _wrap(text: str, width: int = 40) -> str:
-    import textwrap
-
     return "\n".join(textwrap.wrap(text, width))

@@ -88,8 +88,8 @@ def _train_one(
     options = {"d_latent": objective.latent, **objective.tower_options}
     image = Adapter(objective.model, d_in=images.shape[1], **options)
     text = Adapter(objective.model, d_in=texts.shape[1], **options)
-    image.standardise.fit(_rows(pairs.images, pairs.image_rows))
-    text.standardise.fit(_rows(pairs.texts, pairs.flat_captions()[0]))
+    image.standardise.fit(_rows(pairs.images, pairs.image_rows), training.whitening)
+    text.standardise.fit(_rows(pairs.texts, pairs.flat_captions()[0]), training.whitening)
     image, text = image.to(device), text.to(device)
 
     log_scale = torch.tensor(
@@ -224,8 +224,8 @@ def _alignment(
 def _reconstruction(
     objective: Objective, image: Adapter, text: Adapter, v: Tensor, t: Tensor, z_v: Tensor, z_t: Tensor
 ) -> Tensor:
-    """L_rec = ½(MSE(v̂, v) + MSE(t̂, t)) on standardised features, plus the same across modalities if asked for."""
-    v, t = image.standardise(v), text.standardise(t)
+    """L_rec = ½(MSE(v̂, v) + MSE(t̂, t)) on scaled features, plus the same across modalities if asked for."""
+    v, t = image.standardise.scaled(v), text.standardise.scaled(t)
     loss = functional.mse_loss(image.tower.decode(z_v), v) + functional.mse_loss(text.tower.decode(z_t), t)
     if objective.cross_reconstruction:
         across = functional.mse_loss(image.tower.decode(z_t), v) + functional.mse_loss(text.tower.decode(z_v), t)

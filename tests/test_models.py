@@ -45,12 +45,27 @@ def test_standardising_keeps_the_geometry_and_has_unit_mean_square(shift, spread
     x = torch.as_tensor(rng.normal(shift, spread, size=(64, 5)))
     layer = Standardise(5)
     layer.fit(x)
-    z = layer(x).double()
+    torch.testing.assert_close(layer(x), layer.scaled(x), rtol=1e-3, atol=1e-4)
+    z = layer.scaled(x).double()
     assert z.mean(dim=0).abs().max() < 1e-3
     assert z.square().mean().item() == pytest.approx(1, rel=1e-3)
     distances, standardised = torch.pdist(x), torch.pdist(z)
     torch.testing.assert_close(standardised / standardised.mean(), distances / distances.mean(), rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(layer.inverse(layer(x)).double(), x, rtol=1e-4, atol=1e-3 * spread)
+    torch.testing.assert_close(layer.unscaled(layer.scaled(x)).double(), x, rtol=1e-4, atol=1e-3 * spread)
+
+
+def test_whitening_makes_directions_alike_and_shrinks_noise():
+    x = (
+        torch.as_tensor(rng.normal(size=(5000, 4)) * [10.0, 1.0, 0.1, 1e-4])
+        @ torch.linalg.qr(torch.randn(4, 4).double())[0]
+    )
+    layer = Standardise(4)
+    layer.fit(x, shrinkage=1e-4)
+    covariance = torch.cov(layer(x).T.double())
+    mean_variance = torch.cov(x.T).trace() / 4
+    expected = torch.tensor([1e-8, 0.01, 1.0, 100.0])
+    expected = expected / (expected + 1e-4 * mean_variance)
+    torch.testing.assert_close(covariance, torch.diag(expected).double(), rtol=0.1, atol=0.02)
 
 
 @pytest.mark.parametrize("bad", [torch.ones(8, 3), torch.full((8, 3), torch.nan)])

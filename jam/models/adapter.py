@@ -56,7 +56,7 @@ class Adapter(nn.Module):
         """
         if not self.reconstructs:
             raise ValueError(f"reconstruct: got a {self.config['kind']} adapter, expected one with a decoder")
-        return self.standardise.inverse(self.tower.decode(self(features)))
+        return self.standardise.unscaled(self.tower.decode(self(features)))
 
     @torch.inference_mode()
     def encode(self, features: np.ndarray | Tensor, batch_size: int = 4096) -> np.ndarray:
