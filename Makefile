@@ -8,7 +8,7 @@ export DVC_NO_ANALYTICS := 1
 export HF_HUB_DISABLE_TELEMETRY := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: help setup repro test lint format bench lock clean
+.PHONY: help setup repro test lint format readme bench lock clean
 
 help:
 	@echo "make repro   install, run the whole pipeline, say where the results are"
@@ -44,6 +44,9 @@ lint: setup
 format: setup
 	ruff check --fix .
 	ruff format .
+
+readme: setup
+	python -m stages.readme
 
 bench: setup
 	python -m benchmarks

@@ -35,16 +35,18 @@ LABELS = {
     "con": "Con", "negcon": "NegCon", "spread": "Spread", "linear": "linear adapter", "mlp": "MLP adapter",
     "ridge": "ridge", "procrustes": "Procrustes", "cca": "CCA",
     "i2t_r1": "image → text, R@1", "t2i_r1": "text → image, R@1",
-    "mutual_knn": "mutual kNN", "unbiased_cka": "CKA (unbiased)", "cknna": "CKNNA", "svcca": "SVCCA", 
+    "mutual_knn": "mutual kNN", "unbiased_cka": "CKA (unbiased)", "cknna": "CKNNA", "svcca": "SVCCA",
     "rsa": "RSA",
     "replace_object": "replace\nobject", "replace_attribute": "replace\nattribute", "swap_attribute": "swap\nattribute",
     "replace_relation": "replace\nrelation",
     "matched": "matched", "easy": "another scene's caption", "hard": "one thing changed",
 }  # fmt: skip
-STYLE = {
+STYLE: Any = {
     "figure.dpi": 150, "savefig.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10,
-    "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True, "grid.color": "#dddddd",
-    "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.titlesize": 10.5, "axes.titlelocation": "left", "legend.frameon": False,
+    "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.color": "#dddddd",
+    "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.titlesize": 10.5, "axes.titlelocation": "left",
+    "legend.frameon": False,
 }  # fmt: skip
 
 

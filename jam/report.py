@@ -102,6 +102,34 @@ def encoder_table(results: pd.DataFrame, names: Sequence[str]) -> str:
     )
 
 
+KERNELS = ("mutual_knn", "unbiased_cka", "cknna", "svcca", "cca", "rsa")
+
+
+def detail_table(results: pd.DataFrame, subjects: Sequence[str]) -> str:
+    """Kernel metrics of matched, hard and easy pairs, before and after alignment."""
+    mine = results[results["table"] == "kernels"].set_index(["subject", "metric"])
+    rows = []
+    for subject in subjects:
+        for condition in ("matched", "hard", "easy"):
+            scores = mine.loc[f"{subject} ~ {condition}"]["value"]
+            rows.append([f"{label(subject)}, {label(condition)}", *(number(scores[metric]) for metric in KERNELS)])
+    return markdown(["images against texts", *(label(metric) for metric in KERNELS)], rows)
+
+
+def reality_table(results: pd.DataFrame, subjects: Sequence[str]) -> str:
+    """Kernel alignment with the true state, a star where it is above its own null (p ≤ .05)."""
+    mine = results[results["table"] == "kernels"].set_index(["subject", "metric"])
+    rows = []
+    for subject in subjects:
+        scores = mine.loc[f"{subject} ~ reality"]
+        rows.append([subject, *(_starred(scores.loc[metric]) for metric in KERNELS)])
+    return markdown(["representation", *(label(metric) for metric in KERNELS)], rows)
+
+
+def _starred(row: pd.Series) -> str:
+    return number(row["value"]) + ("*" if row["p_value"] <= 0.05 else "")
+
+
 def fill(text: str, tables: dict[str, str]) -> str:
     """Put each table between its markers, ``<!-- table NAME -->`` and ``<!-- end -->``.
 

@@ -7,6 +7,7 @@ By hand:  python -m stages.encoder vision_l
 """
 
 import argparse
+from typing import Any
 
 from jam.config import EncoderSpec, load_params
 from jam.device import pick_device
@@ -23,6 +24,7 @@ from stages.common import ENCODERS, PRETRAIN, run
 
 def pretrain(name: str, spec: EncoderSpec) -> str:
     """Train from scratch on images and visual labels, or on text, and save; say how it went."""
+    model: Any
     if spec.modality == "vision":
         assert spec.vision is not None
         recipe = spec.vision.model_dump(mode="json")

@@ -11,7 +11,8 @@ from jam.training import train, validation_scores
 
 OBJECTIVES = {
     "con": Objective(
-        model="autoencoder", loss="con", latent=8, hidden=[16], dropout=0.0, learning_rate=0.01, reconstruction=(1.0, 0.1)
+        model="autoencoder", loss="con", latent=8, hidden=[16], dropout=0.0, learning_rate=0.01,
+        reconstruction=(1.0, 0.1),
     ),
     "negcon": Objective(model="autoencoder", loss="negcon", latent=8, hidden=[16], dropout=0.1, learning_rate=0.01),
     "spread": Objective(model="autoencoder", loss="spread", latent=8, hidden=[16], learning_rate=0.01, alphas=[0.2]),

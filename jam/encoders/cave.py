@@ -1,5 +1,6 @@
-"""Encoders pretrained here, on one modality alone: the folder that they are kept in."""
+"""Encoders pretrained here, on one modality alone: what their trainings share, and the folder they are kept in."""
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,3 +71,17 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def warm_up_then_cosine(
+    optimizer: torch.optim.Optimizer, steps: int, warm_up: float
+) -> torch.optim.lr_scheduler.LambdaLR:
+    """Learning rate of each step: a linear rise over the share ``warm_up`` of the steps, then half a cosine to zero."""
+    rise = max(1, round(warm_up * steps))
+
+    def factor(step: int) -> float:
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * (step + 1 - rise) / (steps + 1 - rise)))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

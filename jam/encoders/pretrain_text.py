@@ -1,7 +1,9 @@
 """A small causal language model pretrained on sentences alone: no image is ever seen.
 
-A GPT-2 (Radford et al. 2019) over whole lower-case words, trained by next-token prediction. Input and output
-embeddings are one matrix. The folder holds the whole language model; as an encoder its states are pooled.
+A GPT-2 (Radford et al. 2019) over whole lower-case words, trained by next-token prediction on documents. A document
+is one or more sentences about one thing. Where it says the same thing again in other words, predicting it takes more
+than grammar: which words mean the same, and what belongs to what. Input and output embeddings are one matrix. The
+folder holds the whole language model; as an encoder its states are pooled.
 """
 
 from collections.abc import Sequence
@@ -15,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jam.data.schema import read_pairs
-from jam.encoders.cave import seeded
+from jam.encoders.cave import seeded, warm_up_then_cosine
 from jam.errors import InputError
 from jam.progress import Progress, silent
 
@@ -23,10 +25,10 @@ if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
-MAX_TOKENS = 128  # more than a document of the cave has
-WARM_UP = 0.1  # share of the steps in which OneCycle raises the learning rate
+MAX_TOKENS = 128  # of a document; more than one of the cave has
+WARM_UP = 0.1  # share of the steps in which the learning rate rises
 CLIP_NORM = 1.0
-EXPANSION = 2
+EXPANSION = 2  # width of the feed-forward layers over that of the states
 BETAS = (0.9, 0.98)  # AdamW; a shorter memory of the squared gradient suits short trainings
 
 
@@ -43,11 +45,11 @@ def pretrain_text(
     texts: str | Path,
     *,
     width: int = 128,
-    layers: int = 3,
-    heads: int = 4,
-    epochs: int = 1,
-    batch_size: int = 64,
-    learning_rate: float = 3e-3,
+    layers: int = 2,
+    heads: int = 8,
+    epochs: int = 2,
+    batch_size: int = 16,
+    learning_rate: float = 2e-3,
     weight_decay: float = 0.1,
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -56,13 +58,13 @@ def pretrain_text(
     """Pretrain a text encoder from scratch.
 
     Args:
-        texts: pairs table; every caption in it is a training text.
+        texts: pairs table; the captions of a row are one document.
         width: of the states, a multiple of ``heads``.
         layers: transformer blocks.
         heads: attention heads of each block.
-        epochs: passes over the texts.
-        batch_size: texts a step; those of a step are of about equal length, so that little is padding.
-        learning_rate: peak of the OneCycle schedule (AdamW).
+        epochs: passes over the documents.
+        batch_size: documents a step, of about equal length, so that little is padding.
+        learning_rate: of AdamW at its peak; it rises linearly, then falls as half a cosine.
         weight_decay: of AdamW.
         seed: of weights and order. Same seed and thread count, same weights on a CPU.
         device: where to train.
@@ -89,7 +91,7 @@ def pretrain_text(
         n_layer=layers,
         n_head=heads,
         n_inner=EXPANSION * width,
-        initializer_range=width**-0.5,
+        initializer_range=width**-0.5,  # GPT-2's 0.02 is for wide models; narrow ones take far longer to get going
         activation_function="gelu",  # fused, unlike GPT-2's own approximation
         resid_pdrop=0.0,  # few passes over the texts: nothing to hold back
         embd_pdrop=0.0,
@@ -106,9 +108,7 @@ def pretrain_text(
         model = GPT2LMHeadModel(config).to(device)  # type: ignore[arg-type]
         model.train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, betas=BETAS)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, learning_rate, total_steps=len(plan), pct_start=WARM_UP
-        )
+        schedule = warm_up_then_cosine(optimizer, len(plan), WARM_UP)
         for rows in progress(plan, len(plan), "pretrain text"):
             batch = _padded([tokens[row] for row in rows], tokenizer.pad_token_id).to(device)
             loss, count = next_token_loss(model, batch, tokenizer.pad_token_id)
@@ -156,7 +156,7 @@ def next_token_loss(model: "GPT2LMHeadModel", batch: Tensor, pad: int) -> tuple[
 
 
 def _document_tokens(tokenizer: "PreTrainedTokenizerFast", document: Sequence[str]) -> list[int]:
-    """``<bos> sentence <eos> sentence <eos> …``: a sentence alone, as it is encoded later, is a document's beginning."""
+    """``<bos> sentence <eos> sentence <eos> …``: a sentence alone, as it is encoded later, begins like a document."""
     sentences = tokenizer(list(document), add_special_tokens=False)["input_ids"]
     tokens = [tokenizer.bos_token_id]
     for ids in sentences:
@@ -165,7 +165,7 @@ def _document_tokens(tokenizer: "PreTrainedTokenizerFast", document: Sequence[st
 
 
 def _epoch(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:
-    """All texts in batches of about equal length: shuffled, sorted by length, cut, and the batches shuffled."""
+    """All documents in batches of about equal length: shuffled, sorted by length, cut, and the batches shuffled."""
     shuffled = rng.permutation(len(lengths))
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]

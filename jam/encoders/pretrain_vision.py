@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from jam.data.images import decode_image
 from jam.data.schema import read_pairs
-from jam.encoders.cave import seeded
+from jam.encoders.cave import seeded, warm_up_then_cosine
 from jam.errors import InputError
 from jam.progress import Progress, silent
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 GROUP_WIDTH = 16  # channels that a 3 × 3 convolution mixes: fast on a CPU, and reads digits as well as wider groups
 MAX_SHIFT = 2  # pixels of random translation; more could move a thing to another height
-WARM_UP = 0.2  # share of the steps in which OneCycle raises the learning rate
+WARM_UP = 0.2  # share of the steps in which the learning rate rises
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def pretrain_vision(
         depths: blocks of each stage.
         epochs: passes over the table; a rest smaller than a batch is left out of each.
         batch_size: images a step.
-        learning_rate: peak of the OneCycle schedule (AdamW).
+        learning_rate: of AdamW at its peak; it rises linearly, then falls as half a cosine.
         weight_decay: of AdamW.
         seed: of weights, order and augmentation. Same seed and thread count, same weights on a CPU.
         device: where to train.
@@ -96,7 +96,7 @@ def pretrain_vision(
         heads = nn.Linear(widths[-1], sum(classes)).to(device)
         parameters = [*model.parameters(), *heads.parameters()]
         optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=WARM_UP)
+        schedule = warm_up_then_cosine(optimizer, steps, WARM_UP)
         pixels, targets = pixels.to(device), targets.to(device)
         losses = []
         model.train()

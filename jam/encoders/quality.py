@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,52 +9,47 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jam.data.cave import SIDES
-from jam.data.images import decode_image
 from jam.data.schema import SPLITS, read_pairs
-from jam.encoders.encoder import Encoder, load_pretrained
+from jam.encoders.encoder import load_pretrained
 from jam.encoders.pretrain_text import next_token_loss
-from jam.errors import InputError
 from jam.features import FeatureStore
 
-PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 
-def attribute_accuracy(
-    encoder: Encoder, tables: Mapping[str, str | Path], *, train_rows: int = 4000, batch_size: int = 250
-) -> dict[str, list[float]]:
-    """What a linear probe reads from each layer of an encoder about scenes that it never saw.
+def layer_probes(
+    store: FeatureStore, tables: Mapping[str, str | Path], layer: int = -1, train_rows: int = 4000
+) -> dict[str, float]:
+    """What a linear probe reads from one layer of stored features about scenes that the encoder never saw.
 
     Labels ``left_X`` and ``right_X`` are averaged to the attribute X. Of a text encoder, pair i gives its caption
-    number i modulo their number.
+    number i modulo the number of its captions that are stored.
 
     Args:
-        encoder: of images or texts.
+        store: features of images or texts.
         tables: pairs tables of ``train`` (fits the probe), ``val`` (chooses its penalty) and ``test`` (scores it).
+        layer: which; the last by default.
         train_rows: the first rows of ``train``; the other splits are taken whole.
-        batch_size: items a forward pass.
 
     Returns:
-        Attribute → accuracy in [0, 1] of each layer, on test rows.
-
-    Raises:
-        InputError: a table lacks images, captions or labels.
+        Attribute → accuracy in [0, 1] on test rows; nothing where the tables have no labels.
     """
-    features: dict[str, list[np.ndarray]] = {}
+    features: dict[str, np.ndarray] = {}
     labels: dict[str, list[dict[str, str]]] = {}
     for split in SPLITS:
-        items, labels[split] = _items(Path(tables[split]), encoder.modality, train_rows if split == "train" else None)
-        layers = [np.empty((len(items), d), np.float32) for d in encoder.dims]
-        for rows in encoder.batches(items, batch_size):
-            for layer, state in zip(layers, encoder.hidden_states([items[row] for row in rows]), strict=True):
-                layer[rows] = state.cpu().numpy()
-        features[split] = layers
-    accuracy: dict[str, list[float]] = {}
-    for depth in range(len(encoder.dims)):
-        for name, value in ridge_probes({split: features[split][depth] for split in SPLITS}, labels).items():
-            side, _, attribute = name.partition("_")
-            accuracy.setdefault(attribute if side in SIDES else name, []).append(value)
-    per_layer = {name: np.reshape(values, (len(encoder.dims), -1)).mean(axis=1) for name, values in accuracy.items()}
-    return {name: values.tolist() for name, values in per_layer.items()}
+        rows = read_pairs(tables[split], ["labels"]).column("labels").to_pylist()
+        limit = train_rows if split == "train" else len(rows)
+        if not all(rows[:limit]):
+            return {}
+        labels[split] = [{label["name"]: label["value"] for label in row} for row in rows[:limit]]
+        index = store.index[(store.index["split"] == split) & (store.index["role"] != "negative")]
+        groups = [group["row"].to_numpy() for _, group in index.groupby("id", sort=False)][:limit]
+        features[split] = np.array(store.layer(layer)[[group[i % len(group)] for i, group in enumerate(groups)]])
+    sides: dict[str, list[float]] = {}
+    for name, accuracy in ridge_probes(features, labels).items():
+        side, _, attribute = name.partition("_")
+        sides.setdefault(attribute if side in SIDES else name, []).append(accuracy)
+    return {name: float(np.mean(values)) for name, values in sides.items()}
 
 
 def ridge_probes(
@@ -63,7 +57,7 @@ def ridge_probes(
 ) -> dict[str, float]:
     """Accuracy of linear classifiers fitted in closed form: one-against-rest ridge regression for each label.
 
-    Far cheaper than `jam.metrics.probes.fit_probe`, which it bounds from below: all labels and penalties share one
+    Far cheaper than `jam.metrics.probes.fit_probe`, and a little weaker: all labels and penalties share one
     eigendecomposition. Of each label, the penalty that does best on validation rows is the one scored on test rows.
 
     Args:
@@ -123,53 +117,3 @@ def _share_right(
     x: Mapping[str, Tensor], y: Mapping[str, Tensor], split: str, weights: Tensor, offset: Tensor
 ) -> float:
     return float(((x[split] @ weights + offset).argmax(dim=1) == y[split]).double().mean())
-
-
-def _items(path: Path, modality: str, limit: int | None) -> tuple[list[Any], list[dict[str, str]]]:
-    """Images or one caption each, and labels, of the first ``limit`` rows."""
-    column = "image" if modality == "vision" else "captions"
-    table = read_pairs(path, ["id", column, "labels"])
-    rows = table.slice(0, limit).to_pylist()
-    for row in rows:
-        if not row["labels"] or not row[column]:
-            raise InputError(f"{path}: {row['id']}: got no labels or no {column}, expected both in every row")
-    if modality == "vision":
-        items: list[Any] = [decode_image(row["image"]["bytes"]) for row in rows]
-    else:
-        items = [row["captions"][i % len(row["captions"])] for i, row in enumerate(rows)]
-    return items, [{label["name"]: label["value"] for label in row["labels"]} for row in rows]
-
-
-def layer_probes(
-    store: FeatureStore, tables: Mapping[str, str | Path], layer: int = -1, train_rows: int = 4000
-) -> dict[str, float]:
-    """What a linear probe reads from one layer of stored features about scenes that the encoder never saw.
-
-    Labels ``left_X`` and ``right_X`` are averaged to the attribute X. Of a text encoder, pair i gives its caption
-    number i modulo the number of its captions that are stored.
-
-    Args:
-        store: features of images or texts.
-        tables: pairs tables of ``train`` (fits the probe), ``val`` (chooses its penalty) and ``test`` (scores it).
-        layer: which; the last by default.
-        train_rows: the first rows of ``train``; the other splits are taken whole.
-
-    Returns:
-        Attribute → accuracy in [0, 1] on test rows; nothing where the tables have no labels.
-    """
-    features: dict[str, np.ndarray] = {}
-    labels: dict[str, list[dict[str, str]]] = {}
-    for split in SPLITS:
-        rows = read_pairs(tables[split], ["labels"]).column("labels").to_pylist()
-        limit = train_rows if split == "train" else len(rows)
-        if not all(rows[:limit]):
-            return {}
-        labels[split] = [{label["name"]: label["value"] for label in row} for row in rows[:limit]]
-        index = store.index[(store.index["split"] == split) & (store.index["role"] != "negative")]
-        groups = [group["row"].to_numpy() for _, group in index.groupby("id", sort=False)][:limit]
-        features[split] = np.array(store.layer(layer)[[group[i % len(group)] for i, group in enumerate(groups)]])
-    sides: dict[str, list[float]] = {}
-    for name, accuracy in ridge_probes(features, labels).items():
-        side, _, attribute = name.partition("_")
-        sides.setdefault(attribute if side in SIDES else name, []).append(accuracy)
-    return {name: float(np.mean(values)) for name, values in sides.items()}

@@ -4,6 +4,8 @@ All take standardised (hence centred) features of matching rows, images x (n, d_
 float64, and give (d_x, k) and (d_y, k) maps into one space where rows are compared by cosine.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
@@ -76,4 +78,4 @@ def _whitening(x: np.ndarray, shrinkage: float) -> np.ndarray:
     return vectors / np.sqrt(values)
 
 
-CLOSED_FORMS = {"ridge": ridge, "procrustes": procrustes, "cca": cca}
+CLOSED_FORMS: dict[str, Callable[..., Maps]] = {"ridge": ridge, "procrustes": procrustes, "cca": cca}

@@ -47,7 +47,7 @@ def build_cave(
     val: int = 1000,
     test: int = 1000,
     pretrain_images: int = 12000,
-    pretrain_text: int = 20000,
+    pretrain_text: int = 7000,
     captions: int = 3,
     one_object: float = 0.1,
     seed: int = 0,
@@ -57,7 +57,7 @@ def build_cave(
     Args:
         train, val, test: pairs of an image and its captions, with negatives of all tiers. At least 2 each.
         pretrain_images: images with labels and no captions.
-        pretrain_text: sentences without image, labels or reality, one a row.
+        pretrain_text: documents without image, labels or reality: a scene told in ``captions`` different sentences.
         captions: different captions of each pair.
         one_object: wanted share of scenes with one thing. There are 840 such scenes, so a set gets at most its
             proportional part of them (2 % of each set at the default sizes).
@@ -81,7 +81,7 @@ def build_cave(
         rows[name] = [_empty_row(f"{name.replace('_', '-')}-{i:05d}") for i in range(len(scenes))]
         if name == "pretrain_text":
             for row, scene in zip(rows[name], scenes, strict=True):
-                row["captions"] = [describe(scene, 1, text_rng)[0][0]]
+                row["captions"] = [text for text, _ in describe(scene, captions, text_rng)]
             continue
         for row, scene in zip(rows[name], scenes, strict=True):
             row.update(_seen(scene, scans[name], image_rng))
@@ -98,7 +98,7 @@ def write_cave(
     val: int = 1000,
     test: int = 1000,
     pretrain_images: int = 12000,
-    pretrain_text: int = 20000,
+    pretrain_text: int = 7000,
     captions: int = 3,
     one_object: float = 0.1,
     seed: int = 0,
