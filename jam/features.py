@@ -207,8 +207,8 @@ def extract_features(
             raise
         needed = sum(len(items.index) * d * np.dtype(dtype).itemsize for d in encoder.dims)
         raise InputError(
-            f"{error.filename or work}: the disk is full; the features of {out.name} take {needed / 1e6:.0f} MB "
-            f"(finished batches are kept in {work}: free some space and run again)"
+            f"{work}: the disk is full; expected room for {needed / 1e6:.1f} MB of features of {out.name} "
+            "(finished batches are kept there: free some space and run again)"
         ) from error
     shutil.rmtree(work)
     return FeatureStore.load(out)
