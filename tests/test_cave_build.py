@@ -192,7 +192,7 @@ def test_files_are_byte_identical_and_follow_the_schema(tmp_path):
         ({"val": 1}, "cave.val: got 1, expected at least 2"),
         ({"pretrain_text": 0}, "cave.pretrain_text: got 0, expected at least 1"),
         ({"train": 150_000}, "at most 120000 different scenes"),
-        ({"captions": 0}, "cave.captions: got 0, expected 1 to 20"),
+        ({"captions": 0}, "cave.captions: got 0, expected 1 to 6"),
         ({"one_object": 1.5}, r"cave.one_object: got 1.5, expected a share in \[0, 1\]"),
         ({"one_object": float("nan")}, "cave.one_object: got nan"),
         ({"seed": -1}, "cave.seed: got -1"),
