@@ -1,85 +1,98 @@
 """How fast is the layer-pair engine? Times as ratios within one run, so that they carry over to other machines.
 
-    python -m benchmarks.kernels             13 × 13 layers (d = 384 against 768) at n = 1,024 and 4,096; a minute
-    python -m benchmarks.kernels --quick     n = 1,024 alone; seconds
-    python -m benchmarks.kernels --large     4 × 4 layers at n = 20,000, for the memory; minutes
+    python -m benchmarks.kernels [--quick]
 
-Columns: the Gram products XXᵀ of all layers by themselves; the engine for mutual kNN, CKA and unbiased CKA of all layer
-pairs, and its ratio to them; what CKNNA adds, and what the 200-permutation null of the maximum adds; the textbook way,
-one layer pair after the other (four pairs are timed and scaled to all); and the peak memory of the process, of which
-torch itself and the features. Every time is the best of several, the two of a ratio in alternation.
+13 × 13 layers (d = 384 against 768) at n = 1,024 and 4,096, and 4 × 4 layers at n = 50,000 for the memory: some ten
+minutes on two cores. With --quick n = 1,024 alone: seconds.
 """
 
-import argparse
-import multiprocessing
-import resource
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from benchmarks.harness import Options, Row, alone, best, chosen, parser, peak_mib, seconds, table
 from jam.metrics import layer_alignment
 
-COLUMNS = ("n", "layers", "Gram", "engine", "ratio", "+CKNNA", "+null", "textbook", "textbook/engine", "peak", "inputs")
+WIDTHS = (384, 768)
+COLUMNS = (
+    "device", "n", "layers", "Gram, s", "engine, s", "engine / Gram", "CKNNA, s", "null, s", "textbook, s",
+    "textbook / engine", "peak, MiB", "of it inputs, MiB",
+)  # fmt: skip
+TEXT = """## Kernel alignment of all layer pairs
+
+Mutual kNN (k = 10), CKA and unbiased CKA of every layer of one encoder (d = 384) with every layer of another (d = 768).
+Gram: the products X·Xᵀ of all layers by themselves, whole, one `torch.mm` each. CKNNA: what it adds. Null: what 200
+permutations of the maximum over the layers add. Textbook: the definitions in plain torch, one layer pair after the
+other; four pairs are timed, and the time scaled to all. Peak: of the engine's process, torch itself included (about
+300 MiB); on a GPU, of what was allocated there. At n = 50,000 the engine runs alone, once, for its memory."""
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="n = 1,024 alone")
-    parser.add_argument("--large", action="store_true", help="4 x 4 layers at n = 20,000, without null and textbook")
-    args = parser.parse_args()
-    cases = [(1024, 13, 5)] if args.quick else [(20_000, 4, 1)] if args.large else [(1024, 13, 9), (4096, 13, 3)]
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} thread(s), seconds and MiB\n")
-    print("| " + " | ".join(COLUMNS) + " |\n|" + " ---: |" * len(COLUMNS))
-    for case in cases:
-        # A process of its own for each case: the peak of memory only ever grows.
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
-            print("| " + " | ".join(pool.apply(measure, case)) + " |", flush=True)
+def section(options: Options) -> str:
+    """This benchmark's part of the table file."""
+    return f"{TEXT}\n\n{table(COLUMNS, rows(options))}"
 
 
-def measure(n: int, layers: int, repeats: int) -> list[str]:
-    """One row of the table."""
-    generator = torch.Generator().manual_seed(0)
-    shared = torch.randn(n, 32, generator=generator)  # what the two encoders have in common
-    xs, ys = (make_layers(shared, layers, width, generator) for width in (384, 768))
-    inputs = peak_mib()
-    large = n > 10_000
+def rows(options: Options) -> Iterator[Row]:
+    """The rows of the table, one after the other."""
+    for device in options.devices:
+        yield alone(against_floor, 1024, 13, 9, device)
+        if not options.quick:
+            yield alone(against_floor, 4096, 13, 3, device)
+            yield alone(for_memory, 50_000, 4, device)
+
+
+def against_floor(n: int, layers: int, repeats: int, device: str) -> Row:
+    """A row with everything."""
+    xs, ys = two_encoders(n, layers, device)
+    inputs = peak_mib(device)
 
     def engine(*more: str, permutations: int = 0) -> None:
         layer_alignment(xs, ys, ("mutual_knn", "cka", "unbiased_cka", *more), permutations=permutations)
 
-    if large:
-        engine()
-        peak = peak_mib()
-    product = torch.empty(n, n) if not large else torch.empty(2000, n)
+    engine()
+    peak = peak_mib(device)
+    product = torch.empty(n, n, device=device)
 
     def gram() -> None:
-        for layer in (*xs, *ys):
-            for rows in layer.split(len(product)):
-                torch.mm(rows, layer.T, out=product[: len(rows)])
+        for rows in (*xs, *ys):
+            torch.mm(rows, rows.T, out=product)
 
-    products, alone = best(repeats, gram, engine)
-    row = [f"{n:,}", f"{layers} × {layers}", f"{products:.2f}", f"{alone:.2f}", f"{alone / products:.2f}"]
-    if large:
-        return [*row, "", "", "", "", f"{peak:.0f}", f"{inputs:.0f}"]
-    peak = peak_mib()
-    more, null = best(max(1, repeats // 3), lambda: engine("cknna"), lambda: engine(permutations=200))
-    twins = [(xs[i], ys[i]) for i in range(4)]
-    (textbook,) = best(1, lambda: [textbook_pair(x, y) for x, y in twins])
+    products, alone = best(repeats, gram, engine, device=device)
+    few = max(1, repeats // 3)
+    more, null = best(few, lambda: engine("cknna"), lambda: engine(permutations=200), device=device)
+    twins = list(zip(xs, ys, strict=True))[:4]
+    (textbook,) = best(few, lambda: [textbook_pair(x, y) for x, y in twins], device=device)
     textbook *= layers**2 / len(twins)
-    row += [f"{more - alone:.2f}", f"{null - alone:.2f}", f"{textbook:.1f}", f"{textbook / alone:.0f}"]
-    return [*row, f"{peak:.0f}", f"{inputs:.0f}"]
-
-
-def make_layers(shared: Tensor, layers: int, width: int, generator: torch.Generator) -> list[Tensor]:
-    """Layers that see the shared part through a random map, each with noise of its own."""
-    n, rank = shared.shape
     return [
-        shared @ torch.randn(rank, width, generator=generator) + 3 * torch.randn(n, width, generator=generator)
-        for _ in range(layers)
-    ]
+        device, f"{n:,}", f"{layers} × {layers}", f"{products:.3f}", f"{alone:.3f}", f"{alone / products:.2f}",
+        f"{max(0, more - alone):.3f}", f"{max(0, null - alone):.3f}", f"{textbook:.2f}", f"{textbook / alone:.0f}",
+        f"{peak:,.0f}", f"{inputs:,.0f}",
+    ]  # fmt: skip
+
+
+def for_memory(n: int, layers: int, device: str) -> Row:
+    """A row with the engine alone."""
+    xs, ys = two_encoders(n, layers, device)
+    inputs = peak_mib(device)
+    time = seconds(lambda: layer_alignment(xs, ys), device)
+    peak = peak_mib(device)
+    size = [device, f"{n:,}", f"{layers} × {layers}"]
+    return [*size, "", f"{time:.1f}", "", "", "", "", "", f"{peak:,.0f}", f"{inputs:,.0f}"]
+
+
+def two_encoders(n: int, layers: int, device: str) -> tuple[list[Tensor], list[Tensor]]:
+    """Layers that see a shared part through random maps, each with noise of its own."""
+    generator = torch.Generator(device).manual_seed(0)
+    rank = 32
+    shared = torch.randn(n, rank, generator=generator, device=device)
+
+    def layer(width: int) -> Tensor:
+        seen = torch.randn(rank, width, generator=generator, device=device)
+        return torch.randn(n, width, generator=generator, device=device).mul_(3).addmm_(shared, seen)
+
+    x_width, y_width = WIDTHS
+    return [layer(x_width) for _ in range(layers)], [layer(y_width) for _ in range(layers)]
 
 
 def textbook_pair(x: Tensor, y: Tensor, k: int = 10) -> tuple[float, float, float]:
@@ -103,23 +116,5 @@ def pairs(a: Tensor, b: Tensor) -> list[tuple[Tensor, Tensor]]:
     return [(a, a), (b, b), (a, b)]
 
 
-def best(repeats: int, *runs: Callable[[], object]) -> list[float]:
-    """Least time of each run, all taken in turn after one round to warm up."""
-    times = [float("inf")] * len(runs)
-    for repeat in range(repeats + 1):
-        for i, run in enumerate(runs):
-            start = time.perf_counter()
-            run()
-            if repeat > 0 or repeats == 1:
-                times[i] = min(times[i], time.perf_counter() - start)
-    return times
-
-
-def peak_mib() -> float:
-    """Largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (1024**2 if sys.platform == "darwin" else 1024)
-
-
 if __name__ == "__main__":
-    main()
+    print(section(chosen(parser(__doc__).parse_args())))

@@ -1,10 +1,19 @@
 """params.yaml as typed, validated sections: every bad value is named by its path."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from jam.errors import InputError
 
@@ -13,6 +22,12 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
+LayerNumber = Annotated[int, Field(ge=0, le=99)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+SplitName = Literal["train", "val", "test"]
+# One string, or a list of them.
+Strings = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 # Names become DVC stage names and folder names, where dots and slashes have meanings of their own.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
@@ -39,25 +54,140 @@ class FolderData(Section):
     """A user's folder of images with ``metadata.jsonl`` or ``metadata.csv``; the rest of the rows is the test split."""
 
     path: str
-    train: Annotated[float, Field(gt=0, lt=1)]
-    val: Annotated[float, Field(gt=0, lt=1)]
+    train: Share
+    val: Share
     max_pixels: Count
     max_side: Count
     errors: Literal["raise", "skip"]
 
 
+class HubColumns(Section):
+    """Which columns hold what.
+
+    A column is named by its path: names and list positions joined by dots, where a name after a list is taken of each
+    member (``sentences.raw``, ``tested_labels.0``). ``image`` holds encoded images; or ``file`` gives the name of an
+    image file, in one column or the parts of its path in several. Without ``id`` an image is known by its bytes. The
+    captions are those of all ``captions`` columns together. ``kind`` says what was changed in the ``negatives``.
+    """
+
+    image: str | None = None
+    file: Strings = ()
+    captions: Strings = ()
+    id: str | None = None
+    negatives: Strings = ()
+    kind: str | None = None
+    context: str | None = None
+    labels: Strings = ()
+
+    @model_validator(mode="after")
+    def _one_image(self) -> "HubColumns":
+        if (self.image is None) == (not self.file):
+            raise ValueError(f"got image {self.image} and file {list(self.file)}, expected one of the two")
+        return self
+
+
+class HubSplit(Section):
+    """The column that says which split a row is of, and its values; rows of other values are passed over."""
+
+    column: str
+    train: Strings
+    val: Strings = ()
+    test: Strings = ()
+
+
+class HubNegatives(Section):
+    """Hard negatives: those of the set, made by rule (at most so many from each caption), or none."""
+
+    source: Literal["given", "rules", "none"]
+    per_caption: Annotated[int, Field(ge=1, le=5)] = 1
+
+
+class HubData(Section):
+    """A published set of images and captions in parquet files (or SugarCrepe's JSON), on the hub or in a folder.
+
+    ``files`` are patterns, by split; or those of one pool, whose rows ``split`` tells apart, or which are all of
+    ``train``. Of ``train``, ``cut`` sets the shares of photos apart that make the splits not given. ``limit`` is a
+    number of images, for each split or one for all; what is downloaded follows from ``files`` alone. ``images`` is a
+    folder in which ``columns.file`` is looked up. ``template`` makes a caption of labels, which it names in braces.
+    """
+
+    repo: Strings = ()
+    path: str | None = None
+    revision: str = "main"
+    files: Annotated[
+        dict[SplitName, Strings], BeforeValidator(lambda value: value if isinstance(value, dict) else {"train": value})
+    ]
+    split: HubSplit | None = None
+    cut: dict[Literal["val", "test"], Share] = {}
+    limit: Count | dict[SplitName, Count] | None = None
+    columns: HubColumns
+    images: str | None = None
+    template: str | None = None
+    negatives: HubNegatives
+    max_pixels: Count = 100_000_000
+    max_side: Count = 512
+    errors: Literal["raise", "skip"] = "raise"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "HubData":
+        if bool(self.repo) == (self.path is not None):
+            raise ValueError(f"got repo {list(self.repo)} and path {self.path}, expected one of the two")
+        if self.split is not None and set(self.files) != {"train"}:
+            raise ValueError("files: got them by split, expected one list of patterns beside split")
+        if sorted([*self.given, *self.cut]) != ["test", "train", "val"] or sum(self.cut.values()) >= 1:
+            raise ValueError(
+                f"got the splits {list(self.given)} and cut {self.cut}, expected train, val and test once each, train "
+                "not cut, and shares that sum to less than 1"
+            )
+        if bool(self.columns.file) != (self.images is not None):
+            raise ValueError("got one of images and columns.file, expected both or neither")
+        if bool(self.columns.captions) == (self.template is not None):
+            raise ValueError("got both or neither of columns.captions and template, expected one of the two")
+        unknown = set(re.findall(r"{(.*?)}", self.template or "")) - set(self.columns.labels)
+        if unknown:
+            raise ValueError(f"template: got {sorted(unknown)} in braces, expected names among columns.labels")
+        if isinstance(self.limit, dict) and not set(self.limit) <= set(self.given):
+            raise ValueError(f"limit: got {list(self.limit)}, expected some of the splits given, {list(self.given)}")
+        if (self.negatives.source == "given") != bool(self.columns.negatives):
+            raise ValueError(
+                f"got negatives.source {self.negatives.source} and columns.negatives {list(self.columns.negatives)}, "
+                "expected such columns for given alone"
+            )
+        return self
+
+    @property
+    def given(self) -> tuple[SplitName, ...]:
+        """The splits that the set itself makes."""
+        if self.split is None:
+            return tuple(self.files)
+        values: dict[SplitName, Strings] = {"train": self.split.train, "val": self.split.val, "test": self.split.test}
+        return tuple(split for split, listed in values.items() if listed)
+
+    def limit_of(self, split: SplitName) -> int | None:
+        """How many images of a given split to read at most; None for all."""
+        return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
+
+
 class Dataset(Section):
     """Section ``dataset``: where pairs come from."""
 
-    source: Literal["cave", "folder"]
+    source: Literal["cave", "folder", "hub"]
     seed: Seed
     cave: CaveData
     folder: FolderData
+    hub: HubData | None = None
+
+    @model_validator(mode="after")
+    def _hub_is_there(self) -> "Dataset":
+        if self.source == "hub" and self.hub is None:
+            raise ValueError("hub: got none, expected this section with source hub")
+        return self
 
 
 class VisionPretraining(Section):
-    """A RegNet pretrained here on images and visual labels alone."""
+    """A RegNet pretrained here on images alone: on their visual labels, or on two renderings of each scene."""
 
+    objective: Literal["labels", "contrastive"]
     widths: tuple[Count, Count, Count, Count]
     depths: tuple[Count, Count, Count, Count]
     epochs: Count
@@ -67,8 +197,9 @@ class VisionPretraining(Section):
 
 
 class TextPretraining(Section):
-    """A small causal language model pretrained here on text alone."""
+    """A small language model pretrained here on text alone: the next word, or words left out."""
 
+    objective: Literal["causal", "masked"]
     width: Count
     layers: Count
     heads: Count
@@ -84,7 +215,8 @@ class EncoderSpec(Section):
     modality: Literal["vision", "text"]
     source: Literal["cave", "package", "hub"]
     seed: Seed = 0
-    pooling: Literal["mean", "cls", "last"] = "mean"
+    pooling: Literal["mean", "cls", "last"] | None = None  # None: mean; of hub models, as suits the architecture
+    max_tokens: Count | None = None  # of hub models: texts are cut to so many tokens; None: as the model says
     vision: VisionPretraining | None = None
     text: TextPretraining | None = None
     package: str | None = None
@@ -227,10 +359,54 @@ class Evaluate(Section):
 class Kernels(Section):
     """Section ``kernels``: kernel alignment between representations, and with reality."""
 
+    metrics: tuple[Literal["mutual_knn", "cka", "unbiased_cka", "cknna", "svcca", "cca", "rsa"], ...]
     k: Count
     permutations: Count
     folds: Annotated[int, Field(ge=2)]
     seed: Seed
+
+
+class Sweeps(Section):
+    """Section ``sweeps``: the short trainings that ``layers``, ``scale`` and ``pareto`` are made of."""
+
+    objective: Name
+    epochs: Count
+
+
+class Layers(Section):
+    """Section ``layers``: which layers of the encoders that ``align`` names, every pair of them."""
+
+    image: Annotated[tuple[LayerNumber, ...], Field(min_length=1)]
+    text: Annotated[tuple[LayerNumber, ...], Field(min_length=1)]
+    seeds: Seeds
+
+
+class Scale(Section):
+    """Section ``scale``: which encoders, at which layer, every vision encoder with every text encoder."""
+
+    image: Annotated[tuple[Layer, ...], Field(min_length=1)]
+    text: Annotated[tuple[Layer, ...], Field(min_length=1)]
+    seeds: Seeds
+
+
+class Pareto(Section):
+    """Section ``pareto``: the grid of loss (and of Spread's α, fixed or a curriculum), λ and cross-reconstruction.
+
+    ``reconstruction`` lists λ at the first and at the last epoch. Cross-reconstruction is a part of the reconstruction
+    loss, so that with λ = 0 throughout only the first of ``cross`` is run.
+    """
+
+    losses: Annotated[tuple[Literal["con", "negcon", "spread"], ...], Field(min_length=1)]
+    alphas: tuple[Fraction | tuple[Fraction, Fraction], ...]
+    reconstruction: Annotated[tuple[tuple[NonNegative, NonNegative], ...], Field(min_length=1)]
+    cross: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
+    seeds: Seeds
+
+    @model_validator(mode="after")
+    def _alphas_for_spread(self) -> "Pareto":
+        if ("spread" in self.losses) != bool(self.alphas):
+            raise ValueError(f"alphas: got {list(self.alphas)} with losses {list(self.losses)}")
+        return self
 
 
 class Params(Section):
@@ -245,6 +421,10 @@ class Params(Section):
     objectives: dict[Name, Annotated[Objective | ClosedForm, Field(discriminator="model")]]
     evaluate: Evaluate
     kernels: Kernels
+    sweeps: Sweeps
+    layers: Layers
+    scale: Scale
+    pareto: Pareto
 
     @model_validator(mode="after")
     def _names_exist(self) -> "Params":
@@ -255,6 +435,17 @@ class Params(Section):
             _known(f"align.{side}.encoder", (name,), self.encoder_names)
             if self.encoders[name].modality != modality:
                 raise ValueError(f"align.{side}.encoder: got {name}, a {self.encoders[name].modality} encoder")
+        for side, modality in (("image", "vision"), ("text", "text")):
+            for layer in getattr(self.scale, side):
+                _known(f"scale.{side}", (layer.encoder,), self.encoder_names)
+                if self.encoders[layer.encoder].modality != modality:
+                    raise ValueError(f"scale.{side}: got {layer.encoder}, expected a {modality} encoder")
+        _known("sweeps.objective", (self.sweeps.objective,), self.objectives)
+        short = self.objectives[self.sweeps.objective]
+        if not isinstance(short, Objective) or len(short.alphas) > 1:
+            raise ValueError(
+                f"sweeps.objective: got {self.sweeps.objective}, expected a trained objective with at most one alpha"
+            )
         for name in self.align.objectives:
             if not isinstance(self.objectives[name], Objective):
                 raise ValueError(f"align.objectives: got {name}, a closed form, expected it among align.baselines")

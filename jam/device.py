@@ -1,5 +1,7 @@
 """Where tensors live: CUDA, then Apple's MPS, then the CPU."""
 
+import os
+
 import torch
 
 from jam.errors import InputError
@@ -12,7 +14,14 @@ def pick_device(name: str | None = None) -> torch.device:
         InputError: the name is unknown, or this machine has no such device.
     """
     if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        # A launcher of several processes gives each one a GPU of its host.
+        name = (
+            f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+            if torch.cuda.is_available()
+            else "mps"
+            if torch.backends.mps.is_available()
+            else "cpu"
+        )
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

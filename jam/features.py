@@ -26,15 +26,17 @@ from torch import Tensor
 
 from jam.data.images import decode_image
 from jam.data.schema import read_pairs
+from jam.distributed import ALONE, World
 from jam.encoders import Encoder
 from jam.encoders.manifest import file_sha256
 from jam.errors import InputError
-from jam.io import atomic_folder, read_json, write_json
+from jam.io import atomic_folder, read_json, release, write_json
 from jam.progress import Progress, silent
 
 Role = Literal["image", "caption", "negative"]
 MANIFEST = "manifest.json"
 INDEX = "index.parquet"
+RELEASE = 64  # batches after which written pages are given back: the files may be larger than memory
 FORMAT = 1  # raised when the meaning of scratch files changes, so that old ones are not taken up
 
 _INDEX_SCHEMA = pa.schema(
@@ -146,11 +148,17 @@ def extract_features(
     captions_per_pair: Mapping[str, int] | None = None,
     negatives_per_pair: Mapping[str, int] | None = None,
     progress: Progress = silent,
+    world: World = ALONE,
 ) -> FeatureStore:
     """Encode the images, or the captions and negatives, of pairs tables: all layers in one pass.
 
     Killed at any moment, a second call takes the work up again, encodes at most one batch twice, and ends with the
     same bytes. Equal texts are encoded once.
+
+    Where a batch does not fit into memory, it and all later ones go through the model in parts of half the size, and
+    again if need be; the manifest then says ``batch_size_used``, the smallest size taken. How items are put together
+    moves the last bits of their features: without such a lack of memory the bytes follow from the arguments, the
+    library and the device alone; with one, also from the batch at which the memory ran out.
 
     Args:
         encoder: of images or of texts; tells what is encoded.
@@ -158,12 +166,13 @@ def extract_features(
         out: the feature folder, written in one step at the end; replaced if it exists.
         scratch: folder for unfinished work, best on the file system of ``out``. Work of another configuration that was
             meant for a folder of the same name is deleted.
-        batch_size: items a forward pass.
+        batch_size: items a forward pass, at most.
         dtype: of the stored features.
         captions_per_pair: split → how many captions of a pair to encode, the first ones; all of splits not named.
         negatives_per_pair: split → how many negatives of a pair to encode; all of splits not named. Hard ones come
             first, and which kind is taken rotates from pair to pair, so that all kinds occur.
         progress: wraps the batches, see `jam.progress`.
+        world: the processes that share the batches, on one file system; each fills its own rows of the same files.
 
     Raises:
         InputError: a bad table, a pair without an image or without a caption, a NaN or infinity from the encoder, or a
@@ -190,18 +199,28 @@ def extract_features(
         "dims": list(encoder.dims),
     }
     work = scratch / out.name / _key(manifest, encoder)
-    _remove_others(work)
     try:
-        work.mkdir(parents=True, exist_ok=True)
-        layers = [_reserve(work / layer_name(i), (len(items.index), d), dtype) for i, d in enumerate(encoder.dims)]
-        _fill(encoder, items, batch_size, layers, work / "journal", progress)
-        manifest["truncated"] = items.truncated(encoder)
-        with atomic_folder(out) as part:
-            for i, layer in enumerate(layers):
-                layer.flush()
-                _link(work / layer_name(i), part / layer_name(i))
-            pq.write_table(items.index, part / INDEX, compression="zstd")
-            write_json(part / MANIFEST, manifest)
+        if world.first:
+            _remove_others(work)
+            work.mkdir(parents=True, exist_ok=True)
+            for i, d in enumerate(encoder.dims):
+                _reserve(work / layer_name(i), (len(items.index), d), dtype)
+        world.meet("room is reserved")
+        layers = [np.lib.format.open_memmap(work / layer_name(i), mode="r+") for i in range(len(encoder.dims))]
+        _fill(encoder, items, batch_size, layers, work, progress, world)
+        for layer in layers:
+            layer.flush()
+        world.meet("all rows are there")
+        if world.first:
+            used = _fitting(work, batch_size)
+            if used < batch_size:
+                manifest["batch_size_used"] = used
+            manifest["truncated"] = items.truncated(encoder)
+            with atomic_folder(out) as part:
+                for i in range(len(layers)):
+                    _link(work / layer_name(i), part / layer_name(i))
+                pq.write_table(items.index, part / INDEX, compression="zstd")
+                write_json(part / MANIFEST, manifest)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -210,7 +229,9 @@ def extract_features(
             f"{work}: the disk is full; expected room for {needed / 1e6:.1f} MB of features of {out.name} "
             "(finished batches are kept there: free some space and run again)"
         ) from error
-    shutil.rmtree(work)
+    if world.first:
+        shutil.rmtree(work)
+    world.meet("features are in place")
     return FeatureStore.load(out)
 
 
@@ -347,8 +368,8 @@ def _remove_others(work: Path) -> None:
             shutil.rmtree(other)
 
 
-def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> np.memmap:
-    """Open a .npy file for writing in place, or create it with its space on disk taken at once.
+def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
+    """Create a .npy file to be filled in place, unless it is there, with its space on disk taken at once.
 
     Without the space taken, a full disk would kill the process at the write to the map.
     """
@@ -359,7 +380,6 @@ def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> np.memmap:
             with part.open("r+b") as handle:
                 os.posix_fallocate(handle.fileno(), 0, part.stat().st_size)
         part.replace(path)
-    return np.lib.format.open_memmap(path, mode="r+")
 
 
 def _fill(
@@ -367,29 +387,82 @@ def _fill(
     items: _Images | _Texts,
     batch_size: int,
     layers: Sequence[np.memmap],
-    journal_path: Path,
+    work: Path,
     progress: Progress,
+    world: World,
 ) -> None:
-    """Encode batch after batch into ``layers``, passing over those that the journal lists with the right checksum."""
+    """Encode batch after batch into ``layers``, passing over those that a journal lists with the right checksum.
+
+    Of several processes each takes every so-manieth batch and keeps a journal of its own; any number of them may take
+    up the work of any other number. How many items fitted into memory together is kept too.
+    """
+    size = _fitting(work, batch_size)
     plan = items.plan(encoder, batch_size)
-    finished = _read_journal(journal_path)
+    finished = _read_journals(work)
     todo = []
-    for number, batch in enumerate(plan):
-        rows, _ = items.rows_of(batch)
-        if finished.get(number) != _checksum([layer[rows] for layer in layers]):
+    for number in world.share(range(len(plan))):
+        rows, _ = items.rows_of(plan[number])
+        if number not in finished or finished[number] != _checksum([layer[rows] for layer in layers]):
             todo.append(number)
     batches = _ahead(lambda number: encoder.prepare([items[i] for i in plan[number]]), todo)
-    with journal_path.open("a") as journal:
+    with (work / f"journal-{world.rank}").open("a") as journal:
         for number, inputs in zip(todo, progress(batches, len(todo), "features"), strict=True):
             rows, position = items.rows_of(plan[number])
-            states = _split(encoder.pooled_states(inputs), layers[0].dtype)
+            pooled, fitting = _in_parts(encoder, inputs, size)
+            if fitting < size:
+                size = fitting
+                write_json(work / f"batch_size-{world.rank}.json", {"used": size})
+            states = _split(pooled, layers[0].dtype)
             blocks = [state[position] for state in states]
             _check_finite(blocks, items.index, rows)
             for layer, block in zip(layers, blocks, strict=True):
                 layer[rows] = block
+            if number % RELEASE == 0:
+                release(*layers)
             # The line starts with the line break, so that one torn by a kill spoils no other.
             journal.write(f"\n{number} {_checksum(blocks)}")
             journal.flush()
+
+
+def _fitting(work: Path, batch_size: int) -> int:
+    """How many items go through the model together: all of a batch, or what memory had room for so far."""
+    return min([batch_size, *(read_json(path)["used"] for path in work.glob("batch_size-*.json"))])
+
+
+def _in_parts(encoder: Encoder, inputs: Mapping[str, Tensor], size: int) -> tuple[list[Tensor], int]:
+    """Pooled states of a prepared batch, in parts of at most ``size`` items, and the size that did fit into memory.
+
+    Raises:
+        InputError: not even one item fits.
+    """
+    items = len(next(iter(inputs.values())))
+    while True:
+        starts = range(0, items, size)
+        try:
+            parts = [
+                encoder.pooled_states({name: value[start : start + size] for name, value in inputs.items()})
+                for start in starts
+            ]
+            return [torch.cat(layer) for layer in zip(*parts, strict=True)] if len(parts) > 1 else parts[0], size
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            reason = str(error).splitlines()[0]
+        # Past the except clause: the error holds the tensors of the calls that it came through.
+        if min(size, items) == 1:
+            raise InputError(
+                f"{encoder.manifest.id}: not even one item fits into the memory of {encoder.model.device} ({reason}); "
+                "expected a smaller encoder, or shorter texts (max_tokens)"
+            )
+        size = min(size, items) // 2
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """CUDA has a class for it; MPS and the CPU only say so."""
+    said = str(error)
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
 def _ahead(prepare: Any, numbers: Sequence[int]) -> Iterator[dict[str, Tensor]]:
@@ -435,12 +508,10 @@ def _checksum(blocks: Sequence[np.ndarray]) -> int:
     return checksum
 
 
-def _read_journal(path: Path) -> dict[int, int]:
+def _read_journals(work: Path) -> dict[int, int]:
     """Batch number → checksum; a torn line is passed over, or fails its checksum later."""
-    if not path.is_file():
-        return {}
-    fields = (line.split() for line in path.read_text().splitlines())
-    return {int(pair[0]): int(pair[1]) for pair in fields if len(pair) == 2}
+    lines = [line.split() for path in sorted(work.glob("journal-*")) for line in path.read_text().splitlines()]
+    return {int(pair[0]): int(pair[1]) for pair in lines if len(pair) == 2}
 
 
 def _link(source: Path, target: Path) -> None:

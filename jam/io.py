@@ -6,6 +6,7 @@ leaves the old file or none, never a torn one.
 
 import json
 import math
+import mmap
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -13,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 
@@ -76,6 +78,21 @@ def read_json(path: str | Path) -> dict[str, Any]:
 
 
 def write_csv(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a tidy table, floats with 6 significant digits (enough for any metric here, and diffable)."""
+    """Write a tidy table, floats with 6 significant digits (enough for any metric here, and diffable), counts whole."""
+
+    def short(value: float) -> str:
+        return f"{value:.0f}" if abs(value) >= 1e6 and value == round(value) else f"{value:.6g}"
+
     with atomic_path(path) as part:
-        table.to_csv(part, index=False, float_format="%.6g", lineterminator="\n")
+        table.to_csv(part, index=False, float_format=short, lineterminator="\n")
+
+
+def release(*arrays: np.ndarray) -> None:
+    """Give back the resident pages of memory maps: what was read or written stays with the system, not the process.
+
+    Random reads of a table larger than memory would else keep every page that they touched. Arrays that are no memory
+    maps are left alone.
+    """
+    for array in arrays:
+        if isinstance(array, np.memmap) and hasattr(mmap, "MADV_DONTNEED"):
+            array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]

@@ -1,5 +1,6 @@
 """Which feature rows belong together: images, their captions and their hard negatives."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Literal
 
@@ -58,7 +59,14 @@ class Pairs:
 
     def mean_captions(self) -> np.ndarray:
         """The mean caption feature of each image, (n, d_t) float32."""
-        return pool_rows(torch.as_tensor(self.texts), torch.as_tensor(self.caption_rows), "mean").numpy()
+        return pool_rows(as_tensor(self.texts), torch.as_tensor(self.caption_rows), "mean").numpy()
+
+
+def as_tensor(table: np.ndarray) -> Tensor:
+    """A tensor over the array's own memory, which nothing here writes to."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(np.asarray(table))
 
 
 def pool_rows(table: Tensor, rows: Tensor, pooling: Literal["mean", "max"]) -> Tensor:
@@ -118,6 +126,17 @@ def _grouped(index: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
     rows = np.full((len(ids), int(place.max(initial=-1)) + 1), -1, dtype=np.int64)
     rows[group, place] = index["row"].to_numpy()
     return rows
+
+
+def one_row_each(index: pd.DataFrame, split: str) -> np.ndarray:
+    """Rows of the images of a split, or of every image's first caption: one row for each pair, in their order."""
+    here = (index["split"] == split) & (index["role"] != "negative") & (index["k"] == 0)
+    return index.index[here].to_numpy()
+
+
+def varies(features: np.ndarray) -> bool:
+    """Whether any two rows (n, d) differ. The state of a CLS token before the first block does not, for one."""
+    return bool((features != features[0]).any())
 
 
 def negative_rows(text_index: pd.DataFrame, image_index: pd.DataFrame, split: str) -> pd.DataFrame:

@@ -38,9 +38,15 @@ LABELS = {
     "mutual_knn": "mutual kNN", "unbiased_cka": "CKA (unbiased)", "cknna": "CKNNA", "svcca": "SVCCA",
     "rsa": "RSA",
     "replace_object": "replace\nobject", "replace_attribute": "replace\nattribute", "swap_attribute": "swap\nattribute",
-    "replace_relation": "replace\nrelation",
+    "replace_relation": "replace\nrelation", "swap_object": "swap\nobject", "add_object": "add\nobject",
+    "add_attribute": "add\nattribute", "word_order": "word\norder", "given": "given",
     "matched": "matched", "easy": "another scene's caption", "hard": "one thing changed",
 }  # fmt: skip
+# Of hard negatives, in SugarCrepe's order; a data set has some of them
+NEGATIVE_KINDS = (
+    "replace_object", "replace_attribute", "replace_relation", "swap_object", "swap_attribute", "add_object",
+    "add_attribute", "word_order", "given",
+)  # fmt: skip
 STYLE: Any = {
     "figure.dpi": 150, "savefig.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10,
     "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
@@ -75,18 +81,21 @@ def objectives(results: pd.DataFrame, methods: Sequence[str]) -> Figure:
         ("negatives_by_tier", "hard", "hard negatives, accuracy"),
     ]
     means = results[results["seed"] == "mean"]
+    # Data without hard negatives has no such panel.
+    panels = [panel for panel in panels if ((means["metric"] == panel[0]) & (means["group"] == panel[1])).any()]
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(10, 0.42 * len(methods) + 1.1), sharey=True)
+        size = (3.3 * len(panels), 0.42 * len(methods) + 1.1)
+        figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True)
         for axis, (metric, group, title) in zip(axes, panels, strict=True):
             rows = means[(means["metric"] == metric) & (means["group"] == group)].set_index("method")
             for y, method in enumerate(methods):
                 _point(axis, rows.loc[method], y, method)
             axis.set_title(title)
             axis.set_xlim(0 if metric != "negatives_by_tier" else 0.45, 1.02)
-        axes[2].axvline(0.5, color=GREY, linewidth=1, linestyle=":")
-        axes[2].annotate(
-            "chance", (0.5, len(methods) - 0.55), color=GREY, fontsize=8, xytext=(3, 0), textcoords="offset points"
-        )
+            if metric == "negatives_by_tier":
+                axis.axvline(0.5, color=GREY, linewidth=1, linestyle=":")
+                place = (0.5, len(methods) - 0.55)
+                axis.annotate("chance", place, color=GREY, fontsize=8, xytext=(3, 0), textcoords="offset points")
         axes[0].set_yticks(range(len(methods)), [label(method) for method in methods])
         axes[0].set_ylim(len(methods) - 0.4, -0.6)
     return figure

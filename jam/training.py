@@ -7,7 +7,7 @@ scored on validation rows by retrieval; the best epoch is the one that is kept.
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +15,21 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from jam.config import Objective, Training
-from jam.losses import contrastive_loss, negcon_loss, spread_loss
+from jam.distributed import ALONE, World
+from jam.io import release
+from jam.joint import MAX_LOGIT_SCALE, Joint, between, on_device, parameter_groups
 from jam.metrics import retrieval_metrics
 from jam.models import Adapter
 from jam.pairing import Pairs, draw, pool_rows
 
-MAX_LOGIT_SCALE = 100.0  # CLIP's clamp: beyond it the softmax is a hard maximum and training is unstable
+RELEASE = 64  # steps after which the pages of memory maps are given back
+Report = Callable[[str], None]
+
+
+def quiet(line: str) -> None:
+    """The report that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +50,8 @@ def train(
     *,
     seed: int,
     device: torch.device | str = "cpu",
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = quiet,
+    world: World = ALONE,
 ) -> Trained:
     """Train one pair of adapters for each α that the objective lists, and keep the best on validation rows.
 
@@ -56,12 +63,13 @@ def train(
         seed: of initialisation, batches and dropout.
         device: where to train.
         report: called with one line after each epoch.
+        world: the processes that share each batch; all of them end with the same adapters.
 
     Raises:
         ValueError: the loss needs hard negatives and some image has none; or the loss stops being finite.
     """
     runs = [
-        _train_one(pairs, validation, objective, alpha, training, seed, torch.device(device), report)
+        _train_one(pairs, validation, objective, alpha, training, seed, torch.device(device), report, world)
         for alpha in objective.alphas or (None,)
     ]
     best = max(runs, key=lambda run: run.chosen["validation_recall"])
@@ -77,93 +85,114 @@ def _train_one(
     training: Training,
     seed: int,
     device: torch.device,
-    report: Callable[[str], None],
+    report: Report,
+    world: World,
 ) -> Trained:
-    if objective.needs_negatives and not pairs.has_negatives:
-        raise ValueError(f"{objective.loss}: got images without a hard negative, expected at least one for each image")
-    torch.manual_seed(seed)
+    check_negatives(pairs, objective)
     generator = np.random.default_rng(seed)
-    images, texts = _on_device(pairs.images, device), _on_device(pairs.texts, device)
-
-    options = {"d_latent": objective.latent, **objective.tower_options}
-    image = Adapter(objective.model, d_in=images.shape[1], **options)
-    text = Adapter(objective.model, d_in=texts.shape[1], **options)
-    image.standardise.fit(_rows(pairs.images, pairs.image_rows), training.whitening)
-    text.standardise.fit(_rows(pairs.texts, pairs.flat_captions()[0]), training.whitening)
-    image, text = image.to(device), text.to(device)
-
-    log_scale = torch.tensor(
-        math.log(1 / training.temperature), device=device, requires_grad=training.learn_temperature
+    images, texts = on_device(pairs.images, device), on_device(pairs.texts, device)
+    joint = Joint(objective, training, pairs, seed, world).to(device)
+    if world.size > 1:
+        torch.manual_seed(seed * world.size + world.rank)  # other dropout masks for other rows
+    optimiser = torch.optim.Adam(
+        parameter_groups(joint), lr=objective.learning_rate, weight_decay=training.weight_decay, fused=True
     )
-    groups: list[dict[str, Any]] = [{"params": [*image.parameters(), *text.parameters()]}]
-    if training.learn_temperature:
-        groups.append({"params": [log_scale], "weight_decay": 0.0})
-    optimiser = torch.optim.Adam(groups, lr=objective.learning_rate, weight_decay=training.weight_decay, fused=True)
     steps = math.ceil(len(pairs) / training.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps * training.epochs)
 
-    history: list[dict[str, Any]] = []
-    best: dict[str, Any] = {"validation_recall": -1.0}
-    state: tuple[Any, Any] | None = None
+    record = Record(training.patience, alpha)
     for epoch in range(training.epochs):
         progress = epoch / max(1, training.epochs - 1)
-        weight = _between(objective.reconstruction, progress) if image.reconstructs else 0.0
-        alpha_now = None if alpha is None else _between(alpha, progress)
-        image.train()
-        text.train()
+        weight = between(objective.reconstruction, progress) if joint.image.reconstructs else 0.0
+        alpha_now = None if alpha is None else between(alpha, progress)
+        joint.train()
         totals = torch.zeros(2, device=device)
-        for batch in _batches(pairs, objective, training, generator, device):
-            v = images.index_select(0, batch.images)
-            t = batch.captions(texts)
-            z_v, z_t = image(v), text(t)
-            z_q = text(texts.index_select(0, batch.negatives)) if batch.negatives is not None else None
-            align = _alignment(objective, z_v, z_t, z_q, log_scale.exp(), alpha_now)
-            rebuild = (
-                _reconstruction(objective, image, text, v, t, z_v, z_t) if image.reconstructs else align.new_zeros(())
-            )
+        for step, rows in enumerate(batches(pairs, objective, training, generator, device)):
+            if step % RELEASE == 0:
+                release(pairs.images, pairs.texts)
+            v, t, q = rows.part(world).gather(images, texts)
+            align, rebuild = joint(v, t, q, alpha_now, objective.cross_reconstruction, len(rows))
             optimiser.zero_grad(set_to_none=True)
             (align + weight * rebuild).backward()
-            for adapter in (image, text):
+            world.add_up(list(joint.parameters()), shared=joint.log_scale)
+            for adapter in joint.adapters:
                 nn.utils.clip_grad_norm_(adapter.parameters(), training.clip_norm)
             optimiser.step()
             schedule.step()
             if training.learn_temperature:
                 with torch.no_grad():
-                    log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
+                    joint.log_scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
             totals += torch.stack([align.detach(), rebuild.detach()])  # read back once an epoch, not every step
 
-        align_mean, rebuild_mean = (totals / steps).tolist()
-        if not math.isfinite(align_mean + rebuild_mean):
-            raise ValueError(
-                f"{objective.loss}, epoch {epoch}: got a loss of {align_mean}, expected a finite one "
-                "(try a lower learning_rate)"
-            )
-        scores = validation_scores(image, text, validation)
-        history.append(
+        joint.eval()
+        align_total, rebuild_total = totals.tolist()
+        losses = {"align": align_total / steps, "reconstruction": world.sum(rebuild_total) / steps}
+        if not all(map(math.isfinite, losses.values())):
+            raise ValueError(diverged(objective, epoch, losses["align"]))
+        scores = world.agree(validation_scores(joint.image, joint.text, validation))
+        record.add(epoch, losses, weight, joint, scores)
+        report(
+            f"epoch {epoch + 1}/{training.epochs}: align {losses['align']:.3f}, "
+            f"reconstruction {losses['reconstruction']:.3f}, validation recall {scores['validation_recall']:.3f}"
+        )
+        if record.stale:
+            break
+    return record.trained(joint)
+
+
+class Record:
+    """The curve of one training, and the state of its best epoch on validation rows.
+
+    Args:
+        patience: epochs without a better validation recall after which a training is ``stale``.
+        alpha: first and last α, of Spread.
+    """
+
+    def __init__(self, patience: int, alpha: tuple[float, float] | None) -> None:
+        self._patience, self._alpha = patience, alpha
+        self._history: list[dict[str, Any]] = []
+        self._best: dict[str, Any] = {"validation_recall": -1.0}
+        self._state: Mapping[str, Tensor] = {}
+
+    def add(
+        self, epoch: int, losses: Mapping[str, float], weight: float, joint: Joint, scores: Mapping[str, float]
+    ) -> None:
+        """Note an epoch; if it is the best so far, keep a copy of the adapters."""
+        self._history.append(
             {
-                "alpha": alpha[0] if alpha else None,
+                "alpha": self._alpha[0] if self._alpha else None,
                 "epoch": epoch,
-                "loss_align": align_mean,
-                "loss_reconstruction": rebuild_mean if image.reconstructs else None,
+                "loss_align": losses["align"],
+                "loss_reconstruction": losses["reconstruction"] if joint.image.reconstructs else None,
                 "reconstruction_weight": weight,
-                "logit_scale": log_scale.exp().item(),
+                "logit_scale": joint.log_scale.exp().item(),
                 **scores,
             }
         )
-        report(
-            f"epoch {epoch + 1}/{training.epochs}: align {align_mean:.3f}, reconstruction {rebuild_mean:.3f}, "
-            f"validation recall {scores['validation_recall']:.3f}"
-        )
-        if scores["validation_recall"] > best["validation_recall"]:
-            best = {"epoch": epoch, "alpha": list(alpha) if alpha else None, **scores}
-            state = copy.deepcopy((image.state_dict(), text.state_dict()))
-        elif epoch - best["epoch"] >= training.patience:
-            break
+        if scores["validation_recall"] > self._best["validation_recall"]:
+            self._best = {"epoch": epoch, "alpha": list(self._alpha) if self._alpha else None, **scores}
+            self._state = copy.deepcopy(joint.state_dict())
 
-    assert state is not None
-    image.load_state_dict(state[0])
-    text.load_state_dict(state[1])
-    return Trained(image.eval(), text.eval(), pd.DataFrame(history), best)
+    @property
+    def stale(self) -> bool:
+        """Whether the best epoch lies ``patience`` epochs back."""
+        return bool(self._history[-1]["epoch"] - self._best["epoch"] >= self._patience)
+
+    def trained(self, joint: Joint) -> Trained:
+        """The adapters of the best epoch, in evaluation mode."""
+        joint.load_state_dict(self._state)
+        return Trained(joint.image.eval(), joint.text.eval(), pd.DataFrame(self._history), self._best)
+
+
+def check_negatives(pairs: Pairs, objective: Objective) -> None:
+    """Refuse a loss that needs hard negatives where some image has none."""
+    if objective.needs_negatives and not pairs.has_negatives:
+        raise ValueError(f"{objective.loss}: got images without a hard negative, expected at least one for each image")
+
+
+def diverged(objective: Objective, epoch: int, loss: float) -> str:
+    """What to say of a loss that is not finite."""
+    return f"{objective.loss}, epoch {epoch}: got a loss of {loss}, expected a finite one (try a lower learning_rate)"
 
 
 def validation_scores(image: Adapter, text: Adapter, pairs: Pairs) -> dict[str, float]:
@@ -177,23 +206,38 @@ def validation_scores(image: Adapter, text: Adapter, pairs: Pairs) -> dict[str, 
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Row numbers on the device; ``caption_rows`` is (b,) when one was drawn and (b, K) when they are pooled."""
+class Batch:
+    """Row numbers on the device; ``captions`` is (b,) when one was drawn and (b, K) when they are pooled."""
 
     images: Tensor
-    caption_rows: Tensor
+    captions: Tensor
     negatives: Tensor | None
     pooling: str
 
-    def captions(self, texts: Tensor) -> Tensor:
-        if self.caption_rows.ndim == 1:
-            return texts.index_select(0, self.caption_rows)
-        return pool_rows(texts, self.caption_rows, self.pooling)  # type: ignore[arg-type]
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def part(self, world: World) -> "Batch":
+        """This process' rows of the batch."""
+        if world.size == 1:
+            return self
+        rows = world.slice(len(self))
+        negatives = None if self.negatives is None else self.negatives[rows]
+        return Batch(self.images[rows], self.captions[rows], negatives, self.pooling)
+
+    def gather(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Features of the batch's images, captions and negatives, (b, d) each; only these rows are read."""
+        v = images.index_select(0, self.images)
+        if self.captions.ndim == 1:
+            t = texts.index_select(0, self.captions)
+        else:
+            t = pool_rows(texts, self.captions, self.pooling)  # type: ignore[arg-type]
+        return v, t, None if self.negatives is None else texts.index_select(0, self.negatives)
 
 
-def _batches(
+def batches(
     pairs: Pairs, objective: Objective, training: Training, generator: np.random.Generator, device: torch.device
-) -> Any:
+) -> Iterator[Batch]:
     """One epoch of batches: a fresh order, fresh captions and fresh negatives; the last batch may be smaller."""
     order = generator.permutation(len(pairs))
     captions = pairs.caption_rows
@@ -206,53 +250,4 @@ def _batches(
 
     columns = [rows(pairs.image_rows), rows(captions)]
     columns.append(rows(negatives) if negatives is not None else [None] * len(columns[0]))  # type: ignore[list-item]
-    return (_Batch(i, c, q, training.captions) for i, c, q in zip(*columns, strict=True))
-
-
-def _alignment(
-    objective: Objective, z_v: Tensor, z_t: Tensor, z_q: Tensor | None, scale: Tensor, alpha: float | None
-) -> Tensor:
-    if objective.loss == "con":
-        return contrastive_loss(z_v, z_t, scale)
-    assert z_q is not None
-    if objective.loss == "negcon":
-        return negcon_loss(z_v, z_t, z_q, scale)
-    assert alpha is not None
-    return spread_loss(z_v, z_t, z_q, scale, alpha, objective.neighbours)
-
-
-def _reconstruction(
-    objective: Objective, image: Adapter, text: Adapter, v: Tensor, t: Tensor, z_v: Tensor, z_t: Tensor
-) -> Tensor:
-    """L_rec = ½(MSE(v̂, v) + MSE(t̂, t)) on scaled features, plus the same across modalities if asked for."""
-    v, t = image.standardise.scaled(v), text.standardise.scaled(t)
-    loss = functional.mse_loss(image.tower.decode(z_v), v) + functional.mse_loss(text.tower.decode(z_t), t)
-    if objective.cross_reconstruction:
-        across = functional.mse_loss(image.tower.decode(z_t), v) + functional.mse_loss(text.tower.decode(z_v), t)
-        loss = loss + objective.cross_reconstruction * across
-    return 0.5 * loss
-
-
-def _between(ends: tuple[float, float], progress: float) -> float:
-    """Linear schedule from ends[0] to ends[1]."""
-    return ends[0] + (ends[1] - ends[0]) * progress
-
-
-def _rows(table: np.ndarray, rows: np.ndarray) -> Tensor:
-    return torch.as_tensor(table[rows])
-
-
-def _on_device(table: np.ndarray, device: torch.device) -> Tensor:
-    """The whole table on an accelerator; on the CPU the memory map itself, without a copy."""
-    if device.type == "cpu":
-        return _as_tensor(table)
-    return torch.as_tensor(np.asarray(table), device=device)
-
-
-def _as_tensor(table: np.ndarray) -> Tensor:
-    """A tensor over the array's own memory, which nothing here writes to."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.asarray(table))
+    return (Batch(i, c, q, training.captions) for i, c, q in zip(*columns, strict=True))

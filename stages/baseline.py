@@ -1,7 +1,7 @@
 """Fit one baseline: a linear or MLP adapter by the contrastive loss, or a closed form.
 
 Reads   data/features/{image encoder}/layer_NN.npy, data/features/{text encoder}/layer_NN.npy, their index.parquet
-Writes  data/adapters/BASELINE/SEED/{image,text}/, metrics/curves/BASELINE.csv
+Writes  data/adapters/BASELINE/SEED/ (image/, text/, layers.json), metrics/curves/BASELINE.csv
 
 Trained baselines run once for each of align.seeds; a closed form has nothing random and runs once, as seed 0.
 
@@ -18,7 +18,7 @@ from jam.device import pick_device
 from jam.errors import InputError
 from jam.io import atomic_folder, write_csv
 from jam.training import train
-from stages.common import ADAPTERS, METRICS, load_pairs, run, say
+from stages.common import ADAPTERS, METRICS, load_pairs, run, save_adapters, say
 
 
 def main(argv: list[str] | None = None) -> str:
@@ -44,8 +44,7 @@ def main(argv: list[str] | None = None) -> str:
                     fitted = fit_closed_form(spec.model, pairs, validation, spec.grid)
             except ValueError as error:
                 raise InputError(str(error)) from error
-            fitted.image.save(folder / str(seed) / "image")
-            fitted.text.save(folder / str(seed) / "text")
+            save_adapters(folder / str(seed), fitted, params)
             history.append(fitted.history.assign(method=args.baseline, seed=seed))
             say(f"seed {seed}: chosen on validation rows: {fitted.chosen}")
     write_csv(METRICS / "curves" / f"{args.baseline}.csv", pd.concat(history, ignore_index=True))

@@ -34,6 +34,9 @@ COLUMNS = [
     "seeds",
 ]
 
+# The sweeps, and what tells their cells apart
+SWEEPS = {"layers": ["image", "text"], "scale": ["image", "text"], "pareto": ["variant", "lambda", "cross"]}
+
 
 def read_table(path: Path) -> pd.DataFrame:
     """One table of an earlier stage."""
@@ -66,6 +69,29 @@ def encoders(params: Params) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def sweeps() -> pd.DataFrame:
+    """Every cell and every trend of the sweeps, one row a number; cells that failed have none."""
+    parts = []
+    for name, what in SWEEPS.items():
+        cells = read_table(METRICS / "tables" / f"{name}.csv")
+        cells = cells[cells["error"].isna()]
+        subject = cells[what].astype(str).agg(", ".join, axis=1)
+        scores = [column for column in cells if column.startswith(("test_", "val_"))]
+        long = cells.assign(subject=subject).melt(["subject", "seed"], scores, "metric", "value")
+        parts.append(long.dropna(subset="value").assign(table=name))
+    for name in ("layers", "scale"):
+        trends = read_table(METRICS / "tables" / f"{name}_trends.csv").dropna(subset="value")
+        trends = trends.rename(columns={"predictor": "subject", "outcome": "metric"})
+        parts.append(trends.assign(table=f"{name} trends", interval="pigeonhole bootstrap over encoders or layers"))
+    raw = read_table(METRICS / "tables" / "scale_kernels.csv")
+    parts.append(raw.assign(subject=raw["left"] + " ~ " + raw["right"], table="scale kernels"))
+    fronts = read_table(METRICS / "tables" / "pareto_fronts.csv").rename(
+        columns={"variant": "subject", "alignment": "group", "hypervolume": "value"}
+    )
+    parts.append(fronts.assign(table="pareto fronts", metric="hypervolume", interval="t over seeds"))
+    return pd.concat(parts, ignore_index=True)
+
+
 def main(argv: list[str] | None = None) -> str:
     """Run the stage and say where its results are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -84,6 +110,7 @@ def main(argv: list[str] | None = None) -> str:
             encoders(params).assign(table="encoders"),
             evaluated.rename(columns={"method": "subject"}).assign(table="evaluate"),
             kernels.rename(columns={"condition": "group"}).assign(table="kernels"),
+            sweeps(),
         ],
         ignore_index=True,
     )

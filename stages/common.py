@@ -5,16 +5,21 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jam.config import Layer, Params
+from jam.config import Layer, Objective, Params, Training
+from jam.device import pick_device
+from jam.distributed import launched
 from jam.errors import InputError
 from jam.io import write_json
 from jam.pairing import Pairs, pair_rows
+from jam.sweep import Cell, run_sweep
+from jam.training import Trained
 
 PAIRS = Path("data/pairs")
 PRETRAIN = Path("data/pretrain")
@@ -32,12 +37,17 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def run(main: Callable[[], str]) -> None:
+def run(main: Callable[[], str], every_process: bool = False) -> None:
     """Run a stage, say where its results are, and note time and memory in ``logs/``.
 
     A bad input or a full disk ends with one line on stderr and exit status 1; what the stage had written before
     stays as it was. Times are facts of a machine and not results: they go to ``logs/``, which nobody tracks.
+
+    Under a launcher of several processes a stage runs in the first alone, unless it is for ``every_process``.
     """
+    first = launched().first
+    if not (first or every_process):
+        return
     name = "-".join([Path(sys.argv[0]).stem, *(arg for arg in sys.argv[1:] if not arg.startswith("-"))])
     start = time.perf_counter()
     try:
@@ -50,6 +60,8 @@ def run(main: Callable[[], str]) -> None:
         sys.exit(f"{name}: the disk is full ({error.filename or 'while writing'}); free some space and run again")
     except KeyboardInterrupt:
         sys.exit(f"{name}: interrupted; nothing half-written is left")
+    if not first:
+        return
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
     write_json(
@@ -58,14 +70,19 @@ def run(main: Callable[[], str]) -> None:
     say(f"{name}: {where} ({seconds:.1f} s, {peak:.0f} MiB)")
 
 
+def layer_path(layer: Layer) -> Path:
+    """The file of one layer of frozen features."""
+    return FEATURES / layer.encoder / f"layer_{layer.layer}.npy"
+
+
 def load_layer(layer: Layer) -> tuple[np.ndarray, pd.DataFrame]:
     """One layer of frozen features as a memory map, and the table that says what each of its rows is.
 
     Raises:
         InputError: there is no such layer.
     """
-    folder = FEATURES / layer.encoder
-    path = folder / f"layer_{layer.layer}.npy"
+    path = layer_path(layer)
+    folder = path.parent
     if not path.is_file():
         found = sorted(file.stem.removeprefix("layer_") for file in folder.glob("layer_*.npy"))
         raise InputError(f"{path}: no such layer; {layer.encoder} has layers {found} (run its features stage first)")
@@ -75,3 +92,48 @@ def load_layer(layer: Layer) -> tuple[np.ndarray, pd.DataFrame]:
 def load_pairs(params: Params, split: str) -> Pairs:
     """The two layers that ``align`` names, joined, for one split."""
     return pair_rows(*load_layer(params.align.image), *load_layer(params.align.text), split)
+
+
+def save_adapters(folder: Path, trained: Trained, params: Params) -> None:
+    """Write both adapters, and ``layers.json``: of which encoder's which layer the features were."""
+    trained.image.save(folder / "image")
+    trained.text.save(folder / "text")
+    write_json(folder / "layers.json", params.align.model_dump(include={"image", "text"}))
+
+
+def short_training(params: Params) -> tuple[Objective, Training]:
+    """The objective and the schedule of the cells of a sweep."""
+    objective = params.objectives[params.sweeps.objective]
+    assert isinstance(objective, Objective)  # as the schema promises
+    return objective, params.training.model_copy(update={"epochs": params.sweeps.epochs})
+
+
+def sweep(name: str, descriptions: list[dict[str, Any]], cells: list[Cell]) -> pd.DataFrame:
+    """Run the cells of a sweep: one row a cell, what it is and what came out; ``error`` says why a cell has no scores.
+
+    Finished cells stay in ``scratch/sweeps``, so that a sweep that was stopped, or one with a layer more, computes only
+    what is new. The environment variable JAM_WORKERS sets the number of processes; else one a core, at most 8.
+
+    Raises:
+        InputError: no cell could be computed.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = int(os.environ.get("JAM_WORKERS", min(cores, 8)))
+    say(f"{name}: {len(cells)} cells")
+    outcomes = run_sweep(cells, SCRATCH / "sweeps" / name, device=pick_device(), workers=workers, report=say)
+    table = pd.DataFrame([{**what, "error": "", **found} for what, found in zip(descriptions, outcomes, strict=True)])
+    failed = table[table["error"] != ""]
+    if len(failed) == len(table):
+        raise InputError(f"none of {len(table)} cells could be computed; the first: {failed['error'].iloc[0]}")
+    for row in failed.to_dict("records"):
+        say(f"{name}: left out: {', '.join(f'{key} {row[key]}' for key in descriptions[0])}: {row['error']}")
+    table["val_recall"] = (table["val_i2t_r1"] + table["val_t2i_r1"]) / 2
+    table["test_recall"] = (table["test_i2t_r1"] + table["test_t2i_r1"]) / 2
+    table["test_preservation"] = (table["test_preservation_image"] + table["test_preservation_text"]) / 2
+    table["val_preservation"] = (table["val_preservation_image"] + table["val_preservation_text"]) / 2
+    return table
+
+
+def told(table: pd.DataFrame, scores: Sequence[str]) -> list[str]:
+    """Those of the scores that there are: without hard negatives in the data, a sweep has none of theirs."""
+    return [score for score in scores if score in table and table[score].notna().any()]

@@ -1,18 +1,23 @@
-"""Write the pairs tables: the embedded world, or a user's own images and captions.
+"""Write the pairs tables: the embedded world, a user's own images and captions, or a published set.
 
-Reads   params.yaml (dataset); for source "folder", the folder
-Writes  data/pairs/{train,val,test}.parquet, data/pretrain/{images,text}.parquet (cave only; else an empty folder),
-        metrics/tables/dataset.json
+Reads   params.yaml (dataset); for source "folder", the folder; for source "hub", files of the hub, by its local cache
+Writes  data/pairs/{train,val,test}.parquet, data/pretrain/{images,views,text}.parquet (cave only; else an empty
+        folder), metrics/tables/dataset.json
 
 By hand:  python -m stages.dataset
 """
 
 import argparse
+from pathlib import Path
+from typing import Any
 
-from jam.config import load_params
+from jam.config import Dataset, load_params
 from jam.data.cave.build import write_cave
 from jam.data.folder import load_folder, write_folder
+from jam.data.hub import load_hub
+from jam.data.rows import LoadedPairs
 from jam.io import atomic_folder, write_json
+from jam.progress import track
 from stages.common import METRICS, PAIRS, PRETRAIN, run, say
 
 
@@ -26,23 +31,33 @@ def main(argv: list[str] | None = None) -> str:
             summary = write_cave(pairs, pretrain, seed=dataset.seed, **dataset.cave.model_dump())
             counts = {name: part["rows"] for name, part in summary["sets"].items()}
         else:
-            options = dataset.folder
-            found = load_folder(
-                options.path,
-                seed=dataset.seed,
-                train=options.train,
-                val=options.val,
-                image_size=options.max_side,
-                max_pixels=options.max_pixels,
-                errors=options.errors,
-            )
-            for problem in found.problems:
-                say(f"left out: {problem}")
-            summary = write_folder(found, pairs)
+            summary = _write_found(dataset, pairs)
             counts = {name: part["rows"] for name, part in summary["splits"].items()}
-            say(f"kept {summary['kept']} of {summary['rows']} rows")
     write_json(METRICS / "tables" / "dataset.json", {"source": dataset.source, **summary})
     return f"{', '.join(f'{count} {name}' for name, count in counts.items())} rows in {PAIRS} and {PRETRAIN}"
+
+
+def _write_found(dataset: Dataset, pairs: Path) -> dict[str, Any]:
+    """Write the tables of images and captions that were found, and tell what of them could not be used."""
+    found: LoadedPairs
+    if dataset.hub is not None and dataset.source == "hub":
+        found = load_hub(dataset.hub, seed=dataset.seed, scratch=pairs, progress=track)
+    else:
+        options = dataset.folder
+        found = load_folder(
+            options.path,
+            seed=dataset.seed,
+            train=options.train,
+            val=options.val,
+            image_size=options.max_side,
+            max_pixels=options.max_pixels,
+            errors=options.errors,
+        )
+    for problem in found.problems:
+        say(f"left out: {problem}")
+    summary = write_folder(found, pairs)
+    say(f"kept {summary['kept']} images of {summary['rows']} rows")
+    return summary
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Make one frozen encoder: pretrain it here on one modality alone, or find it and pin its weights.
 
-Reads   data/pretrain/images.parquet or text.parquet (source cave); an installed package; a hub model
+Reads   data/pretrain/images.parquet (and views.parquet) or text.parquet (source cave); an installed package; a hub
+        model
 Writes  data/encoders/NAME/: Hugging Face layout and encoder.json (cave), encoder.json alone (package, hub)
 
 By hand:  python -m stages.encoder vision_l
@@ -23,7 +24,7 @@ from stages.common import ENCODERS, PRETRAIN, run
 
 
 def pretrain(name: str, spec: EncoderSpec) -> str:
-    """Train from scratch on images and visual labels, or on text, and save; say how it went."""
+    """Train from scratch on images alone or on text alone, and save; say how it went."""
     model: Any
     if spec.modality == "vision":
         assert spec.vision is not None
@@ -37,7 +38,8 @@ def pretrain(name: str, spec: EncoderSpec) -> str:
         recipe = spec.text.model_dump(mode="json")
         read = pretrain_text(PRETRAIN / "text.parquet", **recipe, seed=spec.seed, device=pick_device(), progress=track)
         model, processor, loss = read.model, read.tokenizer, read.loss
-    save_cave(ENCODERS / name, model, processor, name=name, modality=spec.modality, recipe=recipe, pooling=spec.pooling)
+    pooling = spec.pooling or "mean"
+    save_cave(ENCODERS / name, model, processor, name=name, modality=spec.modality, recipe=recipe, pooling=pooling)
     return f"pretrained, mean loss of the last epoch {loss:.3f}"
 
 
@@ -56,7 +58,8 @@ def main(argv: list[str] | None = None) -> str:
             manifest = package_manifest(name)
         else:
             assert spec.model is not None
-            manifest = hub_manifest(spec.model, spec.revision or "main", spec.modality, spec.pooling)
+            revision = spec.revision or "main"
+            manifest = hub_manifest(spec.model, revision, spec.modality, spec.pooling, spec.max_tokens, track)
         with atomic_folder(ENCODERS / name) as folder:
             manifest.write(folder)
         how = f"found {manifest.id}, {manifest.revision}"

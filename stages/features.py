@@ -6,12 +6,14 @@ Writes  data/features/NAME/ (layer_NN.npy, index.parquet, manifest.json), metric
 Killed, it takes up its work where it stood (scratch/features/), and ends with the same bytes.
 
 By hand:  python -m stages.features minilm
+          torchrun --nproc_per_node 2 -m stages.features minilm    the batches shared by two processes, the same bytes
 """
 
 import argparse
 
 from jam.config import load_params
 from jam.data.schema import SPLITS, read_pairs
+from jam.distributed import connected
 from jam.encoders import Encoder
 from jam.encoders.quality import layer_probes, perplexity
 from jam.features import extract_features
@@ -29,17 +31,21 @@ def main(argv: list[str] | None = None) -> str:
     tables = {split: PAIRS / f"{split}.parquet" for split in SPLITS}
 
     encoder = Encoder.load(ENCODERS / name)
-    store = extract_features(
-        encoder,
-        tables,
-        FEATURES / name,
-        scratch=SCRATCH / "features",
-        batch_size=features.batch_size,
-        dtype=features.dtype,
-        captions_per_pair={"train": features.train_captions} if features.train_captions else None,
-        negatives_per_pair={"train": features.train_negatives} if features.train_negatives else None,
-        progress=track,
-    )
+    with connected() as world:
+        store = extract_features(
+            encoder,
+            tables,
+            FEATURES / name,
+            scratch=SCRATCH / "features",
+            batch_size=features.batch_size,
+            dtype=features.dtype,
+            captions_per_pair={"train": features.train_captions} if features.train_captions else None,
+            negatives_per_pair={"train": features.train_negatives} if features.train_negatives else None,
+            progress=track,
+            world=world,
+        )
+    if not world.first:
+        return "rows filled; the first process writes the rest"
     quality = {"parameters": encoder.describe()["parameters"]}
     quality |= {f"probe_{label}": round(score, 4) for label, score in layer_probes(store, tables).items()}
     if encoder.manifest.source == "cave" and encoder.modality == "text":
@@ -51,4 +57,4 @@ def main(argv: list[str] | None = None) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, every_process=True)

@@ -28,33 +28,28 @@ from jam.io import write_csv, write_json
 from jam.metrics import layer_alignment
 from jam.metrics.kernels import kernel_table
 from jam.models import Adapter
-from jam.pairing import mismatched_rows
+from jam.pairing import mismatched_rows, one_row_each, varies
 from stages.common import ADAPTERS, FEATURES, METRICS, PAIRS, load_layer, run, say
-
-METRIC_NAMES = ("mutual_knn", "unbiased_cka", "cknna", "svcca", "cca", "rsa")
-
-
-def one_row_each(store: FeatureStore, split: str) -> np.ndarray:
-    """Rows of the images, or of every image's first caption."""
-    index = store.index[store.index["split"] == split]
-    return index.index[(index["role"] != "negative") & (index["k"] == 0)].to_numpy()
 
 
 def choose_layers(stores: dict[str, FeatureStore], params: Params) -> dict[str, int]:
-    """For each encoder the layer with the highest mutual kNN with the other modality, on validation rows."""
-    layers = {
-        name: [np.array(store.layer(i)[one_row_each(store, "val")]) for i in range(store.layers)]
-        for name, store in stores.items()
-    }
+    """For each encoder the layer with the highest mutual kNN with the other modality, on validation rows.
+
+    Layers that are the same for all rows take no part.
+    """
+    layers: dict[str, dict[int, np.ndarray]] = {}
+    for name, store in stores.items():
+        rows = one_row_each(store.index, "val")
+        found = {i: np.array(store.layer(i)[rows]) for i in range(store.layers)}
+        layers[name] = {i: features for i, features in found.items() if varies(features)}
     totals = {name: np.zeros(len(found)) for name, found in layers.items()}
     for vision in params.names("vision"):
         for text in params.names("text"):
-            scores = layer_alignment(layers[vision], layers[text], ("mutual_knn",), params.kernels.k).scores[
-                "mutual_knn"
-            ]
+            images, texts = (list(layers[name].values()) for name in (vision, text))
+            scores = layer_alignment(images, texts, ("mutual_knn",), params.kernels.k).scores["mutual_knn"]
             totals[vision] += scores.max(axis=1)
             totals[text] += scores.max(axis=0)
-    return {name: int(total.argmax()) for name, total in totals.items()}
+    return {name: list(layers[name])[int(total.argmax())] for name, total in totals.items()}
 
 
 def aligned_texts(params: Params) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
@@ -77,10 +72,10 @@ def aligned_texts(params: Params) -> Iterator[tuple[str, np.ndarray, dict[str, n
 
 def representations(params: Params, stores: dict[str, FeatureStore], chosen: dict[str, int]) -> dict[str, np.ndarray]:
     """Test rows of every frozen encoder at its chosen layer, and of both sides of every objective."""
-    found = {name: store.layer(chosen[name])[one_row_each(store, "test")] for name, store in stores.items()}
+    found = {name: store.layer(chosen[name])[one_row_each(store.index, "test")] for name, store in stores.items()}
     for objective in params.align.objectives:
         for side, layer in (("image", params.align.image), ("text", params.align.text)):
-            features = stores[layer.encoder].layer(int(layer.layer))[one_row_each(stores[layer.encoder], "test")]
+            features = stores[layer.encoder].layer(int(layer.layer))[one_row_each(stores[layer.encoder].index, "test")]
             adapter = Adapter.load(ADAPTERS / objective / str(params.align.seeds[0]) / side)
             found[f"{objective}/{side}"] = adapter.encode(features)
     return found
@@ -91,13 +86,14 @@ def main(argv: list[str] | None = None) -> str:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     params = load_params()
     options = params.kernels.model_dump()
+    metrics = options.pop("metrics")
     stores = {name: FeatureStore.load(FEATURES / name) for name in params.encoder_names}
     chosen = choose_layers(stores, params)
     say(f"layers chosen on validation rows: {chosen}")
     found = representations(params, stores, chosen)
 
     def score(xs: dict[str, np.ndarray], ys: dict[str, np.ndarray]) -> pd.DataFrame:
-        return kernel_table(xs, ys, METRIC_NAMES, **options).rename(columns={"x": "left", "y": "right"})
+        return kernel_table(xs, ys, metrics, **options).rename(columns={"x": "left", "y": "right"})
 
     tables = [
         score({n: found[n] for n in params.names("vision")}, {n: found[n] for n in params.names("text")}).assign(

@@ -16,9 +16,6 @@ from jam.data.schema import read_pairs
 from jam.io import atomic_folder
 from stages.common import PAIRS, PLOTS, run
 
-KERNELS = ("mutual_knn", "unbiased_cka", "cknna", "svcca", "cca", "rsa")
-KINDS = ("replace_object", "replace_attribute", "swap_attribute", "replace_relation")
-
 
 def main(argv: list[str] | None = None) -> str:
     """Run the stage and say where its results are."""
@@ -37,21 +34,21 @@ def main(argv: list[str] | None = None) -> str:
         "objectives": plots.objectives(data["objectives"], methods),
         "training_curves": plots.training_curves(data["curves"]),
     }
-    kinds = [kind for kind in KINDS if kind in set(data["hard_negatives"]["group"])]
+    kinds = [kind for kind in plots.NEGATIVE_KINDS if kind in set(data["hard_negatives"]["group"])]
     if kinds:
         figures["hard_negatives"] = plots.hard_negatives(data["hard_negatives"], methods, kinds)
     mismatched = data["kernels"][data["kernels"]["condition"].isin(["matched", "hard", "easy"])]
     if len(mismatched):
         best = params.align.objectives[-1]
         rows = [("frozen", "frozen features"), (best, f"after {plots.label(best)}")]
-        figures["fine_detail"] = plots.conditions(mismatched, KERNELS, rows)
+        figures["fine_detail"] = plots.conditions(mismatched, params.kernels.metrics, rows)
     if len(data["reality"]):
         vision, language = params.names("vision"), params.names("text")
         subjects = [(name, name, plots.BLUE) for name in vision] + [(name, name, plots.ORANGE) for name in language]
         for objective in params.align.objectives:
             for side in ("image", "text"):
                 subjects.append((f"{objective}/{side}", f"{plots.label(objective)}, {side}", plots.GREEN))
-        figures["reality"] = plots.reality(data["reality"], KERNELS, subjects)
+        figures["reality"] = plots.reality(data["reality"], params.kernels.metrics, subjects)
     samples = read_pairs(PAIRS / "test.parquet").slice(0, 8).to_pylist()
     figures["world"] = plots.samples(samples)
 

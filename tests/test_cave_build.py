@@ -10,18 +10,28 @@ from PIL import Image
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from jam.data.cave import LABELS, REALITY_DIM, build_cave, scene_labels, scene_of_labels, scene_of_reality, write_cave
-from jam.data.cave.build import SCAN_SHARES, SETS, split_scans
+from jam.data.cave import (
+    LABELS,
+    REALITY_DIM,
+    build_cave,
+    scene_labels,
+    scene_of_labels,
+    scene_of_reality,
+    second_views,
+    write_cave,
+)
+from jam.data.cave.build import SCAN_SHARES, SETS, _streams, split_scans
 from jam.data.cave.render import scan_digits
 from jam.data.schema import SPLITS, pairs_schema, read_pairs
 from jam.errors import InputError
 
 SIZES = {"train": 150, "val": 60, "test": 40, "pretrain_images": 80, "pretrain_text": 100}
+WORLD = SIZES | {"captions": 3, "one_object": 0.2, "seed": 3}
 
 
 @pytest.fixture(scope="module")
 def cave():
-    return build_cave(**SIZES, one_object=0.2, seed=3)
+    return build_cave(**WORLD)
 
 
 def scenes_of(name, rows):
@@ -102,6 +112,25 @@ def test_pretraining_sets_are_unpaired(cave):
         assert len(set(row["captions"])) == 3
 
 
+def test_second_views_show_the_same_scenes_in_other_scans(cave):
+    first = cave["pretrain_images"]
+    second = second_views(first, seed=3)
+    pools = split_scans(_streams(3)[1])["pretrain_images"]
+    allowed = {scan for pool in pools.values() for scan in pool}
+    assert scans_of(first) <= allowed
+    for row, view in zip(first, second, strict=True):
+        assert {k: v for k, v in row.items() if k != "image"} == {k: v for k, v in view.items() if k != "image"}
+        shown = [int(scan) for scan in re.findall(r"\d+", view["image"]["path"])]
+        assert [str(scan_digits()[scan]) for scan in shown] == [d for d in view["context"].split("|") if d != "none"]
+        assert set(shown) <= allowed - scans_of([row])
+    grounds = [  # top right corners: ground and noise are drawn anew, so nothing but the scene is shared
+        [np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])))[:2, -2:].mean() for row in rows]
+        for rows in (first, second)
+    ]
+    assert abs(np.corrcoef(grounds)[0, 1]) < 0.4
+    assert second_views(first, seed=3) == second
+
+
 def test_images_decode_and_are_all_different(cave):
     images = [row["image"]["bytes"] for name in SETS if name != "pretrain_text" for row in cave[name]]
     assert len(set(images)) == len(images)
@@ -157,7 +186,7 @@ def test_captions_speak_of_nothing_but_the_scene(cave):
     words = Counter(word for rows in cave.values() for row in rows for text in row["captions"] for word in text.split())
     for nuisance in ("background", "dark", "bright", "black", "grey", "noisy", "shifted", "scan"):
         assert nuisance not in words
-    fewer = build_cave(**SIZES, captions=1, one_object=0.2, seed=3)  # images come from a stream of their own
+    fewer = build_cave(**WORLD | {"captions": 1})  # images come from a stream of their own
     for name in SETS:
         assert [row["image"] for row in fewer[name]] == [row["image"] for row in cave[name]]
 
@@ -165,16 +194,21 @@ def test_captions_speak_of_nothing_but_the_scene(cave):
 def test_files_are_byte_identical_and_follow_the_schema(tmp_path):
     sizes = {"train": 12, "val": 6, "test": 5, "pretrain_images": 7, "pretrain_text": 9}
     summaries = [
-        write_cave(tmp_path / f"{run}/pairs", tmp_path / f"{run}/pretrain", **sizes, captions=2, seed=seed)
+        write_cave(
+            tmp_path / f"{run}/pairs", tmp_path / f"{run}/pretrain", **sizes, captions=2, one_object=0.1, seed=seed
+        )
         for run, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
-    files = [f"pairs/{split}.parquet" for split in SPLITS] + ["pretrain/images.parquet", "pretrain/text.parquet"]
+    files = [f"pairs/{split}.parquet" for split in SPLITS]
+    files += [f"pretrain/{name}.parquet" for name in ("images", "views", "text")]
     for file in files:
         first, again, other = ((tmp_path / run / file).read_bytes() for run in "abc")
         assert first == again
         assert first != other
         table = read_pairs(tmp_path / "a" / file)
         assert table.schema.equals(pairs_schema(REALITY_DIM))
+    images, views = (read_pairs(tmp_path / f"a/pretrain/{name}.parquet") for name in ("images", "views"))
+    assert images.drop_columns("image").equals(views.drop_columns("image"))
     assert summaries[0] == summaries[1]
 
     sets = summaries[0]["sets"]
@@ -200,4 +234,4 @@ def test_files_are_byte_identical_and_follow_the_schema(tmp_path):
 )
 def test_bad_input_is_named(bad, message):
     with pytest.raises(InputError, match=message):
-        build_cave(**bad)
+        build_cave(**WORLD | bad)

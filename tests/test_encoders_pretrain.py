@@ -6,28 +6,39 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from sklearn.linear_model import RidgeClassifier
 from tiny_encoders import WORDS, pairs_table, png
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from jam.data.schema import write_pairs
+from jam.data.cave import scene_labels, write_cave
+from jam.data.cave.scenes import scene_of_code
+from jam.data.schema import read_pairs, write_pairs
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave, warm_up_then_cosine
+from jam.encoders.pretrain_masked import HIDDEN, IGNORED, MASKED, mask_tokens, masked_token_loss
 from jam.encoders.pretrain_text import next_token_loss, pretrain_text, word_tokenizer
-from jam.encoders.pretrain_vision import _shift, pretrain_vision
+from jam.encoders.pretrain_views import neighbour_batches, nt_xent, one_attribute_apart
+from jam.encoders.pretrain_vision import _attribute, _class_numbers, _shift, pretrain_vision
 from jam.encoders.quality import PENALTIES, layer_probes, perplexity, ridge_probes
 from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
 
 INK = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230)}
-VISION = {"widths": (8, 8, 8, 16), "epochs": 15, "batch_size": 16, "learning_rate": 1e-2}
-TEXT = {"width": 32, "layers": 2, "heads": 2, "epochs": 20, "batch_size": 16, "learning_rate": 5e-3}
+VISION = {"objective": "labels", "widths": (8, 8, 8, 16), "epochs": 15, "batch_size": 16, "learning_rate": 1e-2}
+TEXT = {
+    "objective": "causal",
+    "width": 32,
+    "layers": 2,
+    "heads": 2,
+    "epochs": 20,
+    "batch_size": 16,
+    "learning_rate": 5e-3,
+}
 
 
 def colored_squares(path, n, seed=0, **columns):
     """Pictures with a coloured square left and right, a true sentence, and labels."""
-    from PIL import Image
-
     rng, rows = np.random.default_rng(seed), []
     for i in range(n):
         left, right = rng.choice(list(INK), 2)
@@ -85,8 +96,6 @@ def test_pretrained_vision_reads_unseen_images(tables, tmp_path):
     at_random = layer_probes(store, dict.fromkeys(("train", "val", "test"), tables["val"]) | {"train": tables["train"]})
     assert at_random["color"] < 0.6  # the labels of other images
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
-    from PIL import Image
-
     made.model.eval()  # in memory and from the folder: the same features, preprocessing included
     direct = made.model((image.permute(2, 0, 1)[None] / 127.5) - 1).pooler_output.flatten(1)
     np.testing.assert_allclose(encoder.encode([Image.fromarray(image.numpy())]), direct.detach(), atol=1e-5)
@@ -130,6 +139,108 @@ def test_vision_needs_images_and_labels(tmp_path, columns, message):
 def test_vision_needs_a_batch(tmp_path):
     with pytest.raises(InputError, match="got 5 images, expected at least one batch of 16"):
         pretrain_vision(colored_squares(tmp_path / "t.parquet", 5), **VISION)
+
+
+# --- vision, contrastive ----------------------------------------------------------------------------------------------
+
+VIEWS = {"objective": "contrastive", "widths": (16, 16, 16, 16), "epochs": 12, "batch_size": 16, "learning_rate": 5e-3}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    root = tmp_path_factory.mktemp("world")
+    sizes = {"train": 300, "val": 60, "test": 120, "pretrain_images": 400, "pretrain_text": 1}
+    write_cave(root, root, **sizes, captions=1, one_object=0.1, seed=0)
+    return root
+
+
+def test_contrastive_vision_reads_unseen_images(world, tmp_path):
+    accuracy = {}
+    for name, epochs in (("hardly", 1), ("trained", 12)):
+        rate = VIEWS["learning_rate"] if name == "trained" else 1e-9
+        made = pretrain_vision(world / "images.parquet", **VIEWS | {"epochs": epochs, "learning_rate": rate})
+        save_cave(tmp_path / name, made.model, made.processor, name=name, modality="vision", recipe=VIEWS)
+        encoder = Encoder.load(tmp_path / name, device="cpu")
+        tables = {split: world / f"{split}.parquet" for split in ("train", "val", "test")}
+        accuracy[name] = probed(encoder, tables, tmp_path / f"{name}-probed")[1]
+    assert made.loss < math.log(2 * VIEWS["batch_size"] - 1) / 2  # chance: one of 31 views
+    assert accuracy["trained"]["color"] > accuracy["hardly"]["color"] + 0.1
+    assert accuracy["trained"]["height"] > 0.6  # chance 0.33
+
+
+def test_contrastive_vision_is_deterministic(world, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        made = pretrain_vision(world / "images.parquet", **VIEWS | {"epochs": 1}, seed=seed)
+        save_cave(tmp_path / name, made.model, made.processor, name="v", modality="vision", recipe=VIEWS)
+    assert folders_equal(tmp_path / "a", tmp_path / "b")
+    assert not folders_equal(tmp_path / "a", tmp_path / "c")
+
+
+def test_nt_xent_by_hand():
+    rng = np.random.default_rng(0)
+    first, second = rng.standard_normal((2, 5, 4))
+    views = [view / np.linalg.norm(view) for view in (*first, *second)]
+    total = 0.0
+    for i, view in enumerate(views):
+        score = {j: math.exp(view @ other / 0.3) for j, other in enumerate(views) if j != i}
+        total -= math.log(score[(i + 5) % 10] / sum(score.values()))
+    got = nt_xent(torch.tensor(first), torch.tensor(second) * 7, 0.3)
+    assert got.item() == pytest.approx(total / 10)
+
+
+def test_neighbours_differ_in_one_attribute(world):
+    table = read_pairs(world / "images.parquet", ["id", "labels"])
+    labels = table.column("labels").to_pylist()
+    targets, classes = _class_numbers(world, table.column("id").to_pylist(), labels)
+    attributes = [_attribute(name) for name in classes]
+    assert set(attributes) == {"count", "digit", "color", "size", "height"}
+
+    def differ(a, b):
+        pairs = zip(labels[a], labels[b], strict=True)
+        return {_attribute(one["name"]) for one, other in pairs if one["value"] != other["value"]}
+
+    groups = one_attribute_apart(targets.numpy(), attributes)
+    found = {(a, b) for group in groups for a in group.tolist() for b in group.tolist() if a < b}
+    assert found == {(a, b) for a in range(400) for b in range(a + 1, 400) if len(differ(a, b)) == 1}
+    assert found
+
+    batches = neighbour_batches(groups, 400, 3, 16, np.random.default_rng(0))
+    assert len(batches) == 3 * 25
+    epochs = torch.cat(batches).reshape(3, 400)
+    assert all(sorted(epoch.tolist()) == list(range(400)) for epoch in epochs)  # so no scene is twice in a batch
+    assert not torch.equal(epochs[0], epochs[1])
+    met = np.mean(
+        [any((min(a, b), max(a, b)) in found for b in rows.tolist()) for rows in batches for a in rows.tolist()]
+    )
+    shuffled = np.random.default_rng(0).permutation(400).reshape(-1, 16)
+    by_chance = np.mean([any((min(a, b), max(a, b)) in found for b in rows) for rows in shuffled for a in rows])
+    assert met > 5 * by_chance
+    assert len(neighbour_batches([], 10, 1, 4, np.random.default_rng(0))) == 2
+
+
+def test_contrastive_vision_needs_views_of_different_scenes(tmp_path):
+    def scenes(name, codes, side=16):
+        rng, rows = np.random.default_rng(0), []
+        for i, code in enumerate(codes):
+            image = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
+            row = {"id": f"s-{i}", "image": {"bytes": png(image), "path": ""}, "captions": [], "negatives": []}
+            rows.append(row | {"context": "", "labels": scene_labels(scene_of_code(code)), "reality": None})
+        write_pairs(tmp_path / name, rows)
+        return tmp_path / name
+
+    images = scenes("images.parquet", range(1, 21))
+    with pytest.raises(InputError, match=r"views.parquet: no such file"):
+        pretrain_vision(images, **VIEWS)
+    scenes("views.parquet", range(1, 20))
+    with pytest.raises(InputError, match=r"views.parquet: got other ids than .*images.parquet"):
+        pretrain_vision(images, **VIEWS)
+    scenes("views.parquet", range(1, 21), side=8)
+    with pytest.raises(InputError, match=r"got images of \(8, 8\) pixels, expected \(16, 16\)"):
+        pretrain_vision(images, **VIEWS)
+    scenes("images.parquet", [*range(1, 20), 7])
+    scenes("views.parquet", [*range(1, 20), 7])
+    with pytest.raises(InputError, match="s-19: got the labels of an earlier row"):
+        pretrain_vision(images, **VIEWS)
 
 
 # --- text -------------------------------------------------------------------------------------------------------------
@@ -219,7 +330,102 @@ def test_text_needs_captions(tmp_path):
     with pytest.raises(InputError, match="got no captions"):
         pretrain_text(tmp_path / "t.parquet", **TEXT)
     with pytest.raises(ValueError, match="expected a multiple of 3 heads"):
-        pretrain_text(tmp_path / "t.parquet", width=32, heads=3)
+        pretrain_text(tmp_path / "t.parquet", objective="masked", width=32, heads=3)
+    pairs_table(tmp_path / "t.parquet", 3, captions=[" "])
+    with pytest.raises(InputError, match="got captions without a word"):
+        pretrain_text(tmp_path / "t.parquet", **TEXT)
+
+
+# --- text, masked -----------------------------------------------------------------------------------------------------
+
+MASK = TEXT | {"objective": "masked"}
+
+
+@pytest.fixture(scope="module")
+def masked_model(tables, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("masked") / "m"
+    made = pretrain_text(tables["images"], **MASK)
+    save_cave(folder, made.model, made.tokenizer, name="m", modality="text", recipe=MASK)
+    return made, folder
+
+
+def test_masked_text_guesses_unseen_sentences(masked_model, tables, tmp_path):
+    _, folder = masked_model
+    texts = [f"Left is {a}, right is {b}" for a in INK for b in INK]
+    quality = perplexity(folder, texts)
+    assert quality["unknown"] == 0
+    # Of 7 tokens only the two colours (1 of 3 each) are not settled by the others.
+    assert quality["perplexity"] == pytest.approx(math.exp(2 * math.log(3) / 7), rel=0.15)
+    encoder = Encoder.load(folder, device="cpu")  # through AutoModel: the head is dropped, and nothing else
+    assert encoder.dims == (32, 32, 32)
+    assert encoder.describe()["architecture"] == "ModernBertModel"
+    made = masked_model[0]
+    with torch.no_grad():
+        inputs = made.tokenizer("left is red", return_tensors="pt")
+        state = made.model.model(**inputs).last_hidden_state.mean(dim=1)
+    np.testing.assert_allclose(encoder.encode(["left is red"]), state, atol=1e-5)
+    assert probed(encoder, tables, tmp_path)[1]["color"] > 0.5
+
+
+def test_pseudo_perplexity_by_hand(masked_model):
+    _, folder = masked_model
+    model = AutoModelForMaskedLM.from_pretrained(folder).eval()
+    tokenizer = Encoder.load(folder, device="cpu").processor
+    texts, loss, count = ["left is red", "right is blue, left is green", "is mauve"], 0.0, 0
+    for text in texts:
+        ids = tokenizer(text)["input_ids"]
+        for i in range(1, len(ids) - 1):
+            masked = [*ids[:i], tokenizer.mask_token_id, *ids[i + 1 :]]
+            with torch.no_grad():
+                logs = model(torch.tensor([masked])).logits[0, i].log_softmax(dim=-1)
+            loss, count = loss - logs[ids[i]].item(), count + 1
+    assert perplexity(folder, texts)["perplexity"] == pytest.approx(math.exp(loss / count), rel=1e-4)
+
+
+def test_a_share_of_words_is_masked_and_nothing_else():
+    tokenizer = word_tokenizer(WORDS, mask=True)
+    assert tokenizer.convert_ids_to_tokens(range(5)) == ["<pad>", "<bos>", "<eos>", "<unk>", "<mask>"]
+    batch = torch.randint(5, len(tokenizer), (400, 20), generator=torch.Generator().manual_seed(0))
+    batch[:, 0], batch[:, 12], batch[:, 13:] = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+    seen, targets = mask_tokens(batch, tokenizer, torch.Generator().manual_seed(1))
+    guessed = targets != IGNORED
+    assert not guessed[:, 0].any()
+    assert not guessed[:, 12:].any()
+    assert guessed[:, 1:12].float().mean().item() == pytest.approx(MASKED, abs=0.02)
+    assert torch.equal(targets[guessed], batch[guessed])
+    assert torch.equal(seen[~guessed], batch[~guessed])
+    hidden = seen[guessed] == tokenizer.mask_token_id
+    assert hidden.float().mean().item() == pytest.approx(HIDDEN, abs=0.04)
+    changed = seen[guessed][~hidden] != batch[guessed][~hidden]
+    assert changed.float().mean().item() == pytest.approx(0.5 * (1 - 1 / len(WORDS)), abs=0.1)
+    assert int(seen[guessed][~hidden].min()) >= 5
+    again = mask_tokens(batch, tokenizer, torch.Generator().manual_seed(1))
+    assert torch.equal(again[0], seen)
+    assert torch.equal(again[1], targets)
+
+
+def test_masked_loss_counts_masked_positions_alone_and_padding_never(masked_model):
+    made, folder = masked_model
+    mask = made.tokenizer.mask_token_id
+    inputs = torch.tensor([[1, 5, mask, 7, 2], [1, mask, 2, 0, 0]])
+    targets = torch.tensor([[IGNORED, IGNORED, 6, 7, IGNORED], [IGNORED, 8, IGNORED, IGNORED, IGNORED]])
+    with torch.no_grad():
+        loss, count = masked_token_loss(made.model, inputs, targets, pad=0)
+        logs = [made.model(row[row != 0][None]).logits[0].log_softmax(dim=-1) for row in inputs]  # without padding
+    assert count == 3
+    assert loss.item() == pytest.approx(-(logs[0][2, 6] + logs[0][3, 7] + logs[1][1, 8]).item(), rel=1e-4)
+    encoder = Encoder.load(folder, device="cpu")
+    texts = ["left is red", "right is blue, left is green"]
+    for state, alone in zip(encoder.hidden_states(texts), encoder.hidden_states(texts[:1]), strict=True):
+        torch.testing.assert_close(state[:1], alone, atol=1e-5, rtol=1e-4)
+
+
+def test_masked_text_is_deterministic(tables, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        made = pretrain_text(tables["images"], **MASK | {"epochs": 1}, seed=seed)
+        save_cave(tmp_path / name, made.model, made.tokenizer, name="m", modality="text", recipe=MASK)
+    assert folders_equal(tmp_path / "a", tmp_path / "b")
+    assert not folders_equal(tmp_path / "a", tmp_path / "c")
 
 
 # --- quality ----------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_encoders import pairs_table, text_folder, vision_folder
 
 from jam import features as module
@@ -193,7 +194,7 @@ def test_torn_journals_and_lost_pages_are_encoded_again(world, tmp_path, monkeyp
     assert "\n" not in str(caught.value)
     monkeypatch.undo()
     (work,) = (tmp_path / "s" / "x").iterdir()
-    journal = work / "journal"
+    journal = work / "journal-0"
     journal.write_text(journal.read_text()[:-3])
     layer = np.load(work / layer_name(1), mmap_mode="r+")
     layer[5:9] = 0  # as after a power cut: the journal is on the disk, these pages are not
@@ -219,7 +220,7 @@ def test_work_of_other_configurations_is_removed(world, tmp_path):
     stale, other = tmp_path / "s" / "x" / "0123", tmp_path / "s" / "x-2" / "0123"
     for folder in (stale, other):
         folder.mkdir(parents=True)
-        (folder / "journal").write_text("\n0 1")
+        (folder / "journal-0").write_text("\n0 1")
     extract_features(encoders["vision"], paths, tmp_path / "x", scratch=tmp_path / "s")
     assert not stale.exists()
     assert other.exists()  # that of another feature folder is not
@@ -277,7 +278,7 @@ def test_a_killed_process_resumes_to_the_same_bytes(world, tmp_path):
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
     journal, deadline = None, time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
-        journal = next((tmp_path / "s").glob("x/*/journal"), None)
+        journal = next((tmp_path / "s").glob("x/*/journal-0"), None)
         if journal and len(journal.read_text().split("\n")) > 5:
             break
         time.sleep(0.01)
@@ -288,6 +289,89 @@ def test_a_killed_process_resumes_to_the_same_bytes(world, tmp_path):
     subprocess.run(command, cwd=Path(__file__).parents[1], check=True)
     whole = extract_features(encoders["text"], paths, tmp_path / "whole", scratch=tmp_path / "s", batch_size=4)
     assert contents(tmp_path / "x") == contents(whole.folder)
+
+
+# --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def hungry(monkeypatch, fits, error=torch.OutOfMemoryError):
+    """Let no more than ``fits`` items through the encoder at once; the sizes asked for, as they come."""
+    states, sizes = Encoder.pooled_states, []
+
+    def limited(self, inputs):
+        sizes.append(len(next(iter(inputs.values()))))
+        if sizes[-1] > fits:
+            raise error("CUDA out of memory. Tried to allocate 2.00 GiB.\nand more")
+        return states(self, inputs)
+
+    monkeypatch.setattr(Encoder, "pooled_states", limited)
+    return sizes
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
+@pytest.mark.parametrize("modality", ["vision", "text"])
+def test_a_batch_that_does_not_fit_is_halved_and_the_work_goes_on(world, tmp_path, monkeypatch, modality, error):
+    paths, _, encoders, _ = world
+    arguments = {"scratch": tmp_path / "s", "batch_size": 32}
+    whole = extract_features(encoders[modality], paths, tmp_path / "whole", **arguments)
+    assert "batch_size_used" not in whole.manifest
+    sizes = hungry(monkeypatch, 9, error)
+    store = extract_features(encoders[modality], paths, tmp_path / "x", **arguments)
+    assert sizes[:3] == [32, 16, 8]
+    assert max(sizes[3:]) == 8  # later batches begin with what fitted
+    assert (store.manifest["batch_size"], store.manifest["batch_size_used"]) == (32, 8)
+    assert store.index.equals(whole.index)
+    for layer in range(whole.layers):
+        np.testing.assert_allclose(store.layer(layer), whole.layer(layer), atol=1e-5)
+
+
+def test_work_that_ran_out_of_memory_is_taken_up_with_what_fitted(world, tmp_path, monkeypatch):
+    paths, _, encoders, _ = world
+    arguments = {"scratch": tmp_path / "s", "batch_size": 16}
+    with monkeypatch.context() as patch:
+        hungry(patch, 5)
+        halved = extract_features(encoders["text"], paths, tmp_path / "halved", **arguments)
+    with monkeypatch.context() as patch:
+        hungry(patch, 5)
+        states, calls = Encoder.pooled_states, []
+
+        def stumbling(self, inputs):
+            calls.append(1)
+            if len(calls) == 15:
+                raise Interrupted
+            return states(self, inputs)
+
+        patch.setattr(Encoder, "pooled_states", stumbling)
+        with pytest.raises(Interrupted):
+            extract_features(encoders["text"], paths, tmp_path / "x", **arguments)
+    with monkeypatch.context() as patch:
+        sizes = hungry(patch, 100)  # there is memory again
+        extract_features(encoders["text"], paths, tmp_path / "x", **arguments)
+        assert max(sizes) == 4
+    assert contents(tmp_path / "x") == contents(halved.folder)
+
+
+def test_an_item_that_does_not_fit_alone_is_one_line(world, tmp_path, monkeypatch):
+    paths, _, encoders, _ = world
+    encoders["vision"].dims  # noqa: B018 - found by encoding an item
+    sizes = hungry(monkeypatch, 0)
+    with pytest.raises(InputError, match="tiny-vision: not even one item fits into the memory of cpu") as caught:
+        extract_features(encoders["vision"], paths, tmp_path / "x", scratch=tmp_path / "s", batch_size=4)
+    assert "\n" not in str(caught.value)
+    assert sizes[-3:] == [4, 2, 1]
+    assert not (tmp_path / "x").exists()
+
+
+def test_other_errors_are_no_lack_of_memory(world, tmp_path, monkeypatch):
+    paths, _, encoders, _ = world
+
+    def broken(self, inputs):
+        raise RuntimeError("shapes do not match")
+
+    encoders["vision"].dims  # noqa: B018 - found by encoding an item
+    monkeypatch.setattr(Encoder, "pooled_states", broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        extract_features(encoders["vision"], paths, tmp_path / "x", scratch=tmp_path / "s")
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------

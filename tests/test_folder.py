@@ -17,6 +17,7 @@ from PIL import Image
 
 from jam.data import folder
 from jam.data.folder import load_folder, split_photos, write_folder
+from jam.data.rows import with_easy_negatives
 from jam.data.schema import SPLITS, pairs_schema, read_pairs
 from jam.errors import InputError
 
@@ -248,7 +249,7 @@ def test_an_easy_negative_is_a_caption_of_another_photo_of_the_split(album):
 def test_easy_negatives_are_drawn_uniformly():
     members = [({"captions": [str(i), f"{i} too"], "negatives": []}, str(i)) for i in range(4)]
     rng = np.random.default_rng(0)
-    drawn = Counter(folder._with_easy_negatives(members, rng)[0]["negatives"][0]["text"] for _ in range(3000))
+    drawn = Counter(with_easy_negatives(members, rng)[0]["negatives"][0]["text"] for _ in range(3000))
     assert set(drawn) == {"1", "1 too", "2", "2 too", "3", "3 too"}
     assert max(abs(count - 500) for count in drawn.values()) < 5 * np.sqrt(500)
 

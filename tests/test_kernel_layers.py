@@ -8,7 +8,7 @@ from scipy import stats
 
 from jam.errors import InputError
 from jam.metrics import cca, cka, cknna, kernel_score, layer_alignment, mutual_knn, permutation_null, rsa, svcca
-from jam.metrics.kernels import KERNEL_METRICS, calibrate, gram, jackknife, neighbours, p_value, shifts
+from jam.metrics.kernels import KERNEL_METRICS, calibrate, gram, hsic, jackknife, neighbours, p_value, shifts
 from jam.metrics.kernels.nulls import draw_orders
 
 SINGLE = {
@@ -89,6 +89,7 @@ def test_blocks_change_nothing(monkeypatch):
     xs, ys = encoders()
     whole = layer_alignment(xs, ys, KERNEL_METRICS, permutations=5)
     monkeypatch.setattr(gram, "_BUDGET", 5 * 70 * 9)  # 9 rows at a time, which does not divide 70
+    monkeypatch.setattr(hsic, "_TILE", 4)
     monkeypatch.setattr(neighbours, "_BUDGET", 70 * 3 * 11)
     monkeypatch.setattr(shifts, "_BUDGET", 5 * 70 * 4)
     parts = layer_alignment(xs, ys, KERNEL_METRICS, permutations=5)
@@ -101,7 +102,7 @@ def test_blocks_change_nothing(monkeypatch):
 def test_symmetric_products_are_whole(monkeypatch):
     xs, ys = encoders()
     whole = layer_alignment(xs, ys)
-    monkeypatch.setattr(gram, "_TILE", 16)
+    monkeypatch.setattr(hsic, "_TILE", 16)
     for metric, scores in layer_alignment(xs, ys).scores.items():
         np.testing.assert_allclose(scores, whole.scores[metric], atol=1e-7)
 
@@ -172,6 +173,17 @@ def test_null_is_the_maximum_within_each_permutation(n, permutations):
         assert best.p_value == p_value(best.score, found.null[metric])
         assert (best.calibrated, best.threshold) == calibrate(best.score, found.null[metric])
         assert dict(best)["p_value"] == best["p_value"] == best.p_value
+
+
+@pytest.mark.parametrize("case", ["mean cosine .9999", "duplicates", "far more dimensions than rows"])
+def test_the_null_is_exact_to_a_millionth(case):
+    x, y = hard_layers()[case]
+    found = layer_alignment([x], [y], ("cka", "unbiased_cka"), permutations=3, seed=1)
+    a, b = twins.gram(twins.unit(x)), twins.gram(twins.unit(y))
+    for p, order in enumerate(draw_orders(len(x), 3, seed=1).matrix()):
+        permuted = b[order][:, order]
+        assert found.null["cka"][p] == pytest.approx(twins.cka_of(a, permuted, unbiased=False), abs=1e-6)
+        assert found.null["unbiased_cka"][p] == pytest.approx(twins.cka_of(a, permuted, unbiased=True), abs=1e-6)
 
 
 def test_one_pair_null_for_any_score():

@@ -60,12 +60,18 @@ def test_a_second_repro_runs_nothing(checkout):
 
 def test_every_table_and_figure_is_there_and_finite(checkout):
     table = pd.read_csv(checkout / "metrics" / "results.csv")
-    assert set(table["table"]) == {"encoders", "evaluate", "kernels"}
+    sweeps = {"layers", "scale", "pareto", "layers trends", "scale trends", "scale kernels", "pareto fronts"}
+    assert set(table["table"]) == {"encoders", "evaluate", "kernels"} | sweeps
     assert table["value"].notna().all()
     params = yaml.safe_load((checkout / "params.yaml").read_text())
     assert set(table.loc[table["table"] == "evaluate", "subject"]) == set(params["align"]["methods"])
     figures = {path.stem for path in (checkout / "plots" / "figures").glob("*.png")}
     assert figures == {"world", "objectives", "hard_negatives", "training_curves", "fine_detail", "reality"}
+    for name in ("layers", "scale", "pareto"):
+        assert (checkout / "plots" / f"{name}.png").stat().st_size > 10_000
+        cells = pd.read_csv(checkout / "metrics" / "tables" / f"{name}.csv")
+        assert cells["error"].isna().all()
+        assert cells.filter(like="test_").notna().all(axis=None)
     shown = command(checkout, "dvc", "metrics", "show").stdout
     assert all(f"metrics/evaluate/{name}.json" in shown for name in params["align"]["methods"])
 
@@ -83,7 +89,8 @@ def test_changing_one_loss_reruns_that_loss_and_what_follows(checkout):
     assert not ran & {"dataset", "features@minilm", "align@con-0", "align@spread-0", "baseline@linear", "evaluate@con"}
 
 
-STAGES = ("dataset", "encoder@vision_s", "features@minilm", "align@spread-0", "baseline@cca", "evaluate@con", "kernels")
+STAGES = ("dataset", "encoder@vision_s", "features@minilm", "align@spread-0", "baseline@cca", "evaluate@con", "kernels",
+          "layers")  # fmt: skip
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -103,6 +110,19 @@ def test_a_stage_killed_half_way_is_finished_by_the_next_repro_with_the_same_met
     command(checkout, "dvc", "repro")
     assert results(checkout) == expected
     assert (checkout / "dvc.lock").read_text() == lock
+
+
+def test_a_list_of_a_sweep_reruns_that_sweep_and_what_follows(checkout):
+    path = checkout / "params.yaml"
+    before = path.read_text()
+    changed = yaml.safe_load(before)
+    changed["layers"]["text"] = [0, 2, 6]
+    path.write_text(yaml.safe_dump(changed, sort_keys=False))
+    status = command(checkout, "dvc", "repro", "--dry").stdout
+    path.write_text(before)
+    ran = set(re.findall(r"Running stage '([^']+)'", status))
+    assert "layers" in ran
+    assert ran <= {"layers", "collect", "plots"}
 
 
 def test_a_bad_parameter_stops_a_stage_with_one_line(checkout, tmp_path):

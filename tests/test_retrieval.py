@@ -49,8 +49,8 @@ def worlds(draw):
 def test_ranks_equal_the_definition_also_where_scores_tie(world, dtype, dense):
     images, texts, image_of_text = world
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(retrieval, "TEXT_TILE", 3)  # several tiles, the last ones partial
-        patch.setattr(retrieval, "IMAGE_TILE", 2)
+        patch.setattr(retrieval, "TEXT_TILE", 2)  # several tiles, the last ones partial
+        patch.setattr(retrieval, "IMAGE_TILE", 3)
         patch.setattr(retrieval, "_DENSE", 10**6 if dense else 0)
         i2t, t2i = retrieval_ranks(np.array(images, dtype), np.array(texts, dtype), np.array(image_of_text))
     expected_i2t, expected_t2i = loop_ranks(images, texts, image_of_text)

@@ -27,72 +27,32 @@ import hashlib
 import io
 import json
 import tempfile
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from jam.data.images import IMAGE_SIZE, MAX_PIXELS, ImageTooLargeError, compact_image
+from jam.data.images import IMAGE_SIZE, MAX_PIXELS
+from jam.data.rows import (
+    LoadedPairs,
+    Problem,
+    Row,
+    RowError,
+    check_false,
+    checked_image,
+    clean_string,
+    cut_photos,
+    first_problem,
+    quote,
+    read_inside,
+    with_easy_negatives,
+)
 from jam.data.schema import SPLITS, write_pairs
 from jam.errors import InputError
 
 COLUMNS = ("file_name", "text", "captions", "negatives", "context")
-
-Row = dict[str, Any]
-
-
-class _RowError(Exception):
-    """One row cannot be used: a reason to count by, and the detail in words."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A row that cannot be used; ``str()`` gives its line."""
-
-    where: str  # file and line
-    reason: str  # one of a few, for counting
-    detail: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.detail}"
-
-
-@dataclass(frozen=True)
-class FolderPairs:
-    """Rows of the pairs table by split, and the rows of the metadata that were left out."""
-
-    splits: dict[str, list[Row]]
-    problems: list[Problem]
-
-    def summary(self) -> dict[str, Any]:
-        """Count rows kept and dropped, and what each split holds."""
-        kept = sum(len(rows) for rows in self.splits.values())
-        return {
-            "rows": kept + len(self.problems),
-            "kept": kept,
-            "dropped": len(self.problems),
-            "dropped_by_reason": dict(sorted(Counter(problem.reason for problem in self.problems).items())),
-            "splits": {split: _count(rows) for split, rows in self.splits.items()},
-        }
-
-
-def _count(rows: Sequence[Row]) -> dict[str, int]:
-    tiers = Counter(negative["tier"] for row in rows for negative in row["negatives"])
-    return {
-        "rows": len(rows),
-        "photos": len({row["image"]["bytes"] for row in rows}),
-        "captions": sum(len(row["captions"]) for row in rows),
-        "easy_negatives": tiers["easy"],
-        "hard_negatives": tiers["hard"],
-    }
 
 
 def load_folder(
@@ -104,7 +64,7 @@ def load_folder(
     image_size: int = IMAGE_SIZE,
     max_pixels: int = MAX_PIXELS,
     errors: Literal["raise", "skip"] = "raise",
-) -> FolderPairs:
+) -> LoadedPairs:
     """Read, check and split a folder of captioned images.
 
     Every image is decoded in full. Small PNG and JPEG files are stored as they are, others are encoded anew (see
@@ -138,8 +98,8 @@ def load_folder(
         try:
             row, photo = _load_row(root, parse(), image_size, max_pixels)
             if row["id"] in rows:
-                raise _RowError("duplicate file name", f"{_quote(row['id'])} has a row already, expected one per image")
-        except _RowError as error:
+                raise RowError("duplicate file name", f"{quote(row['id'])} has a row already, expected one per image")
+        except RowError as error:
             problems.append(Problem(f"{metadata}:{number}", error.reason, str(error)))
             continue
         rows[row["id"]] = row
@@ -148,9 +108,9 @@ def load_folder(
     if not rows and not problems:
         raise InputError(f"{metadata}: got no rows, expected one per image")
     if problems and errors == "raise":
-        raise InputError(_first(problems))
+        raise InputError(first_problem(problems))
     if (n := len(set(photos))) < len(SPLITS):
-        dropped = f"; {_first(problems)}" if problems else ""
+        dropped = f"; {first_problem(problems)}" if problems else ""
         raise InputError(f"{metadata}: got {n} usable photos, expected at least {len(SPLITS)}, one per split{dropped}")
 
     split_of = split_photos(photos, train=train, val=val, seed=seed)
@@ -158,11 +118,11 @@ def load_folder(
     splits: dict[str, list[Row]] = {}
     for split in SPLITS:
         members = [(row, photo) for row, photo in zip(rows.values(), photos, strict=True) if split_of[photo] == split]
-        splits[split] = _with_easy_negatives(members, rng)
-    return FolderPairs(splits, problems)
+        splits[split] = with_easy_negatives(members, rng)
+    return LoadedPairs(splits, problems)
 
 
-def write_folder(pairs: FolderPairs, path: str | Path) -> dict[str, Any]:
+def write_folder(pairs: LoadedPairs, path: str | Path) -> dict[str, Any]:
     """Write ``train.parquet``, ``val.parquet`` and ``test.parquet`` into the folder ``path``; return the summary.
 
     The three are moved into place once all are written; other files in the folder are left alone.
@@ -170,16 +130,11 @@ def write_folder(pairs: FolderPairs, path: str | Path) -> dict[str, Any]:
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".part", dir=path) as part:
-        for split, rows in pairs.splits.items():
-            write_pairs(Path(part) / f"{split}.parquet", rows)
+        for split in pairs.splits:
+            write_pairs(Path(part) / f"{split}.parquet", pairs.stored(split))
         for split in pairs.splits:
             (Path(part) / f"{split}.parquet").replace(path / f"{split}.parquet")
     return pairs.summary()
-
-
-def _first(problems: Sequence[Problem]) -> str:
-    others = len(problems) - 1
-    return f"{problems[0]}" + (f" (and {others} more bad row{'s' if others > 1 else ''})" if others else "")
 
 
 # --- metadata: file → records -----------------------------------------------------------------------------------------
@@ -196,7 +151,7 @@ def _find_metadata(root: Path) -> Path:
 
 
 def _records(metadata: Path) -> Iterator[tuple[int, Callable[[], Row]]]:
-    """Yield for each row its line number (from 1) and a function that parses it or raises ``_RowError``."""
+    """Yield for each row its line number (from 1) and a function that parses it or raises ``RowError``."""
     try:
         data = metadata.read_bytes()
     except OSError as error:
@@ -218,7 +173,7 @@ def _jsonl_records(text: str) -> Iterator[tuple[int, Callable[[], Row]]]:
 def _parse_json_line(line: str) -> Row:
     record = _parse_json(line)
     if not isinstance(record, dict):
-        raise _RowError("malformed row", f"got a JSON {type(record).__name__}, expected an object")
+        raise RowError("malformed row", f"got a JSON {type(record).__name__}, expected an object")
     return record
 
 
@@ -226,9 +181,9 @@ def _parse_json(text: str) -> Any:
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
-        raise _RowError("malformed row", f"malformed JSON, {error.msg.lower()} at column {error.colno}") from error
+        raise RowError("malformed row", f"malformed JSON, {error.msg.lower()} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
-        raise _RowError("malformed row", "malformed JSON, a number too long or brackets too deep") from error
+        raise RowError("malformed row", "malformed JSON, a number too long or brackets too deep") from error
 
 
 def _csv_records(metadata: Path, text: str) -> Iterator[tuple[int, Callable[[], Row]]]:
@@ -249,7 +204,7 @@ def _csv_records(metadata: Path, text: str) -> Iterator[tuple[int, Callable[[], 
 
 def _check_header(where: str, header: list[str]) -> None:
     if unknown := [name for name in header if name not in COLUMNS]:
-        raise InputError(f"{where}: unknown column {_quote(unknown[0])}, expected some of {', '.join(COLUMNS)}")
+        raise InputError(f"{where}: unknown column {quote(unknown[0])}, expected some of {', '.join(COLUMNS)}")
     if len(set(header)) < len(header):
         raise InputError(f"{where}: a column is there twice, got {', '.join(header)}")
     if "file_name" not in header or ("text" in header) == ("captions" in header):
@@ -259,7 +214,7 @@ def _check_header(where: str, header: list[str]) -> None:
 
 def _parse_cells(header: list[str], cells: list[str]) -> Row:
     if len(cells) != len(header):
-        raise _RowError("malformed row", f"got {len(cells)} cells, expected {len(header)} as in the header")
+        raise RowError("malformed row", f"got {len(cells)} cells, expected {len(header)} as in the header")
     record: Row = {name: cell for name, cell in zip(header, cells, strict=True) if cell}
     for name in ("captions", "negatives"):
         if name in record:
@@ -274,12 +229,8 @@ def _parse_cells(header: list[str], cells: list[str]) -> Row:
 def _load_row(root: Path, record: Row, image_size: int, max_pixels: int) -> tuple[Row, str]:
     """Row of the pairs table of one record, and the SHA-256 of its image file."""
     row = _check(record)
-    data = _read_image(root, row["id"])
-    try:
-        stored = compact_image(data, image_size=image_size, max_pixels=max_pixels)
-    except InputError as error:
-        reason = "image too large" if isinstance(error, ImageTooLargeError) else "unreadable image"
-        raise _RowError(reason, f"{_quote(row['id'])}: {error}") from error
+    data = read_inside(root, row["id"])
+    stored = checked_image(data, row["id"], image_size=image_size, max_pixels=max_pixels)
     row |= {"image": {"bytes": stored, "path": row["id"]}, "labels": [], "reality": None}
     return row, hashlib.sha256(data).hexdigest()
 
@@ -289,81 +240,40 @@ def _check(record: Row) -> Row:
     record = {name: value for name, value in record.items() if value is not None}
     if unknown := sorted(set(record) - set(COLUMNS)):
         columns = ", ".join(COLUMNS)
-        raise _RowError("unknown column", f"unknown column {_quote(unknown[0])}, expected some of {columns}")
+        raise RowError("unknown column", f"unknown column {quote(unknown[0])}, expected some of {columns}")
     if "file_name" not in record:
-        raise _RowError("no file name", "got no file_name, expected the path of an image")
-    name = Path(_string(record["file_name"], "file_name")).as_posix()  # "./a//b.png" is "a/b.png"
+        raise RowError("no file name", "got no file_name, expected the path of an image")
+    name = Path(clean_string(record["file_name"], "file_name")).as_posix()  # "./a//b.png" is "a/b.png"
     captions = _captions(record, name)
     negatives = [_negative(item) for item in _list(record.get("negatives", []), "negatives")]
-    own = {_normal(caption) for caption in captions}
-    for negative in negatives:
-        if _normal(negative["text"]) in own:
-            raise _RowError("negative is a caption", f"{_quote(negative['text'])} is both a negative and a caption")
-    context = _string(record["context"], "context") if "context" in record else None
+    check_false(negatives, captions)
+    context = clean_string(record["context"], "context") if "context" in record else None
     return {"id": name, "captions": captions, "negatives": negatives, "context": context}
 
 
 def _captions(record: Row, name: str) -> list[str]:
     if "text" in record and "captions" in record:
-        raise _RowError("two caption columns", f"{_quote(name)}: got text and captions, expected one of them")
+        raise RowError("two caption columns", f"{quote(name)}: got text and captions, expected one of them")
     captions = [record["text"]] if "text" in record else _list(record.get("captions", []), "captions")
     if not captions:
-        raise _RowError("no caption", f"{_quote(name)}: got no caption, expected text or captions")
-    return [_string(caption, "caption") for caption in captions]
+        raise RowError("no caption", f"{quote(name)}: got no caption, expected text or captions")
+    return [clean_string(caption, "caption") for caption in captions]
 
 
 def _negative(item: Any) -> Row:
     if isinstance(item, str):
         item = {"text": item}
     if not isinstance(item, dict) or "text" not in item or not set(item) <= {"kind", "text"}:
-        got = f"an object of {_quote(', '.join(item))}" if isinstance(item, dict) else type(item).__name__
-        raise _RowError("wrong type", f'negative: got {got}, expected a string or {{"kind", "text"}}')
-    kind = _string(item.get("kind", "given"), "kind of a negative")
-    return {"kind": kind, "tier": "hard", "text": _string(item["text"], "negative"), "of": 0}
-
-
-def _string(value: Any, what: str) -> str:
-    """The value without white space around it; a string that is not empty and can be written as UTF-8."""
-    if not isinstance(value, str):
-        raise _RowError("wrong type", f"{what}: got {type(value).__name__}, expected a string")
-    value = value.strip()
-    if not value:
-        raise _RowError(f"empty {what}", f"{what}: got an empty string")
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise _RowError("malformed row", f"{what}: got half a surrogate pair, expected text")
-    return value
+        got = f"an object of {quote(', '.join(item))}" if isinstance(item, dict) else type(item).__name__
+        raise RowError("wrong type", f'negative: got {got}, expected a string or {{"kind", "text"}}')
+    kind = clean_string(item.get("kind", "given"), "kind of a negative")
+    return {"kind": kind, "tier": "hard", "text": clean_string(item["text"], "negative"), "of": 0}
 
 
 def _list(value: Any, what: str) -> list[Any]:
     if not isinstance(value, list):
-        raise _RowError("wrong type", f"{what}: got {type(value).__name__}, expected a list")
+        raise RowError("wrong type", f"{what}: got {type(value).__name__}, expected a list")
     return value
-
-
-def _read_image(root: Path, name: str) -> bytes:
-    """Content of an image of the folder; a path or link that leaves the folder is an error."""
-    path = Path(name)
-    try:
-        file = (root / path).resolve()
-        if path.is_absolute() or ".." in path.parts or not file.is_relative_to(root.resolve()):
-            raise _RowError("path outside the folder", f"{_quote(name)} leads out of {root}, expected a path inside")
-        if file.is_dir():
-            raise _RowError("missing file", f"{_quote(name)} is a folder, expected an image file")
-        if not file.is_file():
-            raise _RowError("missing file", f"{_quote(name)}: no such file in {root}")
-        return file.read_bytes()
-    except (OSError, RuntimeError, ValueError) as error:  # no permission, name too long; loop of links; NUL in a name
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise _RowError("missing file", f"{_quote(name)}: {reason}, expected a readable file") from error
-
-
-def _quote(text: str) -> str:
-    quoted = repr(text)  # keeps line breaks out of the message
-    return quoted if len(quoted) <= 100 else f"{quoted[:97]}…'"
-
-
-def _normal(caption: str) -> str:
-    return " ".join(caption.casefold().split())
 
 
 # --- rows → splits ----------------------------------------------------------------------------------------------------
@@ -372,38 +282,9 @@ def _normal(caption: str) -> str:
 def split_photos(photos: Sequence[str], *, train: float, val: float, seed: int) -> dict[str, str]:
     """Assign each distinct photo to ``train``, ``val`` or ``test``.
 
-    The photos are ordered by a hash of seed and digest, then cut. So neither the order of the input nor a renamed
-    file matters, and one more photo moves few of the others.
-
     Args:
         photos: a digest per photo, repeats allowed; at least three distinct ones.
-        train, val: shares of the distinct photos; counts are rounded, none is below 1.
+        train, val: shares of the distinct photos, see `jam.data.rows.cut_photos`.
         seed: another seed gives another split.
     """
-    ordered = sorted(set(photos), key=lambda photo: hashlib.sha256(f"{seed}:{photo}".encode()).digest())
-    n = len(ordered)
-    if n < len(SPLITS):
-        raise ValueError(f"photos: got {n} distinct ones, expected at least {len(SPLITS)}")
-    n_val = min(max(1, round(n * val)), n - 2)
-    n_test = min(max(1, round(n * (1 - train - val))), n - 1 - n_val)
-    splits = ["test"] * n_test + ["val"] * n_val + ["train"] * (n - n_val - n_test)
-    return dict(zip(ordered, splits, strict=True))
-
-
-def _with_easy_negatives(members: Sequence[tuple[Row, str]], rng: np.random.Generator) -> list[Row]:
-    """Rows of one split, each with one caption of another photo among its negatives, if there is a different one."""
-    captions: dict[str, str] = {}  # the distinct captions of the split
-    own: defaultdict[str, set[str]] = defaultdict(set)  # those of each photo, over all its rows
-    for row, photo in members:
-        for caption in row["captions"]:
-            captions.setdefault(_normal(caption), caption)
-            own[photo].add(_normal(caption))
-    keys = list(captions)
-    rows = []
-    for row, photo in members:
-        # of one more caption than the photo has, one at least is not its own
-        drawn = rng.choice(len(keys), size=min(len(keys), len(own[photo]) + 1), replace=False)
-        other = [captions[keys[i]] for i in drawn if keys[i] not in own[photo]]
-        easy = [{"kind": "scene", "tier": "easy", "text": text, "of": 0} for text in other[:1]]
-        rows.append(row | {"negatives": row["negatives"] + easy})
-    return rows
+    return cut_photos(photos, {"val": val, "test": 1 - train - val}, seed=seed)

@@ -21,7 +21,8 @@ The file carries the ``huggingface`` metadata key, so ``datasets.load_dataset("p
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from jam.io import atomic_path
 
 SPLITS = ("train", "val", "test")
 TIERS = ("easy", "medium", "hard")
+ROW_GROUP = 1000  # rows
 
 
 def pairs_schema(reality_dim: int = 1) -> pa.Schema:
@@ -71,11 +73,15 @@ def pairs_schema(reality_dim: int = 1) -> pa.Schema:
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
 
 
-def write_pairs(path: str | Path, rows: Sequence[Mapping[str, Any]], reality_dim: int = 1) -> None:
-    """Write rows (dicts keyed by column) as one parquet file, byte-identical for identical rows."""
-    table = pa.Table.from_pylist(list(rows), schema=pairs_schema(reality_dim))
-    with atomic_path(path) as part:
-        pq.write_table(table, part, compression="zstd", row_group_size=1000)
+def write_pairs(path: str | Path, rows: Iterable[Mapping[str, Any]], reality_dim: int = 1) -> None:
+    """Write rows (dicts keyed by column) as one parquet file, byte-identical for identical rows.
+
+    Rows are drawn one row group at a time, so that those of an iterator need never be in memory together.
+    """
+    schema, rows = pairs_schema(reality_dim), iter(rows)
+    with atomic_path(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
+        while group := list(islice(rows, ROW_GROUP)):
+            writer.write_table(pa.Table.from_pylist(group, schema=schema))
 
 
 def read_pairs(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:

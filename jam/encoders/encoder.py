@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from jam.device import pick_device
+from jam.encoders.families import family_of, marks_of, read_config
 from jam.encoders.hub import hub_folder, hub_manifest
-from jam.encoders.manifest import MANIFEST, Manifest, Modality, weights_sha256
+from jam.encoders.manifest import MANIFEST, Manifest, Modality, Source, weights_sha256
 from jam.encoders.package import PACKAGES, package_folder, package_manifest
 from jam.encoders.pooling import pool
 from jam.errors import InputError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+LONGEST = 2048  # tokens of a text, where neither the tokenizer nor the model knows a limit (BLOOM: as in its training)
 
 
 class Encoder:
@@ -51,8 +53,9 @@ class Encoder:
             name_or_path: a folder with ``encoder.json``, the name of a packaged encoder (``minilm``), or a hub
                 model (``owner/name``).
             device: ``cuda``, ``mps`` or ``cpu``; None for the fastest present.
-            dtype: of weights and states, ``float32``, ``float16`` or ``bfloat16``. None for float32, under bfloat16
-                autocast on CUDA. Pooling is done in float32 always.
+            dtype: of weights and states, ``float32``, ``float16`` or ``bfloat16``. None for float32; on CUDA, for
+                bfloat16: hub models in weights and states, the small ones of the other sources by autocast. Pooling
+                is done in float32 always.
 
         Raises:
             InputError: no such encoder, missing or altered weights, or a bad device or dtype.
@@ -62,10 +65,14 @@ class Encoder:
         target = pick_device(device)
         folder, manifest = _find(name_or_path)
         if (sha256 := weights_sha256(folder)) != manifest.sha256:
-            raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id})")
-        model, processor = load_pretrained(folder, manifest.modality)
-        cast(nn.Module, model).to(device=target, dtype=DTYPES[dtype or "float32"])
-        return cls(model, processor, manifest, autocast=dtype is None and target.type == "cuda")
+            again = f"; delete {folder.parents[1]} to have it fetched again" if manifest.source == "hub" else ""
+            raise InputError(
+                f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id}{again})"
+            )
+        kind, autocast = precision(manifest.source, target.type, dtype)
+        model, processor = load_pretrained(folder, manifest.modality, dtype=kind)
+        cast(nn.Module, model).to(device=target, dtype=kind)
+        return cls(model, processor, manifest, autocast=autocast)
 
     @property
     def modality(self) -> Modality:
@@ -83,9 +90,11 @@ class Encoder:
     @cached_property
     def max_tokens(self) -> int:
         """Texts are cut to this many tokens."""
-        limits = [self.manifest.max_tokens, self.processor.model_max_length]
-        limits.append(getattr(self.model.config, "max_position_embeddings", None))
-        return min(limit for limit in limits if limit)
+        config, limits = self.model.config, [self.manifest.max_tokens, self.processor.model_max_length]
+        if positions := getattr(config, "max_position_embeddings", None):
+            limits.append(positions - family_of(config).reserved)
+        # A tokenizer without a limit says so by an enormous number.
+        return min((limit for limit in limits if limit and limit < 10**9), default=LONGEST)
 
     def describe(self) -> dict[str, Any]:
         """What was loaded: identity, size, shape and precision, JSON-ready and free of machine-dependent values."""
@@ -105,11 +114,15 @@ class Encoder:
         }
 
     def prepare(self, batch: Sequence[Image | str]) -> dict[str, Tensor]:
-        """Preprocess images or tokenize texts, on the CPU; safe to call in another thread than `pooled_states`."""
+        """Preprocess images or tokenize texts, on the CPU; safe to call in another thread than `pooled_states`.
+
+        Raises:
+            InputError: a text without a token.
+        """
         if self.modality == "vision":
             images = cast("Sequence[Image]", batch)
             return dict(self.processor([image.convert("RGB") for image in images], return_tensors="pt"))
-        return dict(
+        inputs = dict(
             self.processor(
                 list(batch),
                 padding=True,
@@ -119,6 +132,11 @@ class Encoder:
                 verbose=False,
             )
         )
+        real = inputs["attention_mask"].any(dim=1)
+        if not real.all():  # some tokenizers add no token of their own
+            text = str(batch[int(real.long().argmin())])[:40]
+            raise InputError(f"{self.manifest.id}: got no token from the text {text!r}, expected at least one")
+        return inputs
 
     @torch.inference_mode()
     def pooled_states(self, inputs: dict[str, Tensor]) -> list[Tensor]:
@@ -127,12 +145,15 @@ class Encoder:
         moved = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
         if "pixel_values" in moved:
             moved["pixel_values"] = moved["pixel_values"].to(self.model.dtype)
+        config = self.model.config
+        if (further := family_of(config).inputs) is not None:
+            moved |= further(self.model, len(moved["pixel_values"]))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast):
             output = self.model(**moved, output_hidden_states=True)
         # Some models leave the final normalisation out of their last hidden state: the output has it.
         states = [*output.hidden_states[:-1], output.last_hidden_state]
         mask = moved.get("attention_mask")
-        return [pool(state, mask, self.manifest.pooling) for state in states]
+        return [pool(state, mask, self.manifest.pooling, marks_of(config)) for state in states]
 
     def hidden_states(self, batch: Sequence[Image | str]) -> list[Tensor]:
         """Pooled states of every layer for one batch: for each layer (b, d_l), float32, on the model's device."""
@@ -178,13 +199,26 @@ class Encoder:
         return np.fromiter((len(ids) for ids in tokens), dtype=np.int64, count=len(texts))
 
 
-def load_pretrained(folder: Path, modality: Modality, auto_class: Any = None) -> tuple[PreTrainedModel, Any]:
+def precision(source: Source, device: str, dtype: str | None) -> tuple[torch.dtype, bool]:
+    """Type of weights and states, and whether to compute under bfloat16 autocast, where ``dtype`` does not say.
+
+    On CUDA the small encoders of our own keep their weights in float32; those of the hub would take twice the memory.
+    """
+    if dtype is not None or device != "cuda":
+        return DTYPES[dtype or "float32"], False
+    return (torch.bfloat16, False) if source == "hub" else (torch.float32, True)
+
+
+def load_pretrained(
+    folder: Path, modality: Modality, auto_class: Any = None, dtype: torch.dtype = torch.float32
+) -> tuple[PreTrainedModel, Any]:
     """Model and tokenizer or image processor of a local folder, through the Auto classes, safetensors only.
 
     Args:
         folder: Hugging Face layout.
         modality: ``text`` loads a tokenizer, ``vision`` an image processor.
         auto_class: a transformers Auto class; None for ``AutoModel``.
+        dtype: of the weights.
 
     Raises:
         InputError: transformers cannot load it, or weights are missing from the file.
@@ -193,12 +227,14 @@ def load_pretrained(folder: Path, modality: Modality, auto_class: Any = None) ->
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
     from transformers.utils import logging
 
-    bars_shown = logging.is_progress_bar_enabled()
+    bars_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
     logging.disable_progress_bar()
+    logging.set_verbosity_error()  # a report of unused heads is no news; weights that are missing are an error below
     try:
         model, info = (auto_class or AutoModel).from_pretrained(
             folder,
-            dtype=torch.float32,
+            config=read_config(folder, modality),
+            dtype=dtype,
             use_safetensors=True,
             trust_remote_code=False,
             local_files_only=True,
@@ -214,6 +250,7 @@ def load_pretrained(folder: Path, modality: Modality, auto_class: Any = None) ->
     except (OSError, ValueError, KeyError, ImportError) as error:
         raise InputError(f"{folder}: transformers cannot load it: {str(error).strip().splitlines()[0]}") from error
     finally:
+        logging.set_verbosity(verbosity)
         if bars_shown:
             logging.enable_progress_bar()
     # Missing weights are drawn at random by transformers; only a pooling head, which is not used here, may be.

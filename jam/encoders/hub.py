@@ -2,20 +2,26 @@
 
 from pathlib import Path
 
+from jam.encoders.families import family_of, read_config
 from jam.encoders.manifest import Manifest, Modality, weights_sha256
 from jam.encoders.pooling import Pooling
 from jam.errors import InputError
+from jam.hub import snapshot
+from jam.io import read_json
+from jam.progress import Progress, silent
 
-# What the Auto classes read; never pickles, never code.
+# What the Auto classes read; never pickles, never code, and no copies in other formats, which lie in folders.
 PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
+IGNORED = ["*/*"]
 
 
 def hub_manifest(
     model_id: str,
     revision: str = "main",
     modality: Modality | None = None,
-    pooling: Pooling = "mean",
+    pooling: Pooling | None = None,
     max_tokens: int | None = None,
+    progress: Progress = silent,
 ) -> Manifest:
     """Manifest of a hub model, its revision (branch, tag or commit) resolved to a commit.
 
@@ -23,26 +29,38 @@ def hub_manifest(
         model_id: ``owner/name``.
         revision: branch, tag or commit.
         modality: None to tell it from the files: an image-processor config, or a tokenizer.
-        pooling: see `jam.encoders.pooling.pool`.
-        max_tokens: see `Manifest`.
+        pooling: see `jam.encoders.pooling.pool`; None for the default of the architecture.
+        max_tokens: see `Manifest`; None for what the model says of itself.
+        progress: of the download, see `jam.progress`.
 
     Raises:
-        InputError: not in the cache and not to be had, no safetensors weights, or the modality is not to be told.
+        InputError: not in the cache and not to be had, no safetensors weights, an architecture that is unknown or does
+            not have that pooling, or the modality is not to be told.
     """
-    folder = _snapshot(model_id, revision)
+    folder = snapshot(model_id, revision, "model", PATTERNS, IGNORED, progress=progress)
     if modality is None:
         sees, reads = (folder / "preprocessor_config.json").is_file(), (folder / "tokenizer_config.json").is_file()
         if sees == reads:
             kinds = "an image processor and a tokenizer" if sees else "neither an image processor nor a tokenizer"
             raise InputError(f"hub encoder {model_id}: found {kinds}; expected modality: vision or text to be given")
         modality = "vision" if sees else "text"
+    try:
+        family = family_of(read_config(folder, modality))
+    except (OSError, ValueError, KeyError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"hub encoder {model_id}: transformers does not know it: {reason}") from error
+    if family.maps and pooling not in (None, "mean"):
+        raise InputError(f"hub encoder {model_id}: got pooling {pooling!r} for feature maps, expected 'mean'")
+    if modality == "text" and max_tokens is None and (limit := folder / "sentence_bert_config.json").is_file():
+        max_tokens = read_json(limit).get("max_seq_length")  # sentence encoders are trained on shorter texts
     return Manifest(
         id=model_id,
         modality=modality,
         source="hub",
-        pooling=pooling,
+        pooling=pooling or family.pooling,
         sha256=weights_sha256(folder),
         revision=folder.name,
+        asked=revision,
         max_tokens=max_tokens,
     )
 
@@ -53,25 +71,4 @@ def hub_folder(manifest: Manifest) -> Path:
     Raises:
         InputError: not in the cache and not to be had.
     """
-    return _snapshot(manifest.id, manifest.revision or "main")
-
-
-def _snapshot(model_id: str, revision: str) -> Path:
-    """The cache's folder ``…/snapshots/COMMIT`` of a model, from the cache alone where it has it."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(model_id, revision=revision, allow_patterns=PATTERNS, local_files_only=True))
-    except HFValidationError as error:
-        raise InputError(f"hub encoder: got {model_id!r}, expected owner/name") from error
-    except LocalEntryNotFoundError:
-        pass
-    try:
-        return Path(snapshot_download(model_id, revision=revision, allow_patterns=PATTERNS))
-    except Exception as error:  # no such model, no right to it, no network: each library below has its own classes
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(
-            f"hub encoder {model_id}@{revision}: not in the local cache and not to be downloaded ({reason}); "
-            "expected a connection to huggingface.co once, or take an encoder of source cave or package"
-        ) from error
+    return snapshot(manifest.id, manifest.revision or "main", "model", PATTERNS, IGNORED)

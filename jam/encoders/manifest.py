@@ -29,6 +29,7 @@ class Manifest:
         pooling: how token or position states become one vector; see `jam.encoders.pooling.pool`.
         sha256: of the weights, see `weights_sha256`; the encoder is refused when they have another.
         revision: the hub's commit, or the package and its version; None for cave.
+        asked: the revision (branch, tag or commit) that was resolved to the hub's commit; None otherwise.
         max_tokens: texts are cut to this many tokens; None for the model's own limit.
         recipe: how a cave encoder was trained; empty otherwise.
     """
@@ -41,10 +42,14 @@ class Manifest:
     revision: str | None = None
     max_tokens: int | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    asked: str | None = None
 
     def write(self, folder: Path) -> None:
         """Write ``encoder.json`` into ``folder``."""
-        write_json(folder / MANIFEST, asdict(self))
+        content = asdict(self)
+        if self.asked is None:
+            del content["asked"]
+        write_json(folder / MANIFEST, content)
 
     @classmethod
     def read(cls, folder: Path) -> "Manifest":
@@ -92,4 +97,7 @@ def weights_sha256(folder: Path) -> str:
         shards = sorted(set(read_json(sharded)["weight_map"].values()))
         lines = "".join(f"{file_sha256(folder / shard)}  {shard}\n" for shard in shards)
         return hashlib.sha256(lines.encode()).hexdigest()
-    raise InputError(f"{folder}: expected model.safetensors, found none (pickled weights are never loaded)")
+    raise InputError(
+        f"{folder}: expected model.safetensors, found none (pickled weights are never loaded; many models of the hub "
+        "have a converted copy in a pull request: revision refs/pr/NUMBER)"
+    )

@@ -9,13 +9,14 @@ Pooling = Literal["mean", "cls", "last"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "last")
 
 
-def pool(states: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
+def pool(states: Tensor, mask: Tensor | None, pooling: Pooling, marks: int = 0) -> Tensor:
     """Pool one layer's states, in float32 whatever their precision.
 
     Args:
         states: (b, n, d) states of tokens or patches, or (b, d, h, w) feature maps of a convnet.
         mask: (b, n), true on real tokens and false on padding, on whichever side; None where all are real.
         pooling: ``mean`` over real tokens or positions, ``cls`` the first real token, ``last`` the last real token.
+        marks: tokens before the patches of an image, which ``mean`` leaves out.
 
     Returns:
         (b, d) float32. Padding never reaches it, not even a NaN there.
@@ -35,6 +36,7 @@ def pool(states: Tensor, mask: Tensor | None, pooling: Pooling) -> Tensor:
     if not bool(real.any(dim=1).all()):
         raise ValueError("pooling: got an item without a real token, expected at least one each")
     if pooling == "mean":
+        states, real, mask = states[:, marks:], real[:, marks:], None if mask is None else mask[:, marks:]
         kept = states if mask is None else states.masked_fill(real.unsqueeze(-1) == 0, 0.0)
         return kept.sum(dim=1) / real.sum(dim=1, keepdim=True)
     # Weights that rise (fall) along the sequence are largest at the last (first) real token, without ties.

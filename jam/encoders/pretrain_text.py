@@ -1,15 +1,16 @@
-"""A small causal language model pretrained on sentences alone: no image is ever seen.
+"""A small language model pretrained on sentences alone: no image is ever seen.
 
-A GPT-2 (Radford et al. 2019) over whole lower-case words, trained by next-token prediction on documents. A document
-is one or more sentences about one thing. Where it says the same thing again in other words, predicting it takes more
-than grammar: which words mean the same, and what belongs to what. Input and output embeddings are one matrix. The
-folder holds the whole language model; as an encoder its states are pooled.
+It reads whole lower-case words, and is trained for one of two objectives on documents. ``causal``: a GPT-2 (Radford et
+al. 2019) that predicts the next token. ``masked``: a ModernBERT that guesses words left out, see
+`jam.encoders.pretrain_masked`. A document is one or more sentences about one thing. Where it says the same thing again
+in other words, guessing it takes more than grammar: which words mean the same, and what belongs to what. Input and
+output embeddings are one matrix. The folder holds the whole language model; as an encoder its states are pooled.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -18,11 +19,12 @@ from torch import Tensor
 
 from jam.data.schema import read_pairs
 from jam.encoders.cave import seeded, warm_up_then_cosine
+from jam.encoders.pretrain_masked import mask_tokens, masked_model, masked_token_loss
 from jam.errors import InputError
 from jam.progress import Progress, silent
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
+    from transformers import GPT2LMHeadModel, ModernBertForMaskedLM, PreTrainedTokenizerFast
 
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
 MAX_TOKENS = 128  # of a document; more than one of the cave has
@@ -34,9 +36,9 @@ BETAS = (0.9, 0.98)  # AdamW; a shorter memory of the squared gradient suits sho
 
 @dataclass(frozen=True)
 class PretrainedText:
-    """What `pretrain_text` gives: the model, its tokenizer, and the mean loss of the last epoch (nats a token)."""
+    """What `pretrain_text` gives: the model, its tokenizer, and the last epoch's mean loss (nats a token guessed)."""
 
-    model: "GPT2LMHeadModel"
+    model: "GPT2LMHeadModel | ModernBertForMaskedLM"
     tokenizer: "PreTrainedTokenizerFast"
     loss: float
 
@@ -44,6 +46,7 @@ class PretrainedText:
 def pretrain_text(
     texts: str | Path,
     *,
+    objective: Literal["causal", "masked"],
     width: int = 128,
     layers: int = 2,
     heads: int = 8,
@@ -59,6 +62,7 @@ def pretrain_text(
 
     Args:
         texts: pairs table; the captions of a row are one document.
+        objective: ``causal`` or ``masked``.
         width: of the states, a multiple of ``heads``.
         layers: transformer blocks.
         heads: attention heads of each block.
@@ -66,81 +70,105 @@ def pretrain_text(
         batch_size: documents a step, of about equal length, so that little is padding.
         learning_rate: of AdamW at its peak; it rises linearly, then falls as half a cosine.
         weight_decay: of AdamW.
-        seed: of weights and order. Same seed and thread count, same weights on a CPU.
+        seed: of weights, order and masks. Same seed and thread count, same weights on a CPU.
         device: where to train.
         progress: wraps the steps, see `jam.progress`.
 
     Raises:
-        InputError: the table has no captions.
+        InputError: the table has no captions, or no word in them.
         ValueError: ``width`` is no multiple of ``heads``.
     """
-    from transformers import GPT2Config, GPT2LMHeadModel
-
     if width % heads:
         raise ValueError(f"width: got {width}, expected a multiple of {heads} heads")
     device = torch.device(device)
     documents = [row for row in read_pairs(texts, ["captions"]).column("captions").to_pylist() if row]
     if not documents:
         raise InputError(f"{texts}: got no captions, expected texts to pretrain on")
-    tokenizer = word_tokenizer([text for document in documents for text in document])
+    tokenizer = word_tokenizer([text for document in documents for text in document], mask=objective == "masked")
+    if len(tokenizer) == len(tokenizer.all_special_tokens):
+        raise InputError(f"{texts}: got captions without a word, expected texts to pretrain on")
+    if objective == "masked":
+        # A causal model sees each document's first sentence on its own, as sentences are encoded later; this one never
+        # would, and would learn to look for missing words in the other sentences alone.
+        documents += [document[:1] for document in documents]
     tokens = [_document_tokens(tokenizer, document) for document in documents]
-    config = GPT2Config(
-        vocab_size=len(tokenizer),
-        n_positions=MAX_TOKENS,
-        n_embd=width,
-        n_layer=layers,
-        n_head=heads,
-        n_inner=EXPANSION * width,
-        initializer_range=width**-0.5,  # GPT-2's 0.02 is for wide models; narrow ones take far longer to get going
-        activation_function="gelu",  # fused, unlike GPT-2's own approximation
-        resid_pdrop=0.0,  # few passes over the texts: nothing to hold back
-        embd_pdrop=0.0,
-        attn_pdrop=0.0,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
     rng = np.random.default_rng(seed)
     lengths = np.array([len(ids) for ids in tokens])
     plan = [rows for _ in range(epochs) for rows in _epoch(lengths, batch_size, rng)]
+    masks = torch.Generator().manual_seed(seed)
     losses, counts = [], []
     with seeded(seed, device):
-        model = GPT2LMHeadModel(config).to(device)  # type: ignore[arg-type]
+        new_model = causal_model if objective == "causal" else masked_model
+        model: Any = new_model(tokenizer, width, layers, heads, EXPANSION * width).to(device)  # type: ignore[arg-type]
         model.train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, betas=BETAS)
         schedule = warm_up_then_cosine(optimizer, len(plan), WARM_UP)
         for rows in progress(plan, len(plan), "pretrain text"):
-            batch = _padded([tokens[row] for row in rows], tokenizer.pad_token_id).to(device)
-            loss, count = next_token_loss(model, batch, tokenizer.pad_token_id)
+            batch = _padded([tokens[row] for row in rows], tokenizer.pad_token_id)
+            if objective == "causal":
+                loss, count = next_token_loss(model, batch.to(device), tokenizer.pad_token_id)
+            else:
+                seen, targets = mask_tokens(batch, tokenizer, masks)
+                loss, count = masked_token_loss(model, seen.to(device), targets.to(device), tokenizer.pad_token_id)
             optimizer.zero_grad(set_to_none=True)
-            (loss / count).backward()
+            (loss / max(count, 1)).backward()  # a small batch may have no word masked
             torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
             optimizer.step()
             schedule.step()
             losses.append(loss.detach())
             counts.append(count)
     last = len(plan) // epochs
-    mean = torch.stack(losses[-last:]).sum().item() / sum(counts[-last:])
+    mean = torch.stack(losses[-last:]).sum().item() / max(sum(counts[-last:]), 1)
     return PretrainedText(model.cpu().eval(), tokenizer, mean)
 
 
-def word_tokenizer(texts: Sequence[str]) -> "PreTrainedTokenizerFast":
-    """A tokenizer of the lower-case words and marks of ``texts``, framed by ``<bos>`` and ``<eos>``; else ``<unk>``."""
+def causal_model(
+    tokenizer: "PreTrainedTokenizerFast", width: int, layers: int, heads: int, inner: int
+) -> "GPT2LMHeadModel":
+    """A new GPT-2 of random weights; ``inner`` is the width of its feed-forward layers."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    return GPT2LMHeadModel(
+        GPT2Config(
+            vocab_size=len(tokenizer),
+            n_positions=tokenizer.model_max_length,
+            n_embd=width,
+            n_layer=layers,
+            n_head=heads,
+            n_inner=inner,
+            initializer_range=width**-0.5,  # GPT-2's 0.02 is for wide models; narrow ones take far longer to get going
+            activation_function="gelu",  # fused, unlike GPT-2's own approximation
+            resid_pdrop=0.0,  # few passes over the texts: nothing to hold back
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def word_tokenizer(texts: Sequence[str], mask: bool = False) -> "PreTrainedTokenizerFast":
+    """A tokenizer of the lower-case words and marks of ``texts``, framed by ``<bos>`` and ``<eos>``; else ``<unk>``.
+
+    Special tokens come first: ``<pad>``, ``<bos>``, ``<eos>``, ``<unk>``, and ``<mask>`` where ``mask`` is true.
+    """
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 
+    special = SPECIAL | ({"mask_token": "<mask>"} if mask else {})
     tokenizer = Tokenizer(models.WordLevel(unk_token=SPECIAL["unk_token"]))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     tokenizer.train_from_iterator(
-        texts, trainers.WordLevelTrainer(special_tokens=list(SPECIAL.values()), show_progress=False)
+        texts, trainers.WordLevelTrainer(special_tokens=list(special.values()), show_progress=False)
     )
     bos, eos = SPECIAL["bos_token"], SPECIAL["eos_token"]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A {eos}", special_tokens=[(token, tokenizer.token_to_id(token)) for token in (bos, eos)]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, padding_side="right", **SPECIAL
+        tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, padding_side="right", **special
     )
 
 

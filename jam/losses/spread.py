@@ -53,7 +53,9 @@ def _terms(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours: int)
     return coarse, fine
 
 
-def spread_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, alpha: float = 0.5, neighbours: int = 0) -> Tensor:
+def spread_loss(
+    a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, alpha: float | Tensor = 0.5, neighbours: int = 0
+) -> Tensor:
     """Spread loss, ½(L_v→t + L_t→v) with L_v→t = mean((1−α)·coarse + α·fine).
 
     α = 0 asks for the right context only, α = 1 for the right caption within its context only; α = ½ gives half of
@@ -84,7 +86,7 @@ def spread_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, alpha: floa
         >>> float(spread_loss(a, p, q, 100.0)) < 1e-6
         True
     """
-    if not 0 <= alpha <= 1:
+    if isinstance(alpha, int | float) and not 0 <= alpha <= 1:  # a tensor is not read back, see checked_scale
         raise ValueError(f"alpha: got {alpha}, expected a weight in [0, 1]")
     a, p, q = normalised(a, p, q)
     coarse, fine = _terms(a, p, q, logit_scale, neighbours)

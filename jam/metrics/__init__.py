@@ -28,9 +28,11 @@ from jam.metrics.kernels import (
 from jam.metrics.pareto import hypervolume, pareto_front
 from jam.metrics.probes import Probe, fit_probe
 from jam.metrics.retrieval import retrieval_metrics, retrieval_ranks
+from jam.metrics.trends import RankCorrelation, grid_rank_correlation, spearman
 
 __all__ = [
     "Probe",
+    "RankCorrelation",
     "alignment",
     "bootstrap_interval",
     "cca",
@@ -39,6 +41,7 @@ __all__ = [
     "cosine",
     "effective_rank",
     "fit_probe",
+    "grid_rank_correlation",
     "hard_negative_accuracy",
     "hard_negative_correct",
     "hypervolume",
@@ -56,6 +59,7 @@ __all__ = [
     "retrieval_metrics",
     "retrieval_ranks",
     "rsa",
+    "spearman",
     "svcca",
     "t_interval",
     "uniformity",

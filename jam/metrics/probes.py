@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
-from sklearn.preprocessing import StandardScaler
 
 from jam.errors import InputError
 from jam.metrics._rows import Array, as_rows, require_finite
@@ -65,6 +62,11 @@ def fit_probe(
         ValueError: shapes do not fit together, or ``cs`` is empty or not positive.
         InputError: a feature is not finite, or the train rows have one label only.
     """
+    # A third of a second to import, for probes alone
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
     if not cs or min(cs) <= 0:
         raise ValueError(f"cs: got {tuple(cs)}, expected at least one number above 0")
     x_train, y_train = _labelled(train_x, train_y, "train")

@@ -140,9 +140,12 @@ def _reached(
         for above, threshold in zip(reached, thresholds, strict=True):
             above[row, column] = exact >= threshold.expand_as(scores)[row, column] - tie
         return reached
-    # Many near ties (embeddings close to collapse): one product in double precision costs less than the pairs.
-    exact = unit_rows(*y_tile) @ unit_rows(*x_tile).T
-    return [
-        torch.where(unsure, exact >= threshold - tie, above)
-        for above, threshold in zip(reached, thresholds, strict=True)
-    ]
+    # Many near ties (embeddings close to collapse): a product in double precision costs less than the pairs.
+    y_units = unit_rows(*y_tile)
+    for left in range(0, scores.shape[1], TEXT_TILE):
+        columns = slice(left, left + TEXT_TILE)
+        exact = y_units @ unit_rows(x_tile[0][columns], x_tile[1][columns]).T
+        for above, threshold in zip(reached, thresholds, strict=True):
+            decided = exact >= threshold.expand_as(scores)[:, columns] - tie
+            above[:, columns] = torch.where(unsure[:, columns], decided, above[:, columns])
+    return reached

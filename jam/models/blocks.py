@@ -1,8 +1,15 @@
 """Layers that the adapters are made of."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from jam.io import release
+
+BLOCK = 8192  # rows measured at a time: a table of features may be larger than memory
 
 
 class SwiGLU(nn.Module):
@@ -45,27 +52,47 @@ class Standardise(nn.Module):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("whiten", torch.eye(dim))
 
-    def fit(self, features: Tensor, shrinkage: float | None = None) -> None:
-        """Measure the constants on training features (n, d).
+    def fit(
+        self, features: np.ndarray | Tensor, rows: np.ndarray | None = None, shrinkage: float | None = None
+    ) -> None:
+        """Measure the constants on training features, in fp64, a block of rows at a time.
 
         Args:
-            features: (n, d) training rows.
+            features: (N, d), memory maps too.
+            rows: (n,) which of them to measure on; None for all.
             shrinkage: in units of the mean variance, > 0; None to only divide by the scale.
 
         Raises:
             ValueError: the features do not vary or are not finite.
         """
-        features = features.double()
-        mean = features.mean(dim=0)
-        centred = features - mean
-        scale = centred.square().mean().sqrt()
+        rows = np.arange(len(features)) if rows is None else np.asarray(rows)
+        n, d = len(rows), features.shape[1]
+
+        def blocks() -> Iterator[Tensor]:
+            for start in range(0, n, BLOCK):
+                yield torch.as_tensor(features[rows[start : start + BLOCK]]).double()
+                if isinstance(features, np.ndarray):
+                    release(features)
+
+        mean = sum((block.sum(dim=0) for block in blocks()), torch.zeros(d, dtype=torch.float64)) / n
+        if shrinkage is None:
+            variances = sum(((block - mean).square().sum(dim=0) for block in blocks()), torch.zeros(d).double()) / n
+        else:
+            covariance = torch.zeros(d, d, dtype=torch.float64)
+            for block in blocks():
+                centred = block - mean
+                covariance.addmm_(centred.T, centred)
+            covariance /= n
+            variances = covariance.diagonal()
+        scale = variances.mean().sqrt()
         if not (torch.isfinite(scale) and scale > 0):
             raise ValueError(
                 f"features: got a standard deviation of {scale.item()}, expected finite features that vary"
             )
-        whiten = torch.eye(len(mean), dtype=torch.float64, device=features.device) / scale
-        if shrinkage is not None:
-            values, axes = torch.linalg.eigh(centred.T @ centred / len(features))
+        if shrinkage is None:
+            whiten = torch.eye(d, dtype=torch.float64) / scale
+        else:
+            values, axes = torch.linalg.eigh(covariance)
             values = values.clamp(min=0)
             whiten = axes / (values + shrinkage * values.mean()).sqrt()
         self.mean.copy_(mean)

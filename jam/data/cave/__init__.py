@@ -5,7 +5,7 @@ shadows in language, and the ``reality`` column is the scene itself. One idea a 
 (scene → image), `grammar` (scene → sentences, true ones and hard negatives), `build` (disjoint splits, files).
 """
 
-from jam.data.cave.build import build_cave, summarize_cave, write_cave
+from jam.data.cave.build import build_cave, second_views, summarize_cave, write_cave
 from jam.data.cave.grammar import describe, hard_negatives
 from jam.data.cave.render import render
 from jam.data.cave.scenes import (
@@ -38,6 +38,7 @@ __all__ = [
     "scene_labels",
     "scene_of_labels",
     "scene_of_reality",
+    "second_views",
     "summarize_cave",
     "write_cave",
 ]

@@ -2,6 +2,7 @@
 
 No scene is in two of the five sets, and no scan is in two of the four that have images. Within a set every scene is
 unique, so a caption has one right image. Captions describe scenes completely, so a caption of any other scene is false.
+The images to pretrain on have a second view each: the same scene, rendered anew with other scans of its digits.
 """
 
 import re
@@ -26,6 +27,7 @@ from jam.data.cave.scenes import (
     reality_of,
     scene_labels,
     scene_of_code,
+    scene_of_labels,
     shared_attributes,
     two_thing_codes,
 )
@@ -43,14 +45,14 @@ Row = dict[str, Any]
 
 def build_cave(
     *,
-    train: int = 8000,
-    val: int = 1000,
-    test: int = 1000,
-    pretrain_images: int = 12000,
-    pretrain_text: int = 7000,
-    captions: int = 3,
-    one_object: float = 0.1,
-    seed: int = 0,
+    train: int,
+    val: int,
+    test: int,
+    pretrain_images: int,
+    pretrain_text: int,
+    captions: int,
+    one_object: float,
+    seed: int,
 ) -> dict[str, list[Row]]:
     """Draw the five sets as rows of the pairs table, keyed by ``SETS``.
 
@@ -60,7 +62,7 @@ def build_cave(
         pretrain_text: documents without image, labels or reality: a scene told in ``captions`` different sentences.
         captions: different captions of each pair.
         one_object: wanted share of scenes with one thing. There are 840 such scenes, so a set gets at most its
-            proportional part of them (2 % of each set at the default sizes).
+            proportional part of them (2 % of each set at the sizes of ``params.yaml``).
         seed: equal seeds give equal rows.
 
     Raises:
@@ -68,9 +70,7 @@ def build_cave(
     """
     sizes = dict(zip(SETS, (pretrain_images, pretrain_text, train, val, test), strict=True))
     _check(sizes, captions, one_object, seed)
-    # A stream for each use: another number of captions leaves scenes, scans and images as they are.
-    streams = np.random.SeedSequence(seed).spawn(2 + 2 * len(SETS))
-    scene_rng, scan_rng, *set_rngs = (np.random.default_rng(stream) for stream in streams)
+    scene_rng, scan_rng, *set_rngs, _ = _streams(seed)
     codes = _split_scenes(sizes, one_object, scene_rng)
     scans = split_scans(scan_rng)
     used = {int(code) for part in codes.values() for code in part}
@@ -90,37 +90,42 @@ def build_cave(
     return rows
 
 
-def write_cave(
-    folder_pairs: str | Path,
-    folder_pretrain: str | Path,
-    *,
-    train: int = 8000,
-    val: int = 1000,
-    test: int = 1000,
-    pretrain_images: int = 12000,
-    pretrain_text: int = 7000,
-    captions: int = 3,
-    one_object: float = 0.1,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Build the cave and write ``{train,val,test}.parquet`` and ``{images,text}.parquet`` into the two folders.
+def second_views(images: Sequence[Row], *, seed: int) -> list[Row]:
+    """Render the scenes of ``pretrain_images`` once more: other scans of the same digits, all other nuisance anew.
 
-    Arguments and errors are those of `build_cave`; the return value is that of `summarize_cave`.
+    Args:
+        images: the rows that `build_cave` made with the same ``seed``.
+        seed: equal seeds give equal views.
+
+    Returns:
+        Rows in the order of ``images``, equal to them in every column but the image.
     """
-    rows = build_cave(
-        train=train,
-        val=val,
-        test=test,
-        pretrain_images=pretrain_images,
-        pretrain_text=pretrain_text,
-        captions=captions,
-        one_object=one_object,
-        seed=seed,
-    )
+    _, scan_rng, *_, view_rng = _streams(seed)
+    scans = split_scans(scan_rng)["pretrain_images"]
+    views = []
+    for row in images:
+        shown = _scans_shown(row)
+        others = {digit: [scan for scan in pool if scan not in shown] for digit, pool in scans.items()}
+        views.append(row | _seen(scene_of_labels(row["labels"]), others, view_rng))
+    return views
+
+
+def write_cave(folder_pairs: str | Path, folder_pretrain: str | Path, *, seed: int, **sizes: Any) -> dict[str, Any]:
+    """Build the cave and write ``{train,val,test}.parquet`` and ``{images,views,text}.parquet`` into the two folders.
+
+    Row i of the views shows the scene of row i of the images, see `second_views`. ``seed`` and ``sizes`` are the
+    arguments of `build_cave`, and so are the errors; the return value is that of `summarize_cave`.
+    """
+    rows = build_cave(seed=seed, **sizes)
     for split in SPLITS:
         write_pairs(Path(folder_pairs) / f"{split}.parquet", rows[split], REALITY_DIM)
-    for name in ("images", "text"):
-        write_pairs(Path(folder_pretrain) / f"{name}.parquet", rows[f"pretrain_{name}"], REALITY_DIM)
+    pretrain = {
+        "images": rows["pretrain_images"],
+        "views": second_views(rows["pretrain_images"], seed=seed),
+        "text": rows["pretrain_text"],
+    }
+    for name, part in pretrain.items():
+        write_pairs(Path(folder_pretrain) / f"{name}.parquet", part, REALITY_DIM)
     return summarize_cave(rows)
 
 
@@ -137,7 +142,7 @@ def summarize_cave(rows: Mapping[str, list[Row]]) -> dict[str, Any]:
         if name != "pretrain_text":
             summary["scenes"] = len({tuple(row["reality"]) for row in part})
             summary["one_object"] = sum(row["labels"][0]["value"] == "1" for row in part)
-            summary["scans"] = len({scan for row in part for scan in re.findall(r"\d+", row["image"]["path"])})
+            summary["scans"] = len({scan for row in part for scan in _scans_shown(row)})
         if negatives:
             summary["negatives_by_kind"] = dict(Counter(negative["kind"] for negative in negatives))
             summary["negatives_by_tier"] = dict(Counter(negative["tier"] for negative in negatives))
@@ -162,6 +167,14 @@ def split_scans(rng: np.random.Generator) -> dict[str, dict[str, list[int]]]:
         for name, part in zip(SCAN_SHARES, np.split(scans, cuts), strict=True):
             pools[name][digit] = np.sort(part).tolist()
     return pools
+
+
+def _streams(seed: int) -> list[np.random.Generator]:
+    """Random streams, one for each use, so that another number of captions leaves scenes, scans and images alone.
+
+    In this order: scenes, scans, image and text of each of ``SETS``, second views.
+    """
+    return [np.random.default_rng(stream) for stream in np.random.SeedSequence(seed).spawn(2 + 2 * len(SETS) + 1)]
 
 
 def _split_scenes(sizes: Mapping[str, int], one_object: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -192,6 +205,11 @@ def _seen(scene: Scene, scans_by_digit: Mapping[str, Sequence[int]], rng: np.ran
         "labels": scene_labels(scene),
         "reality": reality_of(scene).tolist(),
     }
+
+
+def _scans_shown(row: Row) -> set[int]:
+    """Numbers of the scans in an image that `_seen` made."""
+    return {int(scan) for scan in re.findall(r"\d+", row["image"]["path"])}
 
 
 def _add_texts(rows: list[Row], scenes: list[Scene], captions: int, used: set[int], rng: np.random.Generator) -> None:

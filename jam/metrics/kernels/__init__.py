@@ -1,9 +1,9 @@
 """Kernel alignment of two representations of the same rows: how alike are their notions of what is near what?
 
-``inputs`` checks and centres; ``gram`` computes every Gram matrix once, for ``neighbours`` and ``cka``; ``cca``,
-``rsa`` and ``mapped`` hold the other metrics; ``shifts`` permutes kernels by Fourier transform; ``comparisons`` brings
-all metrics to one form; ``layers`` scores all layer pairs, ``pairs`` one pair, ``tables`` every pair out of two sets;
-``nulls`` says what a score is worth.
+``inputs`` checks and centres; ``gram`` computes every Gram matrix once, for ``neighbours``, ``hsic`` and ``cka``;
+``cca``, ``rsa`` and ``mapped`` hold the other metrics; ``shifts`` permutes kernels by Fourier transform;
+``comparisons`` brings all metrics to one form; ``layers`` scores all layer pairs, ``pairs`` one pair, ``tables`` every
+pair out of two sets; ``nulls`` says what a score is worth.
 """
 
 from jam.metrics.kernels.cca import cca, svcca

@@ -13,44 +13,35 @@ _FLAT = 1e-10  # an unbiased HSIC below this share of (tr K)² is what rounding 
 _SAME = 1e-14  # squared distances below this share of the squared lengths are rounding too
 
 
-def hsic(products: Tensor, diagonals: Tensor, traces: Tensor, n: int, unbiased: bool) -> Tensor:
-    """HSIC of centred kernels, up to the factor 1/(n−1)² or 1/(n(n−3)) that cancels in CKA.
+def unbiased_from_plain(products: Tensor, diagonals: Tensor, traces: Tensor, n: int) -> Tensor:
+    """Unbiased HSIC of centred kernels times n(n − 3) (Song et al. 2012, eq. 5), from sums in terms of K and L.
 
-    Biased (Gretton et al. 2005): tr(KL). Unbiased (Song et al. 2012, eq. 5), with the tilde for a zero diagonal:
-    tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1/((n−1)(n−2)) − 2/(n−2)·1ᵀK̃L̃1. It does not change when K is centred first, and then rows of
-    K sum to zero, rows of K̃ to −K_ii: 1ᵀK̃1 = −tr K and 1ᵀK̃L̃1 = Σ K_ii·L_ii.
+    It is tr(K̃L̃) + 1ᵀK̃1·1ᵀL̃1/((n−1)(n−2)) − 2/(n−2)·1ᵀK̃L̃1, with the tilde for a zero diagonal, and does not change
+    when K is centred first. Then rows of K sum to zero and rows of K̃ to −K_ii: 1ᵀK̃1 = −tr K, 1ᵀK̃L̃1 = Σ K_ii·L_ii.
 
     Args:
         products: Σ_{i≠j} K[i, j]·L[i, j], of any shape.
         diagonals: Σ_i K[i, i]·L[i, i], of the same shape.
         traces: tr K · tr L, of the same shape.
         n: rows.
-        unbiased: which of the two.
     """
-    if not unbiased:
-        return products + diagonals
     return products + traces / ((n - 1) * (n - 2)) - diagonals * (2 / (n - 2))
 
 
-def self_hsic(products: Tensor, squares: Tensor, unbiased: bool, names: Sequence[str]) -> Tensor:
-    """HSIC of each of several kernels with itself, (layers,).
+def biased_from_unbiased(unbiased: Tensor, diagonals: Tensor, traces: Tensor, n: int) -> Tensor:
+    """Biased HSIC tr(KL) of centred kernels (Gretton et al. 2005) from what `unbiased_from_plain` gives."""
+    return unbiased - traces / ((n - 1) * (n - 2)) + diagonals * (n / (n - 2))
 
-    Args:
-        products: (layers,) Σ_{i≠j} K[i, j]².
-        squares: (layers, n) diagonals of the kernels.
-        unbiased: which HSIC.
-        names: of the layers, for the message.
+
+def check_unbiased(selves: Tensor, traces: Tensor, names: Sequence[str]) -> None:
+    """Unbiased HSIC of each kernel with itself, (layers,), has to be above zero; ``traces`` (layers,) are tr K.
 
     Raises:
-        InputError: unbiased HSIC is zero, because all entries of a kernel off its diagonal are equal.
+        InputError: it is zero, because all entries of a kernel off its diagonal are equal.
     """
-    n, traces = squares.shape[1], squares.sum(1).square()
-    found = hsic(products, squares.square().sum(1), traces, n, unbiased)
-    if unbiased:
-        for name, flat in zip(names, (found <= _FLAT * traces).tolist(), strict=True):
-            if flat:
-                raise InputError(f"{name}: all rows are equally far apart, which leaves unbiased CKA undefined")
-    return found
+    for name, flat in zip(names, (selves <= _FLAT * traces.square()).tolist(), strict=True):
+        if flat:
+            raise InputError(f"{name}: all rows are equally far apart, which leaves unbiased CKA undefined")
 
 
 def alignment(cross: Tensor, xs: Tensor, ys: Tensor) -> Tensor:
@@ -94,11 +85,13 @@ def cka(x: Array, y: Array, kernel: str = "linear", unbiased: bool = True) -> fl
             k, m = rbf_kernel(p.rows, "x"), rbf_kernel(q.rows, "y")
             squares = torch.stack((k.diagonal(), m.diagonal()))
             inner = torch.stack([_inner(*pair) for pair in _pairs(k, m)])
-        diagonals = torch.stack([_inner(*pair) for pair in _pairs(*squares)])
-        products = inner - diagonals
-        selves = self_hsic(products[:2], squares, unbiased, ("x", "y"))
-        cross = hsic(products[2], diagonals[2], squares.sum(1).prod(), n, unbiased)
-        return float(alignment(cross, selves[:1], selves[1:]))
+        if unbiased:
+            diagonals = torch.stack([_inner(*pair) for pair in _pairs(*squares)])
+            traces = squares.sum(1)
+            both = torch.stack([one * other for one, other in _pairs(*traces)])
+            inner = unbiased_from_plain(inner - diagonals, diagonals, both, n)
+            check_unbiased(inner[:2], traces, ("x", "y"))
+        return float(alignment(inner[2:], inner[:1], inner[1:2]))
 
 
 def rbf_kernel(rows: Tensor, name: str) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from jam.errors import InputError
 from jam.metrics.kernels.cca import mean_correlation, principal_basis
-from jam.metrics.kernels.cka import alignment, hsic, self_hsic
+from jam.metrics.kernels.cka import alignment, biased_from_unbiased, check_unbiased
 from jam.metrics.kernels.gram import Layer, gram_pass
 from jam.metrics.kernels.inputs import centre
 from jam.metrics.kernels.neighbours import overlaps
@@ -112,22 +112,24 @@ class GramComparison:
         return scores
 
     def _cka(self, products: Tensor, orders: RowOrders | None) -> Scores:
-        squares = torch.stack([kernel.squares for kernel in self.kernels])
-        rows = [kernel.rows for kernel in self.kernels]
+        x, y, kernels = self.x, self.y, self.kernels
+        squares = torch.stack([kernel.squares for kernel in kernels])
         if orders is None:
-            cross = products[None, self.x, self.y]
-            diagonals = (squares[self.x] @ squares[self.y].T)[None]
+            cross = products[None, x, y]
+            diagonals = (squares[x] @ squares[y].T)[None]
         else:
-            cross = shift_products(orders, rows[self.x], rows[self.y], feature_bands)
+            cross = shift_products(orders, kernels[x], kernels[y], feature_bands, squares.device)
             matrix = torch.from_numpy(orders.matrix()).to(squares.device)
-            diagonals = torch.stack([squares[self.x] @ squares[self.y][:, order].T for order in matrix])
-        n, traces = squares.shape[1], squares.sum(1)
+            diagonals = torch.stack([squares[x] @ squares[y][:, order].T for order in matrix])
+        n, traces, selves = squares.shape[1], squares.sum(1), products.diagonal()
         scores = {}
-        for metric, unbiased in (("cka", False), ("unbiased_cka", True)):
-            if metric in self.metrics:
-                selves = self_hsic(products.diagonal(), squares, unbiased, self.names)
-                values = hsic(cross, diagonals, traces[self.x, None] * traces[self.y], n, unbiased)
-                scores[metric] = alignment(values, selves[self.x], selves[self.y])
+        if "unbiased_cka" in self.metrics:
+            check_unbiased(selves, traces, self.names)
+            scores["unbiased_cka"] = alignment(cross, selves[x], selves[y])
+        if "cka" in self.metrics:
+            selves = biased_from_unbiased(selves, squares.square().sum(1), traces.square(), n)
+            cross = biased_from_unbiased(cross, diagonals, torch.outer(traces[x], traces[y]), n)
+            scores["cka"] = alignment(cross, selves[x], selves[y])
         return scores
 
 
@@ -155,5 +157,5 @@ class RsaComparison:
         if orders is None:
             sums = torch.stack([torch.stack([(x * y).sum() for y in self.ys]) for x in self.xs])[None]
         else:
-            sums = shift_products(orders, self.xs, self.ys, matrix_bands)
+            sums = shift_products(orders, self.xs, self.ys, matrix_bands, self.xs[0].device)
         return {"rsa": (sums / 2).clamp_(max=1)}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from jam.metrics.kernels.hsic import HsicSums, tiles
 from jam.metrics.kernels.inputs import Centred
 from jam.metrics.kernels.neighbours import nearest
 
-_BUDGET = 2**25  # numbers in a block of all Gram matrices: 128 MiB
-_TILE = 256  # rows at a time of a symmetric product
+_BUDGET = 2**26  # numbers in a block of all Gram matrices: 256 MiB
 _ROWS = 512  # rows of each, unless all fit
 
 
@@ -37,7 +37,7 @@ class GramPass:
     Attributes:
         neighbours: (layers, n, k) indices of the neighbours of each row, or None.
         weights: (layers, n, k) entries of K at these neighbours in single precision, or None.
-        products: (layers, layers) Σ_{i≠j} K[i, j]·L[i, j] in double precision, or None.
+        products: (layers, layers) Σ_{i≠j} Ũ[i, j]·Ṽ[i, j] of the U-centred kernels in double precision, or None.
     """
 
     neighbours: Tensor | None
@@ -46,10 +46,9 @@ class GramPass:
 
 
 def gram_pass(layers: Sequence[Layer], k: int, codes: Tensor | None, weights: bool, products: bool) -> GramPass:
-    """Compute each Gram matrix once, by blocks of rows, and take from a block all that is wanted.
+    """Compute each Gram matrix once, by blocks of rows in single precision, and take from a block all that is wanted.
 
-    Products are in single precision. The HSIC sums of a block are one (layers × n)·(n × layers) product for each row,
-    added up over the rows in double precision. Memory is one block of every layer, whatever n.
+    Memory is one block of every layer, whatever n.
 
     Args:
         layers: layers of both encoders; either all have neighbours or none, likewise kernels.
@@ -63,27 +62,21 @@ def gram_pass(layers: Sequence[Layer], k: int, codes: Tensor | None, weights: bo
     lists = layers[0].cosine is not None
     found = torch.empty(count, n, k if lists else 0, dtype=torch.int64, device=device)
     values = torch.empty(count, n, k if weights else 0, dtype=torch.float32, device=device)
-    sums = torch.zeros(count, count, dtype=torch.float64, device=device)
-    grams = torch.empty(count if products else 1, step, n, dtype=torch.float32, device=device)
-    scratch = torch.empty(step if lists else 0, n, dtype=torch.float32, device=device)
-    if products:
-        squares = torch.stack([layer.kernel.squares for layer in layers if layer.kernel])
-        traces = squares.sum(1)
-        # U-centring (Székely & Rizzo 2014): off its diagonal, each row of K + r1ᵀ + 1rᵀ sums to zero, and the sum of
-        # products is unbiased HSIC itself, which thus is no small difference of large sums in single precision.
-        offsets = ((squares - traces[:, None] / (2 * (n - 1))) / (n - 2)).float()
+    hsic = HsicSums([layer.kernel for layer in layers if layer.kernel], step) if products else None
+    scratch = torch.empty(2, step, n, dtype=torch.float32, device=device)
     for start in range(0, n, step):
         block = slice(start, min(start + step, n))
-        size = block.stop - start
+        gram, ranking = scratch[:, : block.stop - start]
         same_group = None if codes is None else codes[block, None] == codes
         for i, layer in enumerate(layers):
-            gram = grams[i if products else 0, :size]
             if layer.kernel is not None:
                 _products(layer.kernel.rows, block, out=gram)
+            if hsic is not None:
+                hsic.take(i, gram, block)
             if layer.cosine is not None:
-                ranking, lengths = scratch[:size], layer.cosine.squares.float()
                 if layer.cosine is not layer.kernel:
                     _products(layer.cosine.rows, block, out=ranking)
+                lengths = layer.cosine.squares.float()
                 torch.sub(gram if layer.cosine is layer.kernel else ranking, lengths, alpha=0.5, out=ranking)
                 ranking[:, block].fill_diagonal_(-torch.inf)
                 if same_group is not None:
@@ -91,15 +84,9 @@ def gram_pass(layers: Sequence[Layer], k: int, codes: Tensor | None, weights: bo
                 found[i, block] = nearest(layer.features, layer.cosine, block, ranking, k)
                 if weights:
                     values[i, block] = gram.gather(1, found[i, block])
-            if products:
-                gram.add_(offsets[i]).add_(offsets[i, block, None])
-                gram[:, block].fill_diagonal_(0)
-        if products:
-            rows = grams[:, :size].transpose(0, 1)
-            sums += torch.bmm(rows, rows.transpose(1, 2)).sum(0, dtype=torch.float64)
-    if products:
-        sums += 2 / (n - 2) * (squares @ squares.T) - torch.outer(traces, traces) / ((n - 1) * (n - 2))
-    return GramPass(found if lists else None, values if weights else None, sums if products else None)
+        if hsic is not None:
+            hsic.add(block)
+    return GramPass(found if lists else None, values if weights else None, hsic.sums if hsic else None)
 
 
 def _products(rows: Tensor, block: slice, out: Tensor) -> None:
@@ -107,7 +94,7 @@ def _products(rows: Tensor, block: slice, out: Tensor) -> None:
     if block.stop - block.start < len(rows):
         torch.mm(rows[block], rows.T, out=out)
         return
-    for start in range(0, len(rows), _TILE):
-        stop = start + _TILE
-        torch.mm(rows[start:stop], rows[start:].T, out=out[start:stop, start:])
-        out[stop:, start:stop] = out[start:stop, stop:].T
+    for tile in tiles(block):
+        torch.mm(rows[tile], rows[tile.start :].T, out=out[tile, tile.start :])
+        # Transposed contiguously: twice as fast as a copy across the strides of a large matrix.
+        out[tile.stop :, tile] = out[tile, tile.stop :].contiguous().T.contiguous()

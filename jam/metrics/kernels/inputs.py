@@ -11,7 +11,7 @@ from torch import Tensor
 from jam.errors import InputError
 from jam.metrics._rows import Array, as_rows
 
-_CHUNK = 2**17  # numbers held in double precision at a time: 1 MB, which stays in cache
+_CHUNK = 2**18  # numbers held in double precision at a time: 2 MB
 _CONSTANT = 1e-12  # rows that differ by less than this, relatively, differ by rounding alone
 
 
@@ -34,6 +34,15 @@ class Centred:
     scales: Tensor
     mean: Tensor
     stretch: float
+
+    def offsets(self) -> Tensor:
+        """r with which the Gram matrix K becomes U-centred, Ũ = K + r1ᵀ + 1rᵀ off the diagonal, 0 on it; (n,).
+
+        Then all rows of Ũ sum to zero, and Σ Ũ[i, j]·Ṽ[i, j] is n(n − 3) times unbiased HSIC (Székely & Rizzo 2014,
+        Partial distance correlation, eq. 2.1-2.3). Needs n ≥ 3.
+        """
+        n = len(self.squares)
+        return ((self.squares - self.squares.sum() / (2 * (n - 1))) / (n - 2)).to(self.rows.dtype)
 
     def exact(self, features: Tensor, index: Tensor) -> Tensor:
         """The rows named by ``index``, made again from the features, in double precision."""
@@ -119,15 +128,14 @@ def centre(x: Tensor, name: str, unit: bool, dtype: torch.dtype = torch.float32)
     n, d = x.shape
     scales = row_scales(x, name, unit)
     mean = torch.zeros(d, dtype=torch.float64, device=x.device)
-    for rows in _chunks(x):
-        mean += scales[rows] @ x[rows].double()
+    for rows, block in _chunks(x):
+        mean += scales[rows] @ block
     mean /= n
     centred = torch.empty(n, d, dtype=dtype, device=x.device)
     squares = torch.empty(n, dtype=torch.float64, device=x.device)
-    for rows in _chunks(x):
-        block = scaled_rows(x[rows], scales[rows]).sub_(mean)
-        centred[rows] = block
-        squares[rows] = torch.linalg.vecdot(block, block)
+    for rows, block in _chunks(x):
+        centred[rows] = block.mul_(scales[rows, None]).sub_(mean)
+        squares[rows] = torch.linalg.vector_norm(block, dim=1).square_()
     longest = math.sqrt(float(squares.max()))
     if longest <= _CONSTANT * math.sqrt(d):
         what = "all rows point the same way" if unit else "all rows are the same"
@@ -143,9 +151,8 @@ def row_scales(x: Tensor, name: str, unit: bool) -> Tensor:
         InputError: a row holds NaN or infinity or, if ``unit``, is zero.
     """
     sizes = torch.empty(len(x), dtype=torch.float64, device=x.device)
-    for rows in _chunks(x):
-        block = x[rows].double()
-        sizes[rows] = torch.linalg.vector_norm(block, dim=1) if unit else block.abs().amax(1)
+    for rows, block in _chunks(x):
+        sizes[rows] = torch.linalg.vector_norm(block, ord=2 if unit else math.inf, dim=1)
     odd = (~((sizes > 1e-140) & (sizes < 1e140))).nonzero().squeeze(1)
     if len(odd):
         block = x[odd].double()
@@ -163,6 +170,10 @@ def row_scales(x: Tensor, name: str, unit: bool) -> Tensor:
     return sizes.fill_(1 / top if top > 1e-300 else 1)
 
 
-def _chunks(x: Tensor) -> Iterator[slice]:
-    step = max(1, _CHUNK // x.shape[1])
-    return (slice(start, start + step) for start in range(0, len(x), step))
+def _chunks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of x some at a time, in double precision; all in the same piece of memory, which may be overwritten."""
+    step = max(1, min(len(x), _CHUNK // x.shape[1]))
+    held = torch.empty(step, x.shape[1], dtype=torch.float64, device=x.device)
+    for start in range(0, len(x), step):
+        rows = slice(start, min(start + step, len(x)))
+        yield rows, held[: rows.stop - start].copy_(x[rows])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 Rows = NDArray[np.int64]
 
@@ -160,7 +160,12 @@ def jackknife(
         raise ValueError(f"level: got {level}, expected a number between 0 and 1")
     fold = np.random.default_rng(seed).permutation(units)[labels] % folds
     scores = np.array([score(np.flatnonzero(fold != f)) for f in range(folds)])
+    return jackknife_interval(score(np.arange(n)), scores, level)
+
+
+def jackknife_interval(whole: float, scores: NDArray[np.float64], level: float = 0.95) -> Interval:
+    """Interval from the score of all rows and the scores (folds,) without each of the folds; see `jackknife`."""
+    folds = len(scores)
     error = math.sqrt((folds - 1) / folds * float(((scores - scores.mean()) ** 2).sum()))
-    whole = score(np.arange(n))
-    reach = float(stats.t.ppf((1 + level) / 2, folds - 1)) * error
+    reach = float(stdtrit(folds - 1, (1 + level) / 2)) * error
     return Interval(whole - reach, whole + reach, error)

@@ -1,7 +1,6 @@
 """Representational similarity analysis: the correlation of two dissimilarity matrices."""
 
 import torch
-from scipy import stats
 from torch import Tensor
 
 from jam.errors import InputError
@@ -45,7 +44,9 @@ def dissimilarities(x: Tensor, name: str, unit: bool, method: str) -> Tensor:
     # Rounded so that distances that are equal but for rounding share a rank.
     distances = (1 - rows @ rows.T)[above].mul_(1e12).round_().mul_(1e-12)
     if method == "spearman":
-        distances = torch.from_numpy(stats.rankdata(distances.cpu().numpy())).to(x.device)
+        from scipy.stats import rankdata  # half a second to import, for this one metric
+
+        distances = torch.from_numpy(rankdata(distances.cpu().numpy())).to(x.device)
     distances -= distances.mean()
     length = torch.linalg.vector_norm(distances)
     if length <= 1e-12 * len(distances):

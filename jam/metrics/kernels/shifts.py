@@ -1,21 +1,29 @@
 """Sums of products of two kernels with the rows of one permuted, by the correlation theorem."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from jam.metrics.kernels.inputs import Centred
 from jam.metrics.kernels.nulls import RowOrders
+
+Kernel = TypeVar("Kernel", Centred, Tensor)
 
 Bands = Callable[[int, int], Tensor]
 """Called with (first, last): bands first ≤ δ < last of the kernel of every layer, (layers, n, last − first)."""
-BandsOf = Callable[[Sequence[Tensor], Tensor], Bands]
-"""Called with features or kernels and a layout of their rows."""
 
 _BUDGET = 2**25  # numbers in a block of bands: 128 MiB in single precision, and as much again for the transforms
 
 
-def shift_products(orders: RowOrders, x: Sequence[Tensor], y: Sequence[Tensor], bands_of: BandsOf) -> Tensor:
+def shift_products(
+    orders: RowOrders,
+    x: Sequence[Kernel],
+    y: Sequence[Kernel],
+    bands: Callable[[Sequence[Kernel], Tensor], Bands],
+    device: torch.device,
+) -> Tensor:
     """Σ_{i≠j} K[i, j]·L[π(i), π(j)] for every permutation π and every pair of kernels K of x and L of y.
 
     In the layout of a round, π shifts places: with the bands K'[p, δ] = K[p, p + δ], indices modulo n, the sum is
@@ -25,33 +33,36 @@ def shift_products(orders: RowOrders, x: Sequence[Tensor], y: Sequence[Tensor], 
 
     Args:
         orders: the permutations.
-        x: features or kernels, one tensor of n rows for each layer.
+        x: one kernel for each layer, in the form that ``bands`` takes.
         y: the same of the other encoder.
-        bands_of: `feature_bands` or `matrix_bands`.
+        bands: `feature_bands` or `matrix_bands`; called with kernels and the layout of their rows.
+        device: of the kernels.
 
     Returns:
         (permutations, layers of x, layers of y) sums in double precision.
     """
     sums = []
     for layout, shifts in zip(orders.layouts, orders.shifts, strict=True):
-        places = torch.from_numpy(layout).to(x[0].device)
-        by_shift = _all_shifts(bands_of(x, places), bands_of(y, places), len(layout), len(x) + len(y))
-        sums.append(by_shift[torch.from_numpy(shifts).to(by_shift.device)])
+        places = torch.from_numpy(layout).to(device)
+        by_shift = _all_shifts(bands(x, places), bands(y, places), len(layout), len(x) + len(y))
+        sums.append(by_shift[torch.from_numpy(shifts).to(device)])
     return torch.cat(sums)
 
 
-def feature_bands(features: Sequence[Tensor], layout: Tensor) -> Bands:
-    """Bands of the Gram matrices of features (n, d), whose rows are laid out in the given order."""
+def feature_bands(features: Sequence[Centred], layout: Tensor) -> Bands:
+    """Bands of the U-centred Gram matrices of features, whose rows are laid out in the given order."""
     n = len(layout)
-    wrapped = [rows.index_select(0, torch.cat((layout, layout[: n // 2]))) for rows in features]
+    places = torch.cat((layout, layout[: n // 2]))
+    wrapped = [(layer.rows.index_select(0, places), layer.offsets()[places]) for layer in features]
 
     def bands(first: int, last: int) -> Tensor:
-        out = torch.empty(len(features), n, last - first, dtype=features[0].dtype, device=layout.device)
+        out = torch.empty(len(features), n, last - first, dtype=wrapped[0][0].dtype, device=layout.device)
         tile = max(64, (last - first) // 4)  # a tile computes (tile + bands) columns for the sake of bands
-        for layer, rows in enumerate(wrapped):
+        for layer, (rows, offsets) in enumerate(wrapped):
             for start in range(0, n, tile):
                 stop = min(start + tile, n)
-                gram = rows[start:stop] @ rows[start + first : stop + last - 1].T
+                columns = slice(start + first, stop + last - 1)
+                gram = (rows[start:stop] @ rows[columns].T).add_(offsets[columns]).add_(offsets[start:stop, None])
                 out[layer, start:stop] = _skew(gram, last - first)
         return out
 

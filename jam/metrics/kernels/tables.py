@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats
 
+from jam.errors import InputError
 from jam.metrics._rows import Array, full_precision
 from jam.metrics.kernels.comparisons import METRICS, prepare
 from jam.metrics.kernels.inputs import matching_rows
 from jam.metrics.kernels.neighbours import check_k
-from jam.metrics.kernels.nulls import calibrate, draw_orders, p_value
+from jam.metrics.kernels.nulls import calibrate, draw_orders, jackknife_interval, p_value
 
 
 @torch.no_grad()
@@ -42,7 +42,7 @@ def kernel_table(
 
     Raises:
         ValueError: an unknown metric, bad shapes or numbers out of range.
-        InputError: a representation that is constant or not finite.
+        InputError: a representation that is constant or not finite, or too few rows for k and the folds.
     """
     unknown = [metric for metric in metrics if metric not in METRICS]
     if unknown:
@@ -50,6 +50,11 @@ def kernel_table(
     left, right = matching_rows(list(xs.values()), list(ys.values()))
     n, names = len(left[0]), [*xs, *ys]
     check_k(k, n, None)
+    left_over = n - math.ceil(n / folds)
+    if left_over <= k:
+        raise InputError(
+            f"rows: got {n}, of which {folds} folds leave {left_over}, expected more than k = {k} to be left"
+        )
 
     def scores(rows: torch.Tensor | None = None, permuted: bool = False) -> dict[str, np.ndarray]:
         a, b = (layers if rows is None else [layer[rows] for layer in layers] for layers in (left, right))
@@ -68,19 +73,12 @@ def kernel_table(
         for i, x in enumerate(xs):
             for j, y in enumerate(ys):
                 value, chance = float(observed[metric][0, i, j]), null[metric][:, i, j]
-                reach = _reach(np.array([part[metric][0, i, j] for part in parts]))
+                interval = jackknife_interval(value, np.array([part[metric][0, i, j] for part in parts]))
                 table.append(
                     {
-                        "x": x, "y": y, "metric": metric, "value": value, "low": value - reach, "high": value + reach,
+                        "x": x, "y": y, "metric": metric, "value": value, "low": interval.low, "high": interval.high,
                         "null": calibrate(value, chance)[1], "p_value": p_value(value, chance), "n": n,
                         "k": k if metric in ("mutual_knn", "cknna") else 0,
                     }
                 )  # fmt: skip
     return pd.DataFrame(table)
-
-
-def _reach(scores: np.ndarray) -> float:
-    """Half of the 95 % interval, from the scores without each fold; see `jackknife`."""
-    folds = len(scores)
-    error = math.sqrt((folds - 1) / folds * float(((scores - scores.mean()) ** 2).sum()))
-    return float(stats.t.ppf(0.975, folds - 1)) * error

@@ -1,0 +1,1 @@
+"""What the engines cost, beside their floors and the textbook."""

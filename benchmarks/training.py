@@ -1,0 +1,125 @@
+"""What does the training loop cost beside its bare modules, and is stacking trainings worth it?
+
+    python -m benchmarks.training [--quick]
+
+Synthetic features of 8,000 pairs (d = 512 and 384), read from memory maps as in the pipeline; two minutes on two cores.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.harness import Options, Row, alone, best, chosen, parser, table
+from jam.config import Objective, Training
+from jam.joint import Joint, parameter_groups
+from jam.pairing import Pairs
+from jam.stacked import Run, train_stacked
+from jam.training import train
+
+SCHEDULE = Training(
+    batch_size=128, epochs=1, patience=9, weight_decay=1e-4, clip_norm=1.0, temperature=0.07, learn_temperature=False,
+    whitening=0.1, captions="sample",
+)  # fmt: skip
+SIZES = {"512 → 256": ((512,), 256), "128 → 24": ((128,), 24)}
+LOOP = ("device", "hidden → latent", "bare, ms a step", "loop, ms a step", "loop / bare")
+STACK = ("device", "hidden → latent", "trainings", "one by one, s", "stacked, s", "one by one / stacked")
+TEXT = """## Training
+
+The loop against its floor: forward, backward, clip-free Adam step of the same two autoencoders with the Spread loss on
+batches of 128 that were gathered beforehand. The loop adds reading the rows from memory maps, drawing captions and
+negatives, clipping, the schedules and the sums of the losses. Its time is that of three epochs less that of one, so
+that setting up is not in it; validation has 16 rows."""
+STACKED = """Trainings that differ in their seed, one by one and stacked (`jam.stacked`). On a CPU the products are what
+takes the time, and stacking them gains nothing: there, sweeps run plain trainings in one process a core."""
+
+
+def section(options: Options) -> str:
+    """This benchmark's part of the table file."""
+    return f"{TEXT}\n\n{table(LOOP, loops(options))}\n\n{STACKED}\n\n{table(STACK, stacks(options))}"
+
+
+def loops(options: Options) -> Iterator[Row]:
+    """The loop against its floor."""
+    for device in options.devices:
+        for size in SIZES if not options.quick else list(SIZES)[1:]:
+            yield alone(loop_against_floor, size, 2 if options.quick else 5, device)
+
+
+def stacks(options: Options) -> Iterator[Row]:
+    """Stacked against one by one."""
+    for device in options.devices:
+        for size in SIZES if not options.quick else list(SIZES)[1:]:
+            yield alone(stacked_against_plain, size, 3 if device == "cpu" else 16, device)
+
+
+def loop_against_floor(size: str, repeats: int, device: str) -> Row:
+    """A row of the first table."""
+    with tempfile.TemporaryDirectory() as folder:
+        pairs, validation = data(8000, Path(folder) / "train"), data(16, Path(folder) / "val")
+        objective = spread(size)
+        steps = -(-len(pairs) // SCHEDULE.batch_size)
+        joint = Joint(objective, SCHEDULE, pairs, 0).to(device).train()
+        optimiser = torch.optim.Adam(parameter_groups(joint), lr=1e-3, weight_decay=1e-4, fused=True)
+        batch = [torch.randn(SCHEDULE.batch_size, d, device=device) for d in (512, 384, 384)]
+
+        def bare() -> None:
+            for _ in range(2 * steps):
+                align, rebuild = joint(*batch, 0.5, 0.0)
+                optimiser.zero_grad(set_to_none=True)
+                (align + 0.5 * rebuild).backward()
+                optimiser.step()
+
+        def epochs(number: int) -> None:
+            schedule = SCHEDULE.model_copy(update={"epochs": number})
+            train(pairs, validation, objective, schedule, seed=0, device=device)
+
+        floor, one, three = best(repeats, bare, lambda: epochs(1), lambda: epochs(3), device=device)
+    loop = three - one
+    scale = 1000 / (2 * steps)
+    return [device, size, f"{floor * scale:.2f}", f"{loop * scale:.2f}", f"{loop / floor:.2f}"]
+
+
+def stacked_against_plain(size: str, trainings: int, device: str) -> Row:
+    """A row of the second table."""
+    with tempfile.TemporaryDirectory() as folder:
+        pairs, validation = data(8000, Path(folder) / "train"), data(16, Path(folder) / "val")
+        objective = spread(size)
+        runs = [Run(pairs, validation, objective, SCHEDULE, seed) for seed in range(trainings)]
+
+        def plain() -> None:
+            for run in runs:
+                train(pairs, validation, objective, SCHEDULE, seed=run.seed, device=device)
+
+        def stacked() -> None:
+            train_stacked(runs, device)
+
+        slow, fast = best(3, plain, stacked, device=device)
+    return [device, size, str(trainings), f"{slow:.2f}", f"{fast:.2f}", f"{slow / fast:.2f}"]
+
+
+def spread(size: str) -> Objective:
+    """An autoencoder of one of the sizes, with the Spread loss."""
+    hidden, latent = SIZES[size]
+    return Objective(
+        model="autoencoder", loss="spread", latent=latent, hidden=hidden, dropout=0.1, learning_rate=1e-3,
+        reconstruction=(1.0, 0.1), alphas=((0.5, 0.5),),
+    )  # fmt: skip
+
+
+def data(n: int, folder: Path) -> Pairs:
+    """Random features behind memory maps: n images, two captions and two hard negatives each."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    tables = []
+    for name, height, width in (("images", n, 512), ("texts", 4 * n, 384)):
+        np.save(folder / f"{name}.npy", rng.standard_normal((height, width), dtype=np.float32))
+        tables.append(np.load(folder / f"{name}.npy", mmap_mode="r"))
+    rows = np.arange(4 * n).reshape(n, 4)
+    return Pairs(tables[0], tables[1], np.arange(n), rows[:, :2], rows[:, 2:])
+
+
+if __name__ == "__main__":
+    print(section(chosen(parser(__doc__).parse_args())))

@@ -1,0 +1,331 @@
+"""Published sets of images and captions: parquet files of the hub, or of a folder, whose columns the parameters name.
+
+Any set of images and captions comes in by a few lines of parameters (`jam.config.HubData`): which files, which columns,
+how the splits are told apart. No script of a set is run and nothing is fetched but the files that the patterns name.
+
+- **One row an image.** Rows of one id (or, without an id column, of the same bytes) are one image: their captions and
+  negatives are put together, as sets with a row a caption (SugarCrepe, some versions of COCO) need.
+- **Splits** are those of the set (by file, or by a column as in Karpathy's), or cut by seed out of the training photos.
+  A photo that a set has in two splits stays in the one that is held out further, test before val before train.
+- **Hard negatives** are those of the set, or made by rule (`jam.data.negatives`). Easy ones are made as for a folder.
+- **Limits** count images, in the order of the files. Reading stops at the first new image beyond them, so that the rows
+  of one image are together where they follow each other.
+"""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jam.config import HubData, SplitName
+from jam.data.mapping import merged, read_id, read_image, read_sentences
+from jam.data.negatives import hard_negatives
+from jam.data.rows import (
+    LoadedPairs,
+    Problem,
+    Row,
+    RowError,
+    checked_image,
+    cut_photos,
+    first_problem,
+    quote,
+    with_easy_negatives,
+)
+from jam.data.schema import SPLITS
+from jam.data.spill import Blob, Spill
+from jam.data.tables import Table, look_up
+from jam.errors import InputError
+from jam.hub import snapshot
+from jam.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class HubPairs(LoadedPairs):
+    """Rows by split, whose images wait in a temporary file, and where they come from.
+
+    Attributes:
+        origin: ``sets`` (repository and commit, or path), ``files`` (name, SHA-256), ``fingerprint`` (SHA-256 of the
+            rows) and counts; becomes a part of the summary.
+        images: holds the bytes of the images; ``row["image"]["bytes"]`` says where.
+    """
+
+    origin: dict[str, Any]
+    images: Spill
+
+    def stored(self, split: str) -> Iterator[Row]:
+        """The rows of a split with the bytes of their images, one in memory at a time."""
+        for row in self.splits[split]:
+            yield row | {"image": row["image"] | {"bytes": self.images.read(row["image"]["bytes"])}}
+
+    def summary(self) -> dict[str, Any]:
+        """Counts as for a folder, and the origin."""
+        return super().summary() | self.origin
+
+
+def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Progress = silent) -> HubPairs:
+    """Read, check, merge and split a published set.
+
+    Every image is decoded in full, see `jam.data.images.compact_image`. Captions are held in memory, images are not.
+
+    Args:
+        options: what to read and how.
+        seed: of the cut into splits and of the negatives made here.
+        scratch: an existing folder for the temporary file of the images.
+        progress: wraps the files, see `jam.progress`.
+
+    Raises:
+        InputError: no such repository, folder, file or column; images that are not embedded; a bad row under
+            ``errors: raise``; a split without images.
+    """
+    if options.images is not None and not Path(options.images).is_dir():
+        raise InputError(f"{options.images}: no such folder, expected the images that columns.file names")
+    sources = _sources(options)
+    files = _files(options, sources)
+    reader = _Reader(options, Spill(scratch))
+    for split, table in progress(files, len(files), "dataset"):
+        reader.read(table, split)
+
+    problems = reader.problems
+    if problems and options.errors == "raise":
+        raise InputError(first_problem(problems))
+    members, left_out = _once(reader.entries)
+    _cut(members, options, seed, problems, where=", ".join(source.name for source in sources))
+
+    without = 0
+    if options.negatives.source == "rules":
+        for row, _ in (pair for split in SPLITS for pair in members[split]):
+            row["negatives"] = hard_negatives(row["captions"], per_caption=options.negatives.per_caption, seed=seed)
+            without += len(row["captions"]) - len({negative["of"] for negative in row["negatives"]})
+    rng = np.random.default_rng(seed)
+    splits = {split: with_easy_negatives(members[split], rng) for split in SPLITS}
+    origin = {
+        "rows": reader.rows,
+        "passed_over": reader.passed_over,
+        "in_two_splits": left_out,
+        "captions_without_negative": without,
+        "negatives": options.negatives.source,
+        "sets": [source.describe() for source in sources],
+        "files": [{"name": table.name, "sha256": _file_sha256(table.path)} for table in reader.tables],
+        "fingerprint": _fingerprint(splits, {row["id"]: photo for pairs in members.values() for row, photo in pairs}),
+    }
+    return HubPairs(splits, problems, origin, reader.spill)
+
+
+# --- parameters → files -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A repository at a commit, or a folder."""
+
+    name: str
+    root: Path
+    revision: str | None
+
+    def describe(self) -> dict[str, str | None]:
+        return {"id": self.name, "revision": self.revision}
+
+
+def _sources(options: HubData) -> list[_Source]:
+    if options.path is not None:
+        root = Path(options.path)
+        if not root.is_dir():
+            raise InputError(f"{root}: no such folder, expected one with files like {_patterns(options)[0]}")
+        return [_Source(root.as_posix(), root, None)]
+    roots = [snapshot(repo, options.revision, "dataset", _patterns(options)) for repo in options.repo]
+    return [_Source(repo, root, root.name) for repo, root in zip(options.repo, roots, strict=True)]
+
+
+def _patterns(options: HubData) -> list[str]:
+    return [pattern for patterns in options.files.values() for pattern in patterns]
+
+
+def _files(options: HubData, sources: Sequence[_Source]) -> list[tuple[SplitName, Table]]:
+    """The files of each split, in the order of their names; ``*`` in a pattern matches ``/`` too, as on the hub."""
+    found: dict[Path, tuple[SplitName, Table]] = {}
+    for split, patterns in options.files.items():
+        for pattern in patterns:
+            matched = [
+                (path, Table(f"{source.name}/{name}", path))
+                for source in sources
+                for name, path in _listed(source.root)
+                if fnmatchcase(name, pattern)
+            ]
+            if not matched:
+                where = ", ".join(source.name for source in sources)
+                names = [name for source in sources for name, _ in _listed(source.root)]
+                there = (", ".join(names[:5]) or "no file") + (" …" if len(names) > 5 else "")
+                raise InputError(f"{where}: no file matches {quote(pattern)} (files.{split}); there is {there}")
+            for path, table in matched:
+                if found.setdefault(path, (split, table))[0] != split:
+                    raise InputError(
+                        f"{table.name}: is in files.{found[path][0]} and files.{split}, expected it in one"
+                    )
+    return list(found.values())
+
+
+def _listed(root: Path) -> list[tuple[str, Path]]:
+    paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+    return [(name, paths[name]) for name in sorted(paths) if not name.startswith(".")]
+
+
+# --- files → images with their captions -------------------------------------------------------------------------------
+
+
+@dataclass
+class _Entry:
+    """One image of one split."""
+
+    row: Row
+    photo: str  # SHA-256 of the image as published
+
+
+@dataclass
+class _Reader:
+    """Reads tables into one row an image."""
+
+    options: HubData
+    spill: Spill
+    entries: dict[tuple[SplitName, str], _Entry] = field(default_factory=dict)  # by split and id
+    problems: list[Problem] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)  # those read, if only in part
+    rows: int = 0
+    passed_over: int = 0
+
+    def __post_init__(self) -> None:
+        self._photo_of: dict[str, str] = {}  # by id, over all splits
+        self._blobs: dict[str, Blob] = {}  # by photo
+        self._counts: Counter[str] = Counter()  # images of each split
+        self._closed: set[SplitName] = set()  # splits that reading is done with
+        columns = self.options.columns
+        self._wanted = {
+            path: f"columns.{name}" for name in type(columns).model_fields for path in _as_tuple(getattr(columns, name))
+        }
+        if self.options.split is not None:
+            self._wanted[self.options.split.column] = "split.column"
+
+    def read(self, table: Table, split: SplitName) -> None:
+        """Take up the rows of a table, which is one split's or (with ``options.split``) holds several."""
+        possible = self.options.given if self.options.split else (split,)
+        if self._closed.issuperset(possible):
+            return
+        before = self.rows
+        for number, record in enumerate(table.rows(self._wanted), 1):
+            try:
+                own = self._split_of(record) if self.options.split else split
+                if own is None:
+                    self.passed_over += 1
+                    continue
+                if not self._take(record, own, table.name):
+                    if all(map(self._is_full, possible)):
+                        self._closed.update(possible)
+                        break
+                    continue
+            except RowError as error:
+                self.problems.append(Problem(f"{table.name}:{number}", error.reason, str(error)))
+            self.rows += 1
+        if self.rows > before:
+            self.tables.append(table)
+
+    def _is_full(self, split: SplitName) -> bool:
+        limit = self.options.limit_of(split)
+        return limit is not None and self._counts[split] >= limit
+
+    def _split_of(self, record: Row) -> SplitName | None:
+        assert self.options.split is not None
+        value = str(look_up(record, self.options.split.column))
+        return next((split for split in self.options.given if value in getattr(self.options.split, split)), None)
+
+    def _take(self, record: Row, split: SplitName, table: str) -> bool:
+        """Add a row to its image; False if that is a new one beyond the limit."""
+        try:
+            data, name = read_image(record, self.options, table)
+            photo = hashlib.sha256(data).hexdigest()
+            row_id = read_id(record, self.options) or photo[:16]
+        except RowError:
+            if self._is_full(split):
+                return False  # of no image that is known, so beyond the limit
+            raise
+        known = self.entries.get((split, row_id))
+        if known is None and self._is_full(split):
+            return False
+        if self._photo_of.get(row_id, photo) != photo:
+            raise RowError("duplicate id", f"{quote(row_id)} has another image already, expected one image for an id")
+        row = merged(known.row if known else None, read_sentences(record, self.options, table))
+        if known is None:
+            if photo not in self._blobs:
+                options = self.options
+                stored = checked_image(data, name, image_size=options.max_side, max_pixels=options.max_pixels)
+                self._blobs[photo] = self.spill.add(stored)
+            image = {"bytes": self._blobs[photo], "path": name}
+            known = self.entries[split, row_id] = _Entry({"id": row_id, "image": image, "reality": None}, photo)
+            self._photo_of[row_id] = photo
+            self._counts[split] += 1
+        known.row |= row
+        return True
+
+
+def _as_tuple(paths: str | tuple[str, ...] | None) -> tuple[str, ...]:
+    return (paths,) if isinstance(paths, str) else paths or ()
+
+
+# --- images → splits --------------------------------------------------------------------------------------------------
+
+_Members = dict[str, list[tuple[Row, str]]]
+
+
+def _once(entries: dict[tuple[SplitName, str], _Entry]) -> tuple[_Members, int]:
+    """Rows and photos by split, each photo in one split only; and how many rows were left out for that."""
+    rank = {"train": 0, "val": 1, "test": 2}
+    keeps: dict[str, SplitName] = {}
+    for (split, _), entry in entries.items():
+        held = keeps.setdefault(entry.photo, split)
+        keeps[entry.photo] = max(held, split, key=rank.__getitem__)
+    members: _Members = {split: [] for split in SPLITS}
+    for (split, _), entry in entries.items():
+        if keeps[entry.photo] == split:
+            members[split].append((entry.row, entry.photo))
+    return members, len(entries) - sum(map(len, members.values()))
+
+
+def _cut(members: _Members, options: HubData, seed: int, problems: Sequence[Problem], where: str) -> None:
+    """Move the photos of ``options.cut`` out of the training split.
+
+    Raises:
+        InputError: too few photos for it, or a split without rows.
+    """
+    dropped = f"; {first_problem(problems)}" if problems else ""
+    photos = {photo for _, photo in members["train"]}
+    if len(photos) <= len(options.cut):
+        raise InputError(
+            f"{where}: got {len(photos)} usable images to train on, expected at least {len(options.cut) + 1}, for "
+            f"train and what is cut out of it{dropped}"
+        )
+    split_of = cut_photos(photos, {str(split): share for split, share in options.cut.items()}, seed=seed)
+    pool = members["train"]
+    for split in ("train", *options.cut):
+        members[split] = [(row, photo) for row, photo in pool if split_of[photo] == split]
+    for split in SPLITS:
+        if not members[split]:
+            raise InputError(f"{where}: got no usable image of split {split}, expected at least one{dropped}")
+
+
+def _file_sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _fingerprint(splits: dict[str, list[Row]], photos: dict[str, str]) -> str:
+    """SHA-256 of all that the tables say; an image counts by its SHA-256 as published."""
+    digest = hashlib.sha256()
+    for split, rows in splits.items():
+        for row in rows:
+            told = {name: value for name, value in row.items() if name != "image"}
+            digest.update(json.dumps([split, photos[row["id"]], told], sort_keys=True).encode() + b"\n")
+    return digest.hexdigest()

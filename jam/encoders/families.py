@@ -1,0 +1,94 @@
+"""What an architecture needs to be told beyond its Auto class: one table, and nothing else knows a family by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from jam.encoders.manifest import Modality
+from jam.encoders.pooling import Pooling
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+def in_patch_order(model: PreTrainedModel, images: int) -> dict[str, Tensor]:
+    """MAE keeps the patches of the lowest noise, sorted by it: rising noise keeps their order and draws nothing."""
+    patches: int = model.embeddings.patch_embeddings.num_patches  # type: ignore[union-attr,assignment]
+    return {"noise": torch.arange(patches, dtype=torch.float32, device=model.device).expand(images, -1)}
+
+
+@dataclass(frozen=True)
+class Family:
+    """An architecture.
+
+    Attributes:
+        pooling: what its training made the best summary of an item.
+        marks: tokens before the patches (CLS), which a mean over patches leaves out. Registers come on top.
+        maps: its states are feature maps, which have no token to pick: they are averaged over positions alone.
+        reserved: entries of the position table that no token takes.
+        config: changes to its configuration that feature extraction needs.
+        inputs: further inputs, from the model and the number of items.
+    """
+
+    pooling: Pooling = "mean"
+    marks: int = 0
+    maps: bool = False
+    reserved: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Callable[[PreTrainedModel, int], dict[str, Tensor]] | None = None
+
+
+FAMILIES: dict[str, Family] = {
+    # Vision transformers whose loss is put on CLS.
+    "dinov2": Family("cls", marks=1),
+    "dinov2_with_registers": Family("cls", marks=1),
+    "vit": Family("cls", marks=1),
+    "clip_vision_model": Family("cls", marks=1),
+    # MAE puts no loss on CLS. It drops three patches of four, and shuffles the rest, unless told otherwise.
+    "vit_mae": Family(marks=1, config={"mask_ratio": 0.0}, inputs=in_patch_order),
+    # SigLIP has no CLS: its summary is a head, which the hidden layers have not.
+    "siglip_vision_model": Family(),
+    "convnext": Family(maps=True),
+    "resnet": Family(maps=True),
+    "regnet": Family(maps=True),
+    # Decoders: only the last token has seen all of the text. The end-of-text token is the last one of CLIP's texts.
+    **dict.fromkeys(("llama", "gemma2", "olmo2", "qwen2", "bloom", "gpt_neox", "gpt2"), Family("last")),
+    "clip_text_model": Family("last"),
+    # Encoders: each token has seen all of the text; means of them are what sentence encoders are trained with.
+    **dict.fromkeys(("bert", "distilbert"), Family()),
+    "mpnet": Family(reserved=2),  # positions begin at padding's number plus one
+}
+
+
+def family_of(config: PreTrainedConfig) -> Family:
+    """The family of a model; one that is not in the table is pooled as decoders if it is one, else as encoders."""
+    decodes = any(name.endswith("ForCausalLM") for name in config.architectures or ())
+    return FAMILIES.get(config.model_type, Family("last" if decodes else "mean"))
+
+
+def marks_of(config: PreTrainedConfig) -> int:
+    """Number of tokens before the patches: CLS and registers."""
+    return family_of(config).marks + (getattr(config, "num_register_tokens", None) or 0)
+
+
+def read_config(folder: Path, modality: Modality) -> PreTrainedConfig:
+    """Configuration of a local folder, ready for feature extraction; of a two-tower model, that of one tower.
+
+    Given to ``AutoModel``, the configuration of a tower makes it load that tower alone.
+
+    Raises:
+        OSError, ValueError, KeyError: transformers cannot read it.
+    """
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    config = getattr(config, f"{modality}_config", config)
+    for name, value in family_of(config).config.items():
+        setattr(config, name, value)
+    return config

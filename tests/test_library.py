@@ -1,0 +1,126 @@
+"""The library without the pipeline: train on two arrays, load an aligned pair, search a folder by text."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_training import world
+from tiny_encoders import picture, text_folder, vision_folder
+
+import jam
+from jam.embed import load_embeddings, main, nearest
+from jam.errors import InputError
+from jam.io import write_json
+from jam.metrics import retrieval_metrics
+
+
+def test_the_readme_example_runs(tmp_path):
+    pairs, unseen = world(400, 1), world(60, 2)
+    images, texts, false = pairs.images, pairs.texts[:400], pairs.texts[800:]
+
+    trained = jam.train_adapters(images, texts, false, latent=8, hidden=(16,), learning_rate=0.01, batch_size=32)
+    trained.image.save(tmp_path / "image")
+    trained.text.save(tmp_path / "text")
+    a = jam.Adapter.load(tmp_path / "image").encode(unseen.images)
+    p = jam.Adapter.load(tmp_path / "text").encode(unseen.texts[:60])
+
+    assert retrieval_metrics(a, p, np.arange(60))["i2t_r1"] > 0.6
+    assert len(trained.history) <= 10
+
+
+@pytest.mark.parametrize("model", ["linear", "mlp", "autoencoder"])
+def test_arrays_are_split_by_the_seed_and_every_adapter_can_be_had(model):
+    pairs = world(60, 1)
+    runs = [
+        jam.train_adapters(pairs.images, pairs.texts[:60], model=model, latent=8, hidden=(16,), epochs=1, seed=seed)
+        for seed in (0, 0, 1)
+    ]
+    assert runs[0].chosen == runs[1].chosen
+    assert not runs[0].history.equals(runs[2].history)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "options", "message"),
+    [
+        (((10, 4), (9, 4)), {}, r"got shapes \[\(10, 4\), \(9, 4\)\]"),
+        (((10, 4), (10, 4), (10, 5)), {}, r"got shapes .*\(10, 5\)"),
+        (((10,), (10, 4)), {}, r"got shapes \[\(10,\)"),
+        (((3, 4), (3, 4)), {}, "expected at least 2"),
+        (((40, 4), (40, 4)), {"latent": 4}, "expected fewer than its d_in"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_named(shapes, options, message):
+    arrays = [np.random.default_rng(0).normal(size=shape).astype(np.float32) for shape in shapes]
+    with pytest.raises(ValueError, match=message):
+        jam.train_adapters(*arrays, **options)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """Random encoders and random adapters between them, as the stages leave them."""
+    vision_folder(tmp_path / "encoders" / "v")
+    text_folder(tmp_path / "encoders" / "t")
+    for side, d_in in (("image", 4), ("text", 8)):
+        jam.Adapter("linear", d_in=d_in, d_latent=3).save(tmp_path / "adapters" / side)
+    layers = {"image": {"encoder": "v", "layer": "02"}, "text": {"encoder": "t", "layer": "01"}}
+    write_json(tmp_path / "adapters" / "layers.json", layers)
+    return tmp_path
+
+
+@pytest.fixture
+def photos(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos" / "more").mkdir(parents=True)
+    for name in ("b.png", "a.png", "more/c.jpg"):
+        picture(rng).save(tmp_path / "photos" / name)
+    (tmp_path / "photos" / "notes.txt").write_text("not an image")
+    return tmp_path / "photos"
+
+
+def test_a_query_finds_the_nearest_images(pair, photos, capsys):
+    options = ["--encoders", str(pair / "encoders"), "--device", "cpu"]
+    main([str(pair / "adapters"), str(photos), "red seven", "-k", "2", *options])
+    lines = capsys.readouterr().out.splitlines()
+    aligned = jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
+    names = ["a.png", "b.png", "more/c.jpg"]
+    images = aligned.image.encode([Image.open(photos / name) for name in names])
+    cosines = (images @ aligned.text.encode(["red seven"]).T)[:, 0]
+    order = np.argsort(-cosines)[:2]
+    expected = [f"{rank:>3}  {cosines[row]:.3f}  {names[row]}" for rank, row in enumerate(order, start=1)]
+    assert lines == ["red seven:", *expected]
+
+    main([str(pair / "adapters"), str(photos), "--save", str(pair / "photos.npz"), *options])
+    capsys.readouterr()
+    main([str(pair / "adapters"), str(pair / "photos.npz"), "red seven", "-k", "2", *options])
+    assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_ties_rank_by_row_and_k_may_exceed_the_images():
+    rows, cosines = nearest(np.array([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), 9)
+    assert rows.tolist() == [1, 2, 0]
+    assert cosines.tolist() == [1.0, 1.0, 0.0]
+
+
+def test_what_cannot_be_searched_is_named(pair, photos, tmp_path):
+    options = ["--encoders", str(pair / "encoders"), "--device", "cpu"]
+    with pytest.raises(InputError, match="nothing: expected a folder of images"):
+        main([str(pair / "adapters"), str(tmp_path / "nothing"), "red", *options])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="empty: got no image"):
+        main([str(pair / "adapters"), str(tmp_path / "empty"), "red", *options])
+    with pytest.raises(InputError, match=r"expected image/, text/ and layers\.json"):
+        main([str(tmp_path / "empty"), str(photos), "red", *options])
+    (photos / "d.png").write_bytes((photos / "a.png").read_bytes()[:60])
+    with pytest.raises(InputError, match=r"d\.png: "):
+        main([str(pair / "adapters"), str(photos), "red", *options])
+    with pytest.raises(SystemExit):
+        main([str(pair / "adapters"), str(photos), " ", *options])
+    np.savez(tmp_path / "odd.npz", paths=np.array(["a"]), vectors=np.ones((1, 9), np.float32))
+    with pytest.raises(InputError, match=r"got vectors of shape \(1, 9\), expected \(1, 3\)"):
+        load_embeddings(tmp_path / "odd.npz", 3)
+
+
+def test_adapters_of_another_width_are_refused(pair):
+    layers = {"image": {"encoder": "v", "layer": "04"}, "text": {"encoder": "t", "layer": "01"}}
+    write_json(pair / "adapters" / "layers.json", layers)
+    with pytest.raises(InputError, match=r"got an adapter of width 4, expected that of layer 4 of v, whose widths are"):
+        jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")

@@ -1,0 +1,159 @@
+"""Every preset from end to end, `cp presets/X.yaml params.yaml && dvc repro`, on stand-ins from a loopback hub.
+
+The stand-ins have the ids, architectures and depths of the real models and the columns of the real data, and next to no
+width. The one change to the presets is the number of epochs: JAM_SLOW=1 runs them as written.
+"""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from hub_server import serving
+from PIL import Image
+from tiny_encoders import WORDS, picture
+from tiny_hub import save_tiny
+
+ROOT = Path(__file__).parent.parent
+KEPT = ("jam", "stages", "presets", "dvc.yaml", "pyproject.toml", ".dvcignore", ".gitignore")
+FAMILY = {
+    "dinov2-giant": "dinov2_giant", "dinov2": "dinov2", "vit-mae": "mae", "clip-vit": "clip_vision", "vit-base": "vit",
+    "bloomz": "bloom", "pythia": "pythia", "Qwen2": "qwen2", "Llama": "llama", "bert": "bert", "gemma-2": "gemma2",
+    "OLMo-2": "olmo2",
+}  # fmt: skip
+STATES = {"layers": "num_hidden_layers", "width": "hidden_size"}
+NAMES = {"bloom": {"layers": "n_layer", "width": "hidden_size"}}
+PHOTOS = 240
+
+
+def family_of(model):
+    return next(family for part, family in FAMILY.items() if part in model)
+
+
+def layers_of(params, name):
+    """How many layers the preset takes the encoder to have: the deepest that it names."""
+    named = [params["align"][side] for side in ("image", "text")] + params["scale"]["image"] + params["scale"]["text"]
+    return max([1, *(int(layer["layer"]) for layer in named if layer["encoder"] == name)])
+
+
+def photos():
+    """PNG files and sentences about them, told by two colours, so that there is something to align."""
+    rng = np.random.default_rng(0)
+    for i in range(PHOTOS):
+        image = np.asarray(picture(rng, 20)).copy()
+        word = WORDS[i % 2]
+        image[:, :10] = (200, 0, 0) if word == "red" else (0, 0, 200)
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        yield buffer.getvalue(), [f"{word} {rng.choice(WORDS)} is left {i}", f"the {word} is {rng.choice(WORDS)} right"]
+
+
+def parquet(rows):
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows), buffer)
+    return buffer.getvalue()
+
+
+def serve_data(server, params, folder):
+    """The data that the preset names: on the hub with the real set's columns, or in the user's folder."""
+    if params["dataset"]["source"] == "folder":
+        target = folder / params["dataset"]["folder"]["path"]
+        target.mkdir(parents=True)
+        lines = []
+        for i, (image, captions) in enumerate(photos()):
+            (target / f"{i}.png").write_bytes(image)
+            lines.append(json.dumps({"file_name": f"{i}.png", "captions": captions}))
+        (target / "metadata.jsonl").write_text("\n".join(lines))
+        return
+    hub = params["dataset"]["hub"]
+    columns = hub["columns"]
+    rows = [
+        {columns["image"]: {"bytes": image, "path": None}, columns["captions"]: captions}
+        | ({columns["id"]: f"{i}.jpg"} if "id" in columns else {})
+        for i, (image, captions) in enumerate(photos())
+    ]
+    name = hub["files"].replace("*", "0000")
+    server.add(hub["repo"], {name: parquet(rows), "README.md": b"#"}, "datasets", hub["revision"])
+
+
+def serve_models(server, params, scratch):
+    """A stand-in for every hub model: as deep as the preset says, wide enough for its latent space."""
+    for name, spec in params["encoders"].items():
+        if spec["source"] != "hub":
+            continue
+        family = family_of(spec["model"])
+        aligned = name in (params["align"]["image"]["encoder"], params["align"]["text"]["encoder"])
+        keys = NAMES.get(family, STATES)
+        widest = max(max(params["objectives"]["cca"]["components"]), params["objectives"]["con"]["latent"] + 4)
+        width = widest if aligned else params["objectives"]["con"]["latent"] + 4
+        sizes = {keys["width"]: -(-width // 16) * 16, keys["layers"]: layers_of(params, name)}
+        save_tiny(scratch / name, family, **sizes)
+        files = {path.name: path.read_bytes() for path in (scratch / name).iterdir()}
+        server.add(spec["model"], files)
+
+
+@contextmanager
+def launching(path, environment):
+    """What LAUNCH should be for stages to be forked from one process that has imported everything."""
+    server = subprocess.Popen(
+        [sys.executable, ROOT / "tests" / "forkserver.py", "serve", path], cwd=ROOT,
+        env={**environment, "PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert server.stdout is not None
+    assert server.stdout.readline() == "ready\n"
+    yield f"{sys.executable} {ROOT / 'tests' / 'forkserver.py'} {path}"
+    server.communicate()
+
+
+@pytest.mark.parametrize("preset", ["paper", "photos", "platonic"])
+def test_a_preset_runs_from_end_to_end(preset, tmp_path):
+    folder = tmp_path / "tree"
+    folder.mkdir()
+    for name in KEPT:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    text = (ROOT / "presets" / f"{preset}.yaml").read_text()
+    params = yaml.safe_load(text)
+    if not os.environ.get("JAM_SLOW"):
+        text, changes = re.subn(r"(?m)^  epochs: \d+", "  epochs: 1", text)
+        assert changes == 2  # training and sweeps, nothing else
+    (folder / "params.yaml").write_text(text)
+    with serving() as (server, address):
+        serve_data(server, params, folder)
+        serve_models(server, params, tmp_path / "models")
+        environment = {
+            **os.environ, "HF_ENDPOINT": address, "HF_HUB_CACHE": str(tmp_path / "cache"), "DVC_NO_ANALYTICS": "1",
+            "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        }  # fmt: skip
+        environment.pop("HF_HUB_OFFLINE", None)
+        with launching(tmp_path / "socket", environment) as launcher:
+            environment["LAUNCH"] = launcher
+            for words in (["dvc", "init", "--no-scm", "--quiet"], ["dvc", "repro"]):
+                done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=1500)
+                assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+    results = pd.read_csv(folder / "metrics" / "results.csv", dtype={"seed": str, "group": str})
+    assert set(results.loc[results["table"] == "evaluate", "subject"]) == set(params["align"]["methods"])
+    assert results["value"].notna().all()
+    for name in ("layers", "scale", "pareto"):
+        assert pd.read_csv(folder / "metrics" / "tables" / f"{name}.csv")["error"].isna().all(), name
+        assert (folder / "plots" / f"{name}.png").is_file()
+    for name, spec in params["encoders"].items():
+        manifest = json.loads((folder / "data" / "encoders" / name / "encoder.json").read_text())
+        assert manifest["id"] == spec["model"] if spec["source"] == "hub" else manifest["source"] == "package"
+        features = json.loads((folder / "data" / "features" / name / "manifest.json").read_text())
+        if spec["source"] == "hub":
+            assert len(features["dims"]) == 1 + layers_of(params, name)
+    dataset = json.loads((folder / "metrics" / "tables" / "dataset.json").read_text())
+    assert dataset["source"] == params["dataset"]["source"]
