@@ -120,14 +120,14 @@ class RandomStates(Encoder):
 
     def __init__(self, width: int, layers: int) -> None:
         self.manifest = Manifest(id="random", modality="text", source="cave", pooling="mean", sha256="")
-        self.model = torch.nn.Linear(1, 1)  # type: ignore[assignment]
-        self.model.device = torch.device("cpu")  # type: ignore[assignment,misc]
+        self.model = torch.nn.Linear(1, 1)
+        self.model.device = torch.device("cpu")
         self._dims = (width,) * layers
         self._table = torch.randn(4096, width, generator=torch.Generator().manual_seed(0))
         self.autocast = False
 
-    dims = property(lambda self: self._dims)  # type: ignore[assignment]
-    max_tokens = 8  # type: ignore[assignment]
+    dims = property(lambda self: self._dims)
+    max_tokens = 8
 
     def describe(self) -> dict[str, Any]:
         """Nothing to tell it by."""

@@ -14,7 +14,7 @@ def test_the_tables_are_those_of_the_committed_results(monkeypatch):
     monkeypatch.chdir(ROOT)
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     assert built(text) == text
-    assert text.count("<!-- table ") == 6
+    assert text.count("<!-- table ") == 14
 
 
 def test_filling_replaces_what_is_between_markers_and_nothing_else():
