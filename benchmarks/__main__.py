@@ -32,10 +32,9 @@ def main() -> None:
         benchmark = importlib.import_module(f"benchmarks.{name}")
         if hasattr(benchmark, "section"):
             parts.append(benchmark.section(chosen(given)))
-    text = "\n\n".join(parts)
-    print(text)
-    if output:
-        output.write_text(text + "\n", encoding="utf-8")
+            if output:  # after each part: what a long run has measured is not lost
+                output.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
+    print("\n\n".join(parts))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,6 @@ import torch
 from tiny_encoders import pairs_table, text_folder, vision_folder
 
 from jam.distributed import World, connected, launched
-from jam.encoders import Encoder
-from jam.features import extract_features
 
 ROOT = Path(__file__).parent.parent
 TESTS = Path(__file__).parent
@@ -143,19 +141,14 @@ def contents(folder):
 
 @pytest.mark.parametrize("encoder", ["v", "t"])
 def test_any_number_of_processes_writes_the_same_features(tables, encoder):
-    splits = {split: tables / f"{split}.parquet" for split in ("train", "test")}
-    alone = Encoder.load(tables / encoder, "cpu")
-    extract_features(alone, splits, tables / "one", scratch=tables / "scratch", batch_size=8)
+    together(1, tables / "extract.py", tables, encoder, "one", 0)
     together(3, tables / "extract.py", tables, encoder, "three", 0)
     assert contents(tables / "three") == contents(tables / "one")
     assert not list((tables / "scratch-three").glob("*/*"))
 
 
 def test_a_dead_process_ends_the_others_within_a_minute_and_its_work_is_taken_up(tables):
-    splits = {split: tables / f"{split}.parquet" for split in ("train", "test")}
-    extract_features(
-        Encoder.load(tables / "t", "cpu"), splits, tables / "one", scratch=tables / "scratch", batch_size=8
-    )
+    together(1, tables / "extract.py", tables, "t", "one", 0)
     port = free_port()
     first, second = (start(rank, 2, port, tables / "extract.py", tables, "t", "x", 0.2) for rank in range(2))
     assert second.stdout is not None
@@ -188,10 +181,7 @@ def test_two_agents_run_a_stage_as_two_nodes_do(tables):
     ]  # fmt: skip
     outputs = [agent.communicate(timeout=90)[0] for agent in agents]
     assert [agent.returncode for agent in agents] == [0, 0], "\n".join(outputs)
-    splits = {split: tables / f"{split}.parquet" for split in ("train", "test")}
-    extract_features(
-        Encoder.load(tables / "t", "cpu"), splits, tables / "one", scratch=tables / "scratch", batch_size=8
-    )
+    together(1, tables / "extract.py", tables, "t", "one", 0)
     assert contents(tables / "agents") == contents(tables / "one")
 
 

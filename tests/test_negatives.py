@@ -45,6 +45,11 @@ CAPTIONS = st.lists(CAPTION | st.text(max_size=30), min_size=1, max_size=4)
 SWAPS = ("swap_attribute", "swap_object", "word_order")
 
 
+def pieces(words):
+    """Words cut at hyphens, where an article that changed with what follows it is one and the same."""
+    return ["a" if piece == "an" else piece for word in words for piece in word.split("-")]
+
+
 def made(caption, kind, seeds=range(40)):
     """Every sentence of one kind that some seed makes of a caption."""
     found = (negative for seed in seeds for negative in hard_negatives([caption], per_caption=5, seed=seed))
@@ -66,7 +71,7 @@ def test_a_negative_is_never_a_true_caption_and_swaps_keep_the_words(captions, p
         assert negative["tier"] == "hard"
         before, after = (same_words(text) for text in (captions[negative["of"]], negative["text"]))
         if negative["kind"] in SWAPS:
-            assert Counter(after) == Counter(before)
+            assert Counter(pieces(after)) == Counter(pieces(before))
         else:
             assert sum((Counter(before) - Counter(after)).values()) <= 2  # the longest compound
 

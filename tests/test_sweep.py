@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from test_training import OBJECTIVES, training, world
 
 from jam import sweep
@@ -56,7 +57,16 @@ def together(paths, tmp_path_factory):
     return run_sweep([cell(paths, seed) for seed in range(2)], tmp_path_factory.mktemp("together"), workers=2)
 
 
-def test_every_cell_tells_its_scores_the_same_alone_and_in_company(paths, together):
+@pytest.fixture
+def one_thread():
+    """As in the processes of a sweep: the number of threads moves the last bits."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_every_cell_tells_its_scores_the_same_alone_and_in_company(paths, together, one_thread):
     assert together[1] == sweep.run_cell(cell(paths, 1))
     assert together[0] != together[1]
     names = {f"{split}_{name}" for split in ("val", "test") for name in SCORES}
