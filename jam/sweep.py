@@ -124,7 +124,7 @@ def run_sweep(
     open_cells = {key: cell for key, cell in unique.items() if key not in found}
     run = _in_processes if torch.device(device).type == "cpu" else _stacked
     for key, outcome in run(open_cells, workers, torch.device(device)):
-        found[key] = outcome
+        found[key] = dict(sorted(outcome.items()))  # the order that a finished cell is read back in
         if "error" in outcome:
             report(f"cell {len(found)}/{len(unique)} failed: {outcome['error']}")
         else:
