@@ -60,7 +60,7 @@ class World:
         padded[: len(rows)] = rows.detach()
         parts = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(parts, padded)
-        lengths = [(rank + 1) * n // self.size - rank * n // self.size for rank in range(self.size)]
+        lengths = [len(range(n)[World(rank, self.size).slice(n)]) for rank in range(self.size)]
         found = [part[:length] for part, length in zip(parts, lengths, strict=True)]
         found[self.rank] = rows
         return torch.cat(found)

@@ -1,8 +1,8 @@
 """Search a folder of images by text, with a trained pair of adapters.
 
-python -m jam.embed data/adapters/spread/0 photos "a red seven on the left"
-python -m jam.embed data/adapters/spread/0 photos --save photos.npz          # embed once …
-python -m jam.embed data/adapters/spread/0 photos.npz "two blue threes" -k 3   # … ask often
+By hand:  python -m jam.embed data/adapters/spread/0 photos "a red seven on the left"
+          python -m jam.embed data/adapters/spread/0 photos --save photos.npz            embed once …
+          python -m jam.embed data/adapters/spread/0 photos.npz "two blue threes" -k 3   … ask often
 """
 
 import argparse
@@ -95,7 +95,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("queries", nargs="*", help="texts to look for")
     parser.add_argument("-k", type=int, default=5, help="images to show for each query")
     parser.add_argument("--save", type=Path, help="keep the images' embeddings in this .npz")
-    parser.add_argument("--encoders", default="data/encoders", help="folder of the encoders")
+    parser.add_argument("--encoders", help="folder of the encoders; by default the pair's own, or data/encoders")
     parser.add_argument("--device", help="cuda, mps or cpu; the fastest present by default")
     args = parser.parse_args(argv)
     if args.k < 1 or not (args.queries or args.save):

@@ -21,6 +21,17 @@ from jam.pairing import Pairs
 
 RECALLS = (1, 5, 10)
 
+# The scores that a method is known by, in the order of a result table: name → (metric, group) of `evaluate`.
+SCORES = {
+    "i2t_r1": ("i2t_r1", ""),
+    "t2i_r1": ("t2i_r1", ""),
+    "hard_negatives": ("negatives_by_tier", "hard"),
+    "preservation_image": ("preservation", "image"),
+    "preservation_text": ("preservation", "text"),
+    "r2_image": ("reconstruction_r2", "image"),
+    "r2_text": ("reconstruction_r2", "text"),
+}
+
 
 @dataclass(frozen=True)
 class PerRow:

@@ -14,9 +14,10 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from functools import partial
 from pathlib import Path, PurePosixPath
-from time import sleep
+from time import sleep, time
 from typing import Any, Literal, TypeVar
 from urllib.parse import quote
 
@@ -342,7 +343,7 @@ def _refusal(response: Any) -> Exception:
         # The hub tells when its rate limit is over by a header of its own: RateLimit: "api";r=0;t=55
         limit = _RESET.search(response.headers.get("RateLimit", ""))
         after = response.headers.get("Retry-After") or (limit[1] if limit else "")
-        return _Transient(f"status {status}", float(after) if after.isdigit() else 0.0)
+        return _Transient(f"status {status}", _seconds(after))
     if code == "RevisionNotFound":
         return _Unavailable("no such revision, expected a branch, a tag or a commit")
     if code == "GatedRepo" or status == 403:
@@ -350,6 +351,16 @@ def _refusal(response: Any) -> Exception:
     if status in (401, 404):
         return _Unavailable("no such repository, or a private one: check the name, or hf auth login or set HF_TOKEN")
     return _Unavailable(f"status {status}")
+
+
+def _seconds(after: str) -> float:
+    """What Retry-After asks for: a number of seconds, or the date when they are over; 0 where it is neither."""
+    if after.isdigit():
+        return float(after)
+    try:
+        return max(0.0, parsedate_to_datetime(after).timestamp() - time())
+    except ValueError:
+        return 0.0
 
 
 def _patiently(attempt: Callable[[], _T], patience: Patience, reached: Callable[[], int] = lambda: 0) -> _T:

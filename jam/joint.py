@@ -7,7 +7,6 @@ same thing.
 import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -16,7 +15,7 @@ from jam.config import Objective, Training
 from jam.distributed import ALONE, World
 from jam.losses import contrastive_loss, negcon_loss, spread_loss
 from jam.models import Adapter
-from jam.pairing import Pairs, as_tensor
+from jam.pairing import Pairs
 
 MAX_LOGIT_SCALE = 100.0  # CLIP's clamp: beyond it the softmax is a hard maximum and training is unstable
 
@@ -121,8 +120,3 @@ def parameter_groups(joint: Joint) -> list[dict[str, object]]:
 def between(ends: Sequence[float], progress: float) -> float:
     """Linear schedule from ends[0] to ends[1], as progress goes from 0 to 1."""
     return ends[0] + (ends[1] - ends[0]) * progress
-
-
-def on_device(table: np.ndarray, device: torch.device) -> Tensor:
-    """The whole table on an accelerator; on the CPU the memory map itself, without a copy."""
-    return as_tensor(table) if device.type == "cpu" else torch.as_tensor(np.asarray(table), device=device)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from jam.errors import InputError
+from jam.io import release
 
 CaptionPooling = Literal["sample", "mean", "max"]
 
@@ -69,7 +70,37 @@ def as_tensor(table: np.ndarray) -> Tensor:
         return torch.from_numpy(np.asarray(table))
 
 
-def pool_rows(table: Tensor, rows: Tensor, pooling: Literal["mean", "max"]) -> Tensor:
+class Mapped:
+    """A memory map that shall not become resident: rows are read some at a time, and pages given back in between.
+
+    A read of one row maps as much as a huge page around it, so that a batch of random rows may hold gigabytes.
+    """
+
+    HUGE, BUDGET = 2**21, 2**29  # bytes that one row may map, and that all may at any moment
+
+    def __init__(self, table: np.memmap) -> None:
+        self._map, self._table = table, as_tensor(table)
+
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """As of a tensor: rows (m,) → (m, d); ``dim`` is 0."""
+        found = torch.empty(len(rows), self._table.shape[1], dtype=self._table.dtype)
+        for part, out in zip(*(each.split(self.BUDGET // self.HUGE) for each in (rows, found)), strict=True):
+            torch.index_select(self._table, dim, part, out=out)
+            release(self._map)
+        return found
+
+
+Table = Tensor | Mapped
+
+
+def on_device(table: np.ndarray, device: torch.device) -> Table:
+    """The whole table on an accelerator; on the CPU the memory map itself, without a copy."""
+    if device.type != "cpu":
+        return torch.as_tensor(np.asarray(table), device=device)
+    return Mapped(table) if isinstance(table, np.memmap) and table.nbytes > Mapped.BUDGET else as_tensor(table)
+
+
+def pool_rows(table: Table, rows: Tensor, pooling: Literal["mean", "max"]) -> Tensor:
     """Pool groups of rows of ``table`` (r, d): rows (n, K) with −1 for "none" → (n, d), in fp32.
 
     A group's missing members are left out of the mean and of the maximum.

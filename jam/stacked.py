@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.func import functional_call, stack_module_state, vmap
 
 from jam.config import Objective, Training
-from jam.joint import MAX_LOGIT_SCALE, Joint, between, on_device
-from jam.pairing import Pairs
+from jam.joint import MAX_LOGIT_SCALE, Joint, between
+from jam.pairing import Pairs, Table, on_device
 from jam.training import Batch, Record, Trained, batches, check_negatives, diverged, validation_scores
 
 
@@ -143,7 +143,7 @@ def train_stacked(runs: Sequence[Run], device: torch.device | str = "cpu") -> li
     ]
 
 
-def _gather(step: Sequence[Batch], tables: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor | None]:
+def _gather(step: Sequence[Batch], tables: Sequence[tuple[Table, Table]]) -> tuple[Tensor, Tensor, Tensor | None]:
     """Features of one batch of every run, (runs, b, d) each."""
     v, t, q = zip(*(batch.gather(*table) for batch, table in zip(step, tables, strict=True)), strict=True)
     return torch.stack(v), torch.stack(t), None if q[0] is None else torch.stack(q)

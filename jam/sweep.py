@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 from jam.config import Objective, Training
 from jam.encoders.manifest import file_sha256
-from jam.evaluation import PerRow, evaluate
+from jam.evaluation import SCORES, PerRow, evaluate
 from jam.io import read_json, write_json
 from jam.pairing import Pairs, negative_rows, pair_rows
 from jam.stacked import Run, train_stacked
@@ -42,17 +42,6 @@ CODE = (
     "metrics/**/*.py",
 )
 STACK = 32  # runs stacked at once on an accelerator
-
-# What a cell tells of each split: name → (metric, group) of `jam.evaluation.evaluate`.
-SCORES = {
-    "i2t_r1": ("i2t_r1", ""),
-    "t2i_r1": ("t2i_r1", ""),
-    "hard_negatives": ("negatives_by_tier", "hard"),
-    "preservation_image": ("preservation", "image"),
-    "preservation_text": ("preservation", "text"),
-    "r2_image": ("reconstruction_r2", "image"),
-    "r2_text": ("reconstruction_r2", "text"),
-}
 
 
 @dataclass(frozen=True)
@@ -109,8 +98,8 @@ def run_sweep(
         report: called with one line for each finished cell.
 
     Returns:
-        For each cell its scores, ``val_X`` and ``test_X`` for X in ``SCORES``, the chosen epoch, and the validation
-        recall; or ``{"error": …}``, one line. An error is not kept: another call tries the cell again.
+        For each cell its scores, ``val_X`` and ``test_X`` for X in `jam.evaluation.SCORES`, the chosen epoch, and the
+        validation recall; or ``{"error": …}``, one line. An error is not kept: another call tries the cell again.
     """
     scratch = Path(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -175,8 +164,12 @@ def _in_processes(cells: Mapping[str, Cell], workers: int, device: torch.device)
             broken = False
             while flying or (source and not broken):
                 while source and len(flying) < size and not broken:
-                    key = source.pop(0)
-                    flying[pool.submit(run_cell, cells[key])] = key
+                    try:
+                        flying[pool.submit(run_cell, cells[source[0]])] = source[0]
+                    except BrokenProcessPool:  # noticed before the death of a cell in flight is told
+                        broken = True
+                    else:
+                        source.pop(0)
                 for future in wait(flying, return_when=FIRST_COMPLETED).done:
                     key, error = flying.pop(future), future.exception()
                     if isinstance(error, BrokenProcessPool):

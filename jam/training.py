@@ -18,13 +18,11 @@ from torch import Tensor, nn
 
 from jam.config import Objective, Training
 from jam.distributed import ALONE, World
-from jam.io import release
-from jam.joint import MAX_LOGIT_SCALE, Joint, between, on_device, parameter_groups
+from jam.joint import MAX_LOGIT_SCALE, Joint, between, parameter_groups
 from jam.metrics import retrieval_metrics
 from jam.models import Adapter
-from jam.pairing import Pairs, draw, pool_rows
+from jam.pairing import Pairs, Table, draw, on_device, pool_rows
 
-RELEASE = 64  # steps after which the pages of memory maps are given back
 Report = Callable[[str], None]
 
 
@@ -107,9 +105,7 @@ def _train_one(
         alpha_now = None if alpha is None else between(alpha, progress)
         joint.train()
         totals = torch.zeros(2, device=device)
-        for step, rows in enumerate(batches(pairs, objective, training, generator, device)):
-            if step % RELEASE == 0:
-                release(pairs.images, pairs.texts)
+        for rows in batches(pairs, objective, training, generator, device):
             v, t, q = rows.part(world).gather(images, texts)
             align, rebuild = joint(v, t, q, alpha_now, objective.cross_reconstruction, len(rows))
             optimiser.zero_grad(set_to_none=True)
@@ -225,7 +221,7 @@ class Batch:
         negatives = None if self.negatives is None else self.negatives[rows]
         return Batch(self.images[rows], self.captions[rows], negatives, self.pooling)
 
-    def gather(self, images: Tensor, texts: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def gather(self, images: Table, texts: Table) -> tuple[Tensor, Tensor, Tensor | None]:
         """Features of the batch's images, captions and negatives, (b, d) each; only these rows are read."""
         v = images.index_select(0, self.images)
         if self.captions.ndim == 1:

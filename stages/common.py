@@ -5,20 +5,17 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jam.config import Layer, Objective, Params, Training
-from jam.device import pick_device
+from jam.config import Layer, Params
 from jam.distributed import launched
 from jam.errors import InputError
 from jam.io import write_json
 from jam.pairing import Pairs, pair_rows
-from jam.sweep import Cell, run_sweep
 from jam.training import Trained
 
 PAIRS = Path("data/pairs")
@@ -99,41 +96,3 @@ def save_adapters(folder: Path, trained: Trained, params: Params) -> None:
     trained.image.save(folder / "image")
     trained.text.save(folder / "text")
     write_json(folder / "layers.json", params.align.model_dump(include={"image", "text"}))
-
-
-def short_training(params: Params) -> tuple[Objective, Training]:
-    """The objective and the schedule of the cells of a sweep."""
-    objective = params.objectives[params.sweeps.objective]
-    assert isinstance(objective, Objective)  # as the schema promises
-    return objective, params.training.model_copy(update={"epochs": params.sweeps.epochs})
-
-
-def sweep(name: str, descriptions: list[dict[str, Any]], cells: list[Cell]) -> pd.DataFrame:
-    """Run the cells of a sweep: one row a cell, what it is and what came out; ``error`` says why a cell has no scores.
-
-    Finished cells stay in ``scratch/sweeps``, so that a sweep that was stopped, or one with a layer more, computes only
-    what is new. The environment variable JAM_WORKERS sets the number of processes; else one a core, at most 8.
-
-    Raises:
-        InputError: no cell could be computed.
-    """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = int(os.environ.get("JAM_WORKERS", min(cores, 8)))
-    say(f"{name}: {len(cells)} cells")
-    outcomes = run_sweep(cells, SCRATCH / "sweeps" / name, device=pick_device(), workers=workers, report=say)
-    table = pd.DataFrame([{**what, "error": "", **found} for what, found in zip(descriptions, outcomes, strict=True)])
-    failed = table[table["error"] != ""]
-    if len(failed) == len(table):
-        raise InputError(f"none of {len(table)} cells could be computed; the first: {failed['error'].iloc[0]}")
-    for row in failed.to_dict("records"):
-        say(f"{name}: left out: {', '.join(f'{key} {row[key]}' for key in descriptions[0])}: {row['error']}")
-    table["val_recall"] = (table["val_i2t_r1"] + table["val_t2i_r1"]) / 2
-    table["test_recall"] = (table["test_i2t_r1"] + table["test_t2i_r1"]) / 2
-    table["test_preservation"] = (table["test_preservation_image"] + table["test_preservation_text"]) / 2
-    table["val_preservation"] = (table["val_preservation_image"] + table["val_preservation_text"]) / 2
-    return table
-
-
-def told(table: pd.DataFrame, scores: Sequence[str]) -> list[str]:
-    """Those of the scores that there are: without hard negatives in the data, a sweep has none of theirs."""
-    return [score for score in scores if score in table and table[score].notna().any()]

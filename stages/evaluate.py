@@ -14,23 +14,14 @@ import pandas as pd
 from jam.config import Objective, load_params
 from jam.device import pick_device
 from jam.errors import InputError
-from jam.evaluation import evaluate, summarise
+from jam.evaluation import SCORES, evaluate, summarise
 from jam.io import write_csv, write_json
 from jam.models import Adapter
 from jam.pairing import negative_rows, pair_rows
 from stages.common import ADAPTERS, METRICS, load_layer, run, say
 
 # What `dvc metrics show` prints: short names, one number each, in the order of a result table.
-HEADLINE = {
-    "i2t_r1": ("i2t_r1", ""),
-    "t2i_r1": ("t2i_r1", ""),
-    "hard_negatives": ("negatives_by_tier", "hard"),
-    "preservation_image": ("preservation", "image"),
-    "preservation_text": ("preservation", "text"),
-    "r2_image": ("reconstruction_r2", "image"),
-    "r2_text": ("reconstruction_r2", "text"),
-    "modality_gap": ("modality_gap", ""),
-}
+HEADLINE = {**SCORES, "modality_gap": ("modality_gap", "")}
 
 
 def headline(table: pd.DataFrame) -> dict[str, float]:

@@ -28,12 +28,8 @@ from jam.metrics.kernels.layers import LayerAlignment
 from jam.pairing import one_row_each, varies
 from jam.plots import save
 from jam.sweep import Cell
-from stages.common import FEATURES, METRICS, PLOTS, layer_path, run, short_training, sweep, told
-
-GRAM = ("mutual_knn", "unbiased_cka", "cknna")
-RAW = (*GRAM, "svcca")
-TITLES = {"test_recall": "JAM, test recall", "test_hard_negatives": "JAM, test hard negatives"}
-OUTCOMES = ("test_recall", "test_hard_negatives", "test_preservation")
+from stages.common import FEATURES, METRICS, PLOTS, layer_path, run
+from stages.sweeps import GRAM, OUTCOMES, RAW, TITLES, short_training, sweep, told
 
 
 def raw_alignment(params: Params, split: str) -> LayerAlignment:

@@ -24,7 +24,8 @@ from jam.io import write_csv, write_json
 from jam.metrics import hypervolume, pareto_front, t_interval
 from jam.plots import save
 from jam.sweep import Cell
-from stages.common import METRICS, PLOTS, layer_path, run, short_training, sweep, told
+from stages.common import METRICS, PLOTS, layer_path, run
+from stages.sweeps import short_training, sweep, told
 
 ALIGNMENTS = ("recall", "hard_negatives")
 TITLES = {
@@ -39,19 +40,21 @@ def settings(params: Params) -> list[dict[str, Any]]:
     grid = params.pareto
     variants: list[tuple[str, str, tuple[Any, ...]]] = []
     for loss in grid.losses:
-        for alpha in grid.alphas if loss == "spread" else (None,):
-            text = (
-                ""
-                if alpha is None
-                else " α " + (f"{alpha[0]:g}→{alpha[1]:g}" if isinstance(alpha, tuple) else f"{alpha:g}")
-            )
-            variants.append((loss + text, loss, () if alpha is None else (alpha,)))
+        if loss == "spread":
+            variants += [(f"{loss} α {_arrow(alpha)}", loss, (alpha,)) for alpha in grid.alphas]
+        else:
+            variants.append((loss, loss, ()))
     found = []
     for (variant, loss, alphas), weights, cross in product(variants, grid.reconstruction, grid.cross):
         if weights == (0, 0) and cross != grid.cross[0]:
             continue  # nothing is reconstructed: cross-reconstruction changes nothing
         found.append({"variant": variant, "loss": loss, "alphas": alphas, "reconstruction": weights, "cross": cross})
     return found
+
+
+def _arrow(value: float | tuple[float, float]) -> str:
+    """``0.5``, or ``0.1→0.9`` of a curriculum."""
+    return "→".join(f"{end:g}" for end in (value if isinstance(value, tuple) else (value,)))
 
 
 def cells(params: Params) -> tuple[list[dict[str, Any]], list[Cell]]:

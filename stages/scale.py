@@ -26,12 +26,9 @@ from jam.metrics.kernels import kernel_table
 from jam.pairing import one_row_each
 from jam.plots import save
 from jam.sweep import Cell
-from stages.common import METRICS, PAIRS, PLOTS, layer_path, load_layer, run, short_training, sweep, told
+from stages.common import METRICS, PAIRS, PLOTS, layer_path, load_layer, run
+from stages.sweeps import GRAM, OUTCOMES, RAW, TITLES, short_training, sweep, told
 
-GRAM = ("mutual_knn", "unbiased_cka", "cknna")
-RAW = (*GRAM, "svcca")
-TITLES = {"test_recall": "JAM, test recall", "test_hard_negatives": "JAM, test hard negatives"}
-SCORES = ("test_recall", "test_hard_negatives", "test_preservation")
 PROBES = ("probe_digit", "probe_color", "probe_size", "probe_height")
 
 
@@ -59,16 +56,9 @@ def encoders(params: Params) -> pd.DataFrame:
             spec = params.encoders[layer.encoder]
             pretraining = spec.vision or spec.text
             family = pretraining.objective if pretraining else spec.source
-            rows.append(
-                {
-                    "encoder": layer.encoder,
-                    "side": side,
-                    "family": family,
-                    "parameters": told["parameters"],
-                    "quality": quality,
-                }
-            )
-    return pd.DataFrame(rows).set_index("encoder")
+            rows.append((layer.encoder, side, family, told["parameters"], quality))
+    columns = ["encoder", "side", "family", "parameters", "quality"]
+    return pd.DataFrame(rows, columns=columns).set_index("encoder")
 
 
 def kernels(params: Params) -> pd.DataFrame:
@@ -96,7 +86,7 @@ def kernels(params: Params) -> pd.DataFrame:
 def trends(table: pd.DataFrame, raw: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
     """Rank correlation of each outcome with the size and the quality of the encoders of each side."""
     images, texts = ([name for name in found.index if found["side"][name] == side] for side in ("image", "text"))
-    scores = told(table, SCORES)
+    scores = told(table, OUTCOMES)
     outcomes = {name: table.groupby(["image", "text"])[name].mean().unstack() for name in scores}
     for metric in RAW:
         outcomes[f"raw {metric}"] = raw[raw["metric"] == metric].pivot(index="x", columns="y", values="value")

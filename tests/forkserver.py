@@ -9,6 +9,7 @@
 import json
 import os
 import runpy
+import signal
 import socket
 import sys
 import threading
@@ -32,6 +33,7 @@ def serve(path: str) -> None:
             os._exit(0)
 
         threading.Thread(target=end, daemon=True).start()
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # children that ended leave nothing behind
         while True:
             connection, _ = server.accept()
             message, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
@@ -44,6 +46,7 @@ def serve(path: str) -> None:
 
 def answer(connection: socket.socket, message: bytes, files: list[int]) -> int:
     """In the child: become the process that asked, and run its module."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     request = json.loads(message)
     for number, file in enumerate(files):
         os.dup2(file, number)

@@ -15,11 +15,14 @@ import pytest
 import torch
 from tiny_encoders import pairs_table, text_folder, vision_folder
 
-from jam import features as module
+from jam.data import schema
 from jam.data.images import decode_image
 from jam.encoders import Encoder
 from jam.errors import InputError
-from jam.features import FeatureStore, choose_negatives, extract_features, layer_name
+from jam.features import FeatureStore, extract_features
+from jam.features import extract as module
+from jam.features.items import choose_negatives
+from jam.features.store import layer_name
 from jam.io import read_json
 
 SPLITS = ("train", "val")
@@ -59,6 +62,33 @@ def test_every_image_is_encoded_in_order(world, tmp_path):
     assert set(store.index["role"]) == {"image"}
     assert store.rows("val", "image")["row"].tolist() == list(range(40, 55))
     assert not (tmp_path / "s" / "v").exists() or not list((tmp_path / "s" / "v").iterdir())
+
+
+def test_any_number_of_threads_prepares_the_same_batches(world, tmp_path, monkeypatch):
+    """As for a GPU: several threads decode photos at one time, of several groups of rows."""
+    monkeypatch.setattr(schema, "ROW_GROUP", 7)
+    pairs_table(tmp_path / "train.parquet", 50)
+    stores = []
+    for threads in (1, 4):
+        monkeypatch.setattr(module, "_threads", lambda encoder, threads=threads: threads)
+        stores.append(
+            extract_features(
+                world[2]["vision"], {"train": tmp_path / "train.parquet"}, tmp_path / str(threads),
+                scratch=tmp_path / "s", batch_size=4,
+            )
+        )  # fmt: skip
+    for layer in range(stores[0].layers):
+        assert np.array_equal(stores[0].layer(layer), stores[1].layer(layer))
+    assert len(np.unique(stores[0].layer(0), axis=0)) == 50
+
+
+def test_batches_come_in_order_and_no_further_ahead_than_there_are_threads():
+    begun = []
+    taken = module._ahead(lambda number: begun.append(number) or {"number": number}, range(20), 3)
+    for number in range(20):
+        assert next(taken) == {"number": number}
+        assert max(begun) <= number + 3
+    assert list(taken) == []
 
 
 def test_every_caption_and_negative_is_encoded_where_the_index_says(world, tmp_path):
@@ -120,9 +150,9 @@ def test_limits_hold_in_their_split_alone(world, tmp_path):
 
 
 def test_chosen_negatives_rotate_and_prefer_hard_ones():
-    hard = [{"tier": "hard"}] * 3
+    hard = ["hard"] * 3
     assert [choose_negatives(hard, pair, 2) for pair in range(3)] == [[0, 1], [0, 2], [1, 2]]
-    mixed = [{"tier": "easy"}, {"tier": "hard"}, {"tier": "medium"}]
+    mixed = ["easy", "hard", "medium"]
     assert [choose_negatives(mixed, pair, 1) for pair in range(3)] == [[1]] * 3
     assert [choose_negatives(mixed, pair, 2) for pair in range(2)] == [[0, 1], [0, 1]]
     assert choose_negatives(mixed, 1, None) == choose_negatives(mixed, 1, 5) == [0, 1, 2]

@@ -31,21 +31,11 @@ QUICK = Patience(tries=3, first=0.01, longest=0.05, timeout=0.3)
 
 
 @pytest.fixture
-def hub(tmp_path, monkeypatch):
+def hub(loopback):
     """A hub with one model and one data set, and an empty cache."""
-    with serving() as (server, address):
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        template = address + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        for name in (MIRROR, "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-            monkeypatch.delenv(name, raising=False)
-        server.add("tiny/model", FILES)
-        server.add("tiny/set", {"data/train.parquet": BIG, "README.md": b"#"}, "datasets", "v1")
-        server.address = address
-        yield server
+    loopback.add("tiny/model", FILES)
+    loopback.add("tiny/set", {"data/train.parquet": BIG, "README.md": b"#"}, "datasets", "v1")
+    return loopback
 
 
 @pytest.fixture
@@ -159,6 +149,8 @@ def test_revisions_with_slashes(hub):
         (429, {"Retry-After": "3600"}, 0.05),
         (429, {"RateLimit": '"api";r=0;t=55'}, 0.05),
         (500, {"Retry-After": "Wed, 21 Oct 2015 07:28:00 GMT"}, 0.01),
+        (503, {"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"}, 0.05),
+        (503, {"Retry-After": "soon"}, 0.01),
     ],
 )
 def test_a_busy_hub_is_asked_again_after_a_bounded_wait(hub, waits, where, status, headers, first):

@@ -163,9 +163,23 @@ def test_coco_karpathy_names_files_of_a_folder_and_restval_trains(tmp_path, layo
     assert rows_of(pairs)["103"]["image"]["path"] == "train2014/3.jpg"
 
 
+def test_coco_karpathy_with_embedded_images_and_a_file_for_each_split(tmp_path):
+    for number, split in enumerate(SPLITS):
+        images = range(10 * number, 10 * number + 4)
+        told = {i: {"sentences_raw": [f"Red bus {i}.", f"Blue car {i}."], "cocoid": i, "split": split} for i in images}
+        save(tmp_path, f"data/{split}-00000-of-00001.parquet", [{"image": embedded(i)} | told[i] for i in images])
+    pairs = load(tmp_path, **BY_FILE, columns={"image": "image", "captions": "sentences_raw", "id": "cocoid"})
+    assert sizes(pairs) == dict.fromkeys(SPLITS, 4)
+    assert rows_of(pairs)["21"]["captions"] == ["Red bus 21.", "Blue car 21."]
+
+
 def test_wit_1024_is_cut_by_seed_and_known_by_its_bytes(tmp_path):
-    save(tmp_path, "data/train-00000-of-00001.parquet", [row(i) for i in range(20)])
-    one, again, other = (load(tmp_path, seed=seed) for seed in (3, 3, 4))
+    """Of its texts (caption, page, section or null) the parameters name the first."""
+    rows = [row(i) | {"text": [f"caption {i}", "a page", None], "origin": "http://a.org"} for i in range(20)]
+    save(tmp_path, "data/train-00000-of-00001.parquet", rows)
+    columns = {"image": "image", "captions": "text.0"}
+    one, again, other = (load(tmp_path, seed=seed, columns=columns) for seed in (3, 3, 4))
+    assert {tuple(row["captions"]) for row in rows_of(one).values()} == {(f"caption {i}",) for i in range(20)}
     assert sizes(one) == {"train": 12, "val": 4, "test": 4}
     assert split_of(one) == split_of(again) != split_of(other)
     assert set(split_of(one)) == {hashlib.sha256(photo(i)).hexdigest()[:16] for i in range(20)}

@@ -4,6 +4,7 @@ import io
 import struct
 import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -188,6 +189,25 @@ def test_a_decompression_bomb_is_refused_by_its_header(side):
         with pytest.raises(ImageTooLargeError, match="at most 10000"):
             decode_image(black_png(side, side), max_pixels=10_000)
     assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_threads_share_the_switches_and_the_last_one_out_puts_them_back(monkeypatch):
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    before = Image.MAX_IMAGE_PIXELS, list(warnings.filters)
+    whole, large = encode(noise(), "PNG"), black_png(150, 150)
+
+    def decode(i):
+        if i % 3 == 0:
+            return decode_image(whole, max_pixels=10_000).size
+        with pytest.raises(InputError) as caught:
+            decode_image(large if i % 3 == 1 else whole[:-30], max_pixels=10_000)
+        return type(caught.value)
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(decode, range(300)))
+    assert found == [noise().size, ImageTooLargeError, InputError] * 100
+    assert (Image.MAX_IMAGE_PIXELS, list(warnings.filters)) == before
+    assert ImageFile.LOAD_TRUNCATED_IMAGES is True
 
 
 def test_the_pixel_limit_is_inclusive_and_may_exceed_that_of_pillow(monkeypatch):

@@ -1,30 +1,74 @@
 """The library without the pipeline: train on two arrays, load an aligned pair, search a folder by text."""
 
+import ast
+import re
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 from test_training import world
 from tiny_encoders import picture, text_folder, vision_folder
+from tiny_hub import save_tiny
 
 import jam
 from jam.embed import load_embeddings, main, nearest
 from jam.errors import InputError
 from jam.io import write_json
-from jam.metrics import retrieval_metrics
+
+ROOT = Path(__file__).parent.parent
 
 
-def test_the_readme_example_runs(tmp_path):
+def photos_and_captions(n):
+    """Pictures of one colour out of two, and what may be said of them."""
+    rng = np.random.default_rng(0)
+    images, captions = [], []
+    for i in range(n):
+        pixels = rng.integers(0, 60, (20, 20, 3), dtype=np.uint8)
+        pixels[:, :, i % 2] += 150
+        images.append(Image.fromarray(pixels))
+        captions.append(f"a {['red', 'green'][i % 2]} thing, number {i}")
+    return images, captions
+
+
+def test_the_lines_of_the_readme_run_as_they_stand(loopback, tmp_path, monkeypatch, capsys):
+    """On a random DINOv2 of the width of the real one, from a hub on the loopback."""
+    lines = re.search(r"\*\*As a library.*?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    assert len([line for line in lines.splitlines() if line.strip()]) <= 10
+    save_tiny(tmp_path / "dinov2", "dinov2", hidden_size=384, num_hidden_layers=2)
+    images, captions = photos_and_captions(240)
+    told = {"photos": images, "captions": captions}
+    monkeypatch.chdir(tmp_path)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "dinov2").iterdir()}
+    loopback.add("facebook/dinov2-small", files)
+    exec(lines, told)
+    scores = ast.literal_eval(capsys.readouterr().out)
+    assert scores == jam.retrieval_metrics(told["a"], told["p"], np.arange(100))
+    again = told["pair"]  # loaded: encodes as the one that was saved
+    np.testing.assert_allclose(again.image.encode(images[:100]), told["a"], atol=1e-5)
+    np.testing.assert_allclose(again.text.encode(captions[:100]), told["p"], atol=1e-5)
+    assert again.image.encoder.manifest == told["vision"].manifest
+
+
+def test_hard_negatives_of_an_array_are_told_apart(tmp_path):
     pairs, unseen = world(400, 1), world(60, 2)
     images, texts, false = pairs.images, pairs.texts[:400], pairs.texts[800:]
-
     trained = jam.train_adapters(images, texts, false, latent=8, hidden=(16,), learning_rate=0.01, batch_size=32)
-    trained.image.save(tmp_path / "image")
-    trained.text.save(tmp_path / "text")
-    a = jam.Adapter.load(tmp_path / "image").encode(unseen.images)
-    p = jam.Adapter.load(tmp_path / "text").encode(unseen.texts[:60])
-
-    assert retrieval_metrics(a, p, np.arange(60))["i2t_r1"] > 0.6
+    a, p = trained.image.encode(unseen.images), trained.text.encode(unseen.texts[:60])
+    assert jam.retrieval_metrics(a, p, np.arange(60))["i2t_r1"] > 0.6
     assert len(trained.history) <= 10
+
+
+def test_a_saved_pair_needs_nothing_beside_itself(pair, tmp_path):
+    """The encoders were pretrained here: their weights go with it, wherever it is moved to."""
+    first = jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
+    first.save(tmp_path / "one")
+    (tmp_path / "one").rename(tmp_path / "two")
+    shutil.rmtree(pair / "encoders")
+    second = jam.Aligned.load(tmp_path / "two", device="cpu")
+    assert np.array_equal(second.text.encode(["red seven"]), first.text.encode(["red seven"]))
+    assert second.image.layer == first.image.layer == 2
 
 
 @pytest.mark.parametrize("model", ["linear", "mlp", "autoencoder"])
@@ -122,5 +166,5 @@ def test_what_cannot_be_searched_is_named(pair, photos, tmp_path):
 def test_adapters_of_another_width_are_refused(pair):
     layers = {"image": {"encoder": "v", "layer": "04"}, "text": {"encoder": "t", "layer": "01"}}
     write_json(pair / "adapters" / "layers.json", layers)
-    with pytest.raises(InputError, match=r"got an adapter of width 4, expected that of layer 4 of v, whose widths are"):
+    with pytest.raises(InputError, match=r"got layer 4 and an adapter of width 4, expected one of the layers 0"):
         jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")

@@ -89,7 +89,10 @@ def test_changing_one_loss_reruns_that_loss_and_what_follows(checkout):
     assert not ran & {"dataset", "features@minilm", "align@con-0", "align@spread-0", "baseline@linear", "evaluate@con"}
 
 
-STAGES = ("dataset", "encoder@vision_s", "features@minilm", "align@spread-0", "baseline@cca", "evaluate@con", "kernels")
+STAGES = (
+    "dataset", "encoder@vision_s", "features@minilm", "align@spread-0", "baseline@cca", "evaluate@con", "kernels",
+    "layers",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("stage", STAGES)

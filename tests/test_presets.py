@@ -65,6 +65,26 @@ def parquet(rows):
     return buffer.getvalue()
 
 
+def flickr30k(i, image, captions):
+    """A row with the columns of nlphuji/flickr30k, as the hub converted it."""
+    return {
+        "image": {"bytes": image, "path": f"{i}.jpg"}, "caption": captions, "sentids": [str(i)], "split": "train",
+        "img_id": str(i), "filename": f"{i}.jpg",
+    }  # fmt: skip
+
+
+def wit_1024(i, image, captions):
+    """A row with the columns of minhuh/prh: caption, description of the page, that of the section or null."""
+    text = [captions[0], "A page about other things.", None]
+    return {"image": {"bytes": image, "path": None}, "text": text, "origin": f"http://a.org/{i}"}
+
+
+PUBLISHED = {
+    "nlphuji/flickr30k": ("TEST/test/0000.parquet", flickr30k),
+    "minhuh/prh": ("data/train-00000-of-00001.parquet", wit_1024),
+}
+
+
 def serve_data(server, params, folder):
     """The data that the preset names: on the hub with the real set's columns, or in the user's folder."""
     if params["dataset"]["source"] == "folder":
@@ -77,14 +97,9 @@ def serve_data(server, params, folder):
         (target / "metadata.jsonl").write_text("\n".join(lines))
         return
     hub = params["dataset"]["hub"]
-    columns = hub["columns"]
-    rows = [
-        {columns["image"]: {"bytes": image, "path": None}, columns["captions"]: captions}
-        | ({columns["id"]: f"{i}.jpg"} if "id" in columns else {})
-        for i, (image, captions) in enumerate(photos())
-    ]
-    name = hub["files"].replace("*", "0000")
-    server.add(hub["repo"], {name: parquet(rows), "README.md": b"#"}, "datasets", hub["revision"])
+    name, rows = PUBLISHED[hub["repo"]]
+    files = {name: parquet([rows(i, *photo) for i, photo in enumerate(photos())]), "README.md": b"#"}
+    server.add(hub["repo"], files, "datasets", hub["revision"])
 
 
 def serve_models(server, params, scratch):
@@ -100,7 +115,7 @@ def serve_models(server, params, scratch):
         sizes = {keys["width"]: -(-width // 16) * 16, keys["layers"]: layers_of(params, name)}
         save_tiny(scratch / name, family, **sizes)
         files = {path.name: path.read_bytes() for path in (scratch / name).iterdir()}
-        server.add(spec["model"], files)
+        server.add(spec["model"], files, "models", spec.get("revision", "main"))
 
 
 @contextmanager

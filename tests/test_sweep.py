@@ -15,7 +15,8 @@ import torch
 from test_training import OBJECTIVES, training, world
 
 from jam import sweep
-from jam.sweep import SCORES, Cell, run_sweep
+from jam.evaluation import SCORES
+from jam.sweep import Cell, run_sweep
 
 ROOT = Path(__file__).parent.parent
 

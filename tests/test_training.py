@@ -1,12 +1,15 @@
 """The training loop on two noisy views of one small latent world, and the traps of such loops."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
+from jam import pairing
 from jam.baselines import fit_closed_form
 from jam.config import Objective, Training
-from jam.pairing import Pairs
+from jam.pairing import Mapped, Pairs
 from jam.training import train, validation_scores
 
 OBJECTIVES = {
@@ -50,6 +53,28 @@ def test_every_objective_learns_to_retrieve_unseen_pairs(name):
     trained = train(pairs, validation, OBJECTIVES[name], training(), seed=0)
     assert validation_scores(trained.image, trained.text, unseen)["validation_recall"] > 0.8
     assert not trained.image.training
+
+
+@pytest.mark.parametrize("captions", ["sample", "mean"])
+def test_features_larger_than_memory_train_to_the_same_bytes(captions, tmp_path, monkeypatch):
+    """Rows of large memory maps are read some at a time, and their pages given back."""
+    monkeypatch.setattr(Mapped, "HUGE", 100)
+    monkeypatch.setattr(Mapped, "BUDGET", 700)
+    given_back = []
+    monkeypatch.setattr(pairing, "release", lambda table: given_back.append(table))
+    pairs, validation = world(100, 1), world(40, 2)
+    on_disk = []
+    for name, table in (("images", pairs.images), ("texts", pairs.texts)):
+        np.save(tmp_path / f"{name}.npy", table)
+        on_disk.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+    runs = [
+        train(tables, validation, OBJECTIVES["negcon"], training(epochs=2, captions=captions), seed=0)
+        for tables in (pairs, dataclasses.replace(pairs, images=on_disk[0], texts=on_disk[1]))
+    ]
+    for one, two in ((runs[0].image, runs[1].image), (runs[0].text, runs[1].text)):
+        assert all(torch.equal(value, two.state_dict()[key]) for key, value in one.state_dict().items())
+    parts = -(-32 // 7) * 3 + 1  # of 32 rows, 7 at a time, and of the last batch of 4
+    assert sum(table is on_disk[0] for table in given_back) == 2 * parts
 
 
 @pytest.mark.parametrize("pooling", ["sample", "mean", "max"])

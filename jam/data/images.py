@@ -5,9 +5,10 @@ orientation says, 16-bit samples by their high byte, transparency laid over whit
 """
 
 import io
+import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, ImageOps
@@ -24,18 +25,43 @@ class ImageTooLargeError(InputError):
     """The header of an image announces more pixels than allowed."""
 
 
-@contextmanager
-def _strict_pillow(max_pixels: int) -> Iterator[None]:
-    """Set Pillow's safety switches, which are global, for a while: neither a bomb nor a truncated file passes."""
-    switches = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-    Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks on odd metadata
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
+class _StrictPillow:
+    """Pillow's safety switches for a while: neither a bomb nor a truncated file passes.
+
+    They are global, as are the filters of warnings: of several threads the first one in sets them, and the last one
+    out puts them back. Threads that decode at one time share the limit of the first.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._saved = threading.Lock(), 0, ExitStack()
+
+    @contextmanager
+    def __call__(self, max_pixels: int) -> Iterator[None]:
+        with self._lock:
+            if self._inside == 0:
+                self._set(max_pixels)
+            self._inside += 1
+        try:
             yield
-    finally:
-        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = switches
+        finally:
+            with self._lock:
+                self._inside -= 1
+                if self._inside == 0:
+                    self._saved.close()
+
+    def _set(self, max_pixels: int) -> None:
+        self._saved.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")  # remarks on odd metadata
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for place, name, value in (
+            (Image, "MAX_IMAGE_PIXELS", max_pixels),
+            (ImageFile, "LOAD_TRUNCATED_IMAGES", False),
+        ):
+            self._saved.callback(setattr, place, name, getattr(place, name))
+            setattr(place, name, value)
+
+
+_strict_pillow = _StrictPillow()
 
 
 def _load(data: bytes) -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from jam.encoders.manifest import MANIFEST, Manifest, Modality, Source, weights_
 from jam.encoders.package import PACKAGES, package_folder, package_manifest
 from jam.encoders.pooling import pool
 from jam.errors import InputError
+from jam.io import atomic_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -39,10 +41,13 @@ class Encoder:
         (1, 384)
     """
 
-    def __init__(self, model: PreTrainedModel, processor: Any, manifest: Manifest, autocast: bool = False) -> None:
+    def __init__(
+        self, model: PreTrainedModel, processor: Any, manifest: Manifest, folder: Path, autocast: bool = False
+    ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.processor = processor
         self.manifest = manifest
+        self.folder = folder  # of the weights
         self.autocast = autocast
 
     @classmethod
@@ -72,7 +77,15 @@ class Encoder:
         kind, autocast = precision(manifest.source, target.type, dtype)
         model, processor = load_pretrained(folder, manifest.modality, dtype=kind)
         cast(nn.Module, model).to(device=target, dtype=kind)
-        return cls(model, processor, manifest, autocast=autocast)
+        return cls(model, processor, manifest, folder, autocast)
+
+    def save(self, folder: str | Path) -> None:
+        """Write what `load` needs: the manifest, which pins the model, and the weights of one pretrained here."""
+        with atomic_folder(folder) as part:
+            if self.manifest.source == "cave":
+                shutil.copytree(self.folder, part, dirs_exist_ok=True)
+            else:
+                self.manifest.write(part)
 
     @property
     def modality(self) -> Modality:

@@ -1,8 +1,4 @@
-"""The feature store: pooled states of a frozen encoder, all layers, computed once and read through memory maps.
-
-A folder holds ``layer_00.npy``, ``layer_01.npy``, … (rows × d_layer), ``index.parquet`` (what each row is) and
-``manifest.json`` (what made them). `extract_features` writes it, `FeatureStore` reads it.
-"""
+"""Writing features: every batch once, whatever is killed, and however many processes share the work."""
 
 import errno
 import hashlib
@@ -10,131 +6,30 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from PIL import Image
 from torch import Tensor
 
-from jam.data.images import decode_image
-from jam.data.schema import read_pairs
 from jam.distributed import ALONE, World
 from jam.encoders import Encoder
 from jam.encoders.manifest import file_sha256
 from jam.errors import InputError
+from jam.features.items import Images, Texts
+from jam.features.store import INDEX, MANIFEST, FeatureStore, layer_name
 from jam.io import atomic_folder, read_json, release, write_json
 from jam.progress import Progress, silent
 
-Role = Literal["image", "caption", "negative"]
-MANIFEST = "manifest.json"
-INDEX = "index.parquet"
 RELEASE = 64  # batches after which written pages are given back: the files may be larger than memory
+MOST_THREADS = 8  # that prepare batches for a GPU
 FORMAT = 1  # raised when the meaning of scratch files changes, so that old ones are not taken up
-
-_INDEX_SCHEMA = pa.schema(
-    [
-        ("row", pa.int64()),
-        ("id", pa.string()),
-        ("split", pa.string()),
-        ("role", pa.string()),
-        ("k", pa.int32()),
-        ("kind", pa.string()),
-        ("tier", pa.string()),
-        ("of", pa.int32()),
-    ]
-)
-
-
-def layer_name(layer: int) -> str:
-    """File name of a layer."""
-    return f"layer_{layer:02d}.npy"
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class FeatureStore:
-    """Features on disk.
-
-    Attributes:
-        folder: where they lie.
-        manifest: ``encoder`` (its description), ``rows``, ``dims``, ``dtype``, ``truncated`` and how they were made.
-        index: one line a row of the layers: ``row``, ``id``, ``split``, ``role`` (image, caption or negative),
-            ``k`` (number within the pair's captions or negatives), and of negatives ``kind``, ``tier`` and ``of``
-            (number of the caption edited; empty and −1 for the other roles). `jam.pairing` joins two into pairs.
-    """
-
-    folder: Path
-    manifest: Mapping[str, Any]
-    index: pd.DataFrame
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "FeatureStore":
-        """Open a folder; layers are mapped only when they are asked for.
-
-        Raises:
-            InputError: the folder lacks its manifest or index.
-        """
-        folder = Path(folder)
-        for name in (MANIFEST, INDEX):
-            if not (folder / name).is_file():
-                raise InputError(
-                    f"{folder}: expected a feature folder with {name}, found none (run the features stage)"
-                )
-        return cls(folder, read_json(folder / MANIFEST), pq.read_table(folder / INDEX).to_pandas())
-
-    @property
-    def layers(self) -> int:
-        """How many layers there are."""
-        return len(self.dims)
-
-    @property
-    def dims(self) -> tuple[int, ...]:
-        """Width of each layer."""
-        return tuple(self.manifest["dims"])
-
-    def layer(self, layer: int) -> np.ndarray:
-        """Memory map of one layer, (rows, d), read-only; a negative number counts from the last.
-
-        Raises:
-            InputError: there is no such layer, or its file is missing or not what the manifest says.
-        """
-        if not -self.layers <= layer < self.layers:
-            raise InputError(f"{self.folder}: got layer {layer}, expected {-self.layers} … {self.layers - 1}")
-        layer %= self.layers
-        path = self.folder / layer_name(layer)
-        expected = (self.manifest["rows"], self.dims[layer]), self.manifest["dtype"]
-        try:
-            mapped: np.ndarray = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path}: expected an array {expected}, got: {error}") from error
-        if (got := (mapped.shape, str(mapped.dtype))) != expected:
-            raise InputError(f"{path}: expected an array {expected}, got {got}")
-        return mapped
-
-    def rows(self, split: str, role: Role) -> pd.DataFrame:
-        """The lines of the index of one split and role, in row order.
-
-        Raises:
-            InputError: there are none.
-        """
-        found = self.index[(self.index["split"] == split) & (self.index["role"] == role)]
-        if found.empty:
-            present = sorted(set(zip(self.index["split"], self.index["role"], strict=True)))
-            raise InputError(f"{self.folder}: got no {role} rows of split {split!r}, expected one of {present}")
-        return found
-
-
-# --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def extract_features(
@@ -183,11 +78,11 @@ def extract_features(
         raise ValueError(f"got batch_size {batch_size}, dtype {dtype!r}; expected at least 1, float32 or float16")
     out, scratch = Path(out), Path(scratch)
     paths = {split: Path(path) for split, path in tables.items()}
-    items: _Images | _Texts
+    items: Images | Texts
     if encoder.modality == "vision":
-        items = _Images(paths)
+        items = Images(paths)
     else:
-        items = _Texts(paths, captions_per_pair or {}, negatives_per_pair or {})
+        items = Texts(paths, captions_per_pair or {}, negatives_per_pair or {})
     manifest: dict[str, Any] = {
         "encoder": encoder.describe(),
         "tables": {split: file_sha256(path) for split, path in paths.items()},
@@ -235,125 +130,6 @@ def extract_features(
     return FeatureStore.load(out)
 
 
-class _Images:
-    """The images of the tables, one a row, read one row group at a time."""
-
-    def __init__(self, paths: Mapping[str, Path]) -> None:
-        lines: list[tuple[Any, ...]] = []
-        self._groups: list[tuple[pq.ParquetFile, int]] = []
-        self._starts: list[int] = []
-        for split, path in paths.items():
-            ids = read_pairs(path, ["id"]).column("id").to_pylist()
-            file = pq.ParquetFile(path)
-            start = len(lines)
-            for group in range(file.num_row_groups):
-                self._groups.append((file, group))
-                self._starts.append(start)
-                start += file.metadata.row_group(group).num_rows
-            lines += [(row_id, split, "image", 0, "", "", -1) for row_id in ids]
-        self.index = _index(lines)
-        self._loaded = -1
-
-    def plan(self, encoder: Encoder, batch_size: int) -> list[np.ndarray]:
-        """Items of each batch: consecutive ones."""
-        return encoder.batches(range(len(self.index)), batch_size)  # type: ignore[arg-type]
-
-    def rows_of(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to write, and for each the position in the batch of the item that goes there."""
-        return batch, np.arange(len(batch))
-
-    def __getitem__(self, item: int) -> Image.Image:
-        group = int(np.searchsorted(self._starts, item, side="right")) - 1
-        if group != self._loaded:
-            file, number = self._groups[group]
-            self._column = file.read_row_group(number, columns=["image"]).column("image")
-            self._loaded = group
-        cell = self._column[item - self._starts[group]].as_py()
-        where = f"pair {self.index.column('id')[item].as_py()!r}"
-        if cell is None or cell["bytes"] is None:
-            raise InputError(f"{where}: got no image, expected one for a vision encoder")
-        try:
-            return decode_image(cell["bytes"])
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from error
-
-    def truncated(self, encoder: Encoder) -> int:
-        """Images are never cut."""
-        return 0
-
-
-class _Texts:
-    """The captions and negatives of the tables; equal texts are one item."""
-
-    def __init__(self, paths: Mapping[str, Path], captions: Mapping[str, int], negatives: Mapping[str, int]) -> None:
-        lines: list[tuple[Any, ...]] = []
-        texts: list[str] = []
-        for split, path in paths.items():
-            table = read_pairs(path, ["id", "captions", "negatives"]).to_pylist()
-            for pair, row in enumerate(table):
-                if not row["captions"]:
-                    raise InputError(f"{path}: {row['id']}: got no caption, expected at least one")
-                for k, text in enumerate(row["captions"][: captions.get(split)]):
-                    lines.append((row["id"], split, "caption", k, "", "", -1))
-                    texts.append(text)
-                listed = row["negatives"] or []
-                for k in choose_negatives(listed, pair, negatives.get(split)):
-                    negative = listed[k]
-                    tags = negative["kind"], negative["tier"], negative["of"]
-                    lines.append((row["id"], split, "negative", k, *tags))
-                    texts.append(negative["text"])
-        self.index = _index(lines)
-        numbers: dict[str, int] = {}
-        item_of_row = np.array([numbers.setdefault(text, len(numbers)) for text in texts], dtype=np.int64)
-        self._texts = list(numbers)
-        self._rows = np.argsort(item_of_row, kind="stable")  # grouped by item
-        self._ends = np.cumsum(np.bincount(item_of_row, minlength=len(self._texts)))
-
-    def plan(self, encoder: Encoder, batch_size: int) -> list[np.ndarray]:
-        """Items of each batch: longest texts first."""
-        return encoder.batches(self._texts, batch_size)
-
-    def rows_of(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Rows to write, and for each the position in the batch of the item that goes there."""
-        ends = self._ends[batch]
-        starts = np.where(batch > 0, self._ends[batch - 1], 0)
-        rows = [self._rows[start:end] for start, end in zip(starts, ends, strict=True)]
-        return np.concatenate(rows), np.repeat(np.arange(len(batch)), ends - starts)
-
-    def __getitem__(self, item: int) -> str:
-        return self._texts[item]
-
-    def truncated(self, encoder: Encoder) -> int:
-        """How many rows hold a text that was cut to the encoder's longest."""
-        cut = encoder.token_counts(self._texts) > encoder.max_tokens
-        return int(np.diff(self._ends, prepend=0)[cut].sum())
-
-
-def choose_negatives(negatives: Sequence[Mapping[str, Any]], pair: int, limit: int | None) -> list[int]:
-    """Numbers of the negatives to keep for a pair, in increasing order; all of them when ``limit`` is None.
-
-    Hard negatives come before the others. Among equals the start rotates with the number of the pair, so that over the
-    pairs every kind is taken about equally often.
-    """
-    if limit is None or len(negatives) <= limit:
-        return list(range(len(negatives)))
-    hard = [k for k, negative in enumerate(negatives) if negative["tier"] == "hard"]
-    rest = [k for k, negative in enumerate(negatives) if negative["tier"] != "hard"]
-    chosen: list[int] = []
-    for group in (hard, rest):
-        start = pair * limit % max(1, len(group))
-        chosen += (group[start:] + group[:start])[: limit - len(chosen)]
-    return sorted(chosen)
-
-
-def _index(lines: list[tuple[Any, ...]]) -> pa.Table:
-    columns = list(zip(*lines, strict=True)) if lines else [()] * (len(_INDEX_SCHEMA) - 1)
-    arrays = [list(range(len(lines))), *map(list, columns)]
-    return pa.Table.from_arrays(
-        [pa.array(a, f.type) for a, f in zip(arrays, _INDEX_SCHEMA, strict=True)], schema=_INDEX_SCHEMA
-    )
-
-
 def _key(manifest: Mapping[str, Any], encoder: Encoder) -> str:
     """Name of the scratch folder: a hash of all that decides the bytes, down to the library and the kind of device."""
     device = encoder.model.device.type
@@ -384,7 +160,7 @@ def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
 
 def _fill(
     encoder: Encoder,
-    items: _Images | _Texts,
+    items: Images | Texts,
     batch_size: int,
     layers: Sequence[np.memmap],
     work: Path,
@@ -404,7 +180,7 @@ def _fill(
         rows, _ = items.rows_of(plan[number])
         if number not in finished or finished[number] != _checksum([layer[rows] for layer in layers]):
             todo.append(number)
-    batches = _ahead(lambda number: encoder.prepare([items[i] for i in plan[number]]), todo)
+    batches = _ahead(lambda number: encoder.prepare([items[i] for i in plan[number]]), todo, _threads(encoder))
     with (work / f"journal-{world.rank}").open("a") as journal:
         for number, inputs in zip(todo, progress(batches, len(todo), "features"), strict=True):
             rows, position = items.rows_of(plan[number])
@@ -465,17 +241,29 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
-def _ahead(prepare: Any, numbers: Sequence[int]) -> Iterator[dict[str, Tensor]]:
-    """Prepare each batch in a second thread while the one before is encoded."""
-    with ThreadPoolExecutor(max_workers=1) as pool:
-        waiting: Future[dict[str, Tensor]] | None = None
+def _threads(encoder: Encoder) -> int:
+    """How many threads prepare batches.
+
+    A GPU would wait for one that decodes and resizes photos; on a CPU the model itself needs the cores. Tokenizers are
+    fast, and not made for several threads.
+    """
+    if encoder.modality == "text" or encoder.model.device.type == "cpu":
+        return 1
+    return min(MOST_THREADS, os.cpu_count() or 1)
+
+
+def _ahead(
+    prepare: Callable[[int], dict[str, Tensor]], numbers: Sequence[int], threads: int
+) -> Iterator[dict[str, Tensor]]:
+    """Prepare batches in threads while those before are encoded: in order, and no more ahead than there are threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting: deque[Future[dict[str, Tensor]]] = deque()
         for number in numbers:
-            following = pool.submit(prepare, number)
-            if waiting is not None:
-                yield waiting.result()
-            waiting = following
-        if waiting is not None:
-            yield waiting.result()
+            waiting.append(pool.submit(prepare, number))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _split(states: Sequence[Tensor], dtype: np.dtype) -> list[np.ndarray]:

@@ -1,0 +1,10 @@
+"""The feature store: pooled states of a frozen encoder, all layers, computed once and read through memory maps.
+
+A folder holds ``layer_00.npy``, ``layer_01.npy``, … (rows × d_layer), ``index.parquet`` (what each row is) and
+``manifest.json`` (what made them). `extract_features` writes it, `FeatureStore` reads it.
+"""
+
+from jam.features.extract import extract_features
+from jam.features.store import FeatureStore
+
+__all__ = ["FeatureStore", "extract_features"]
