@@ -131,10 +131,7 @@ def launching(path, environment):
     server.communicate()
 
 
-SLOW = pytest.mark.skipif(not os.environ.get("JAM_SLOW"), reason="many minutes: JAM_SLOW=1")
-
-
-@pytest.mark.parametrize("preset", ["paper", "photos", pytest.param("platonic", marks=SLOW)])
+@pytest.mark.parametrize("preset", ["paper", "photos", "platonic"])
 def test_a_preset_runs_from_end_to_end(preset, tmp_path):
     folder = tmp_path / "tree"
     folder.mkdir()
