@@ -4,6 +4,7 @@ Everything is written beside its destination and moved into place in one step, s
 leaves the old file or none, never a torn one.
 """
 
+import hashlib
 import json
 import math
 import mmap
@@ -85,6 +86,12 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
 
     with atomic_path(path) as part:
         table.to_csv(part, index=False, float_format=short, lineterminator="\n")
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, as hexadecimal."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def release(*arrays: np.ndarray) -> None:

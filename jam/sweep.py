@@ -23,9 +23,8 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from jam.config import Objective, Training
-from jam.encoders.manifest import file_sha256
 from jam.evaluation import SCORES, PerRow, evaluate
-from jam.io import read_json, write_json
+from jam.io import file_sha256, read_json, write_json
 from jam.pairing import Pairs, negative_rows, pair_rows
 from jam.stacked import Run, train_stacked
 from jam.training import Trained, train

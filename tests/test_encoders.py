@@ -17,11 +17,11 @@ from tiny_encoders import WORDS, picture, sentence, text_folder, vision_folder
 
 from jam.device import pick_device
 from jam.encoders import Encoder
-from jam.encoders.manifest import MANIFEST, Manifest, file_sha256, weights_sha256
+from jam.encoders.manifest import MANIFEST, Manifest, weights_sha256
 from jam.encoders.package import PACKAGES, package_manifest
 from jam.encoders.pooling import POOLINGS, pool
 from jam.errors import InputError
-from jam.io import read_json, write_json
+from jam.io import file_sha256, read_json, write_json
 
 # --- pooling ----------------------------------------------------------------------------------------------------------
 

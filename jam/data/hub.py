@@ -42,6 +42,7 @@ from jam.data.spill import Blob, Spill
 from jam.data.tables import Table, look_up
 from jam.errors import InputError
 from jam.hub import snapshot
+from jam.io import file_sha256
 from jam.progress import Progress, silent
 
 
@@ -111,7 +112,7 @@ def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Prog
         "captions_without_negative": without,
         "negatives": options.negatives.source,
         "sets": [source.describe() for source in sources],
-        "files": [{"name": table.name, "sha256": _file_sha256(table.path)} for table in reader.tables],
+        "files": [{"name": table.name, "sha256": file_sha256(table.path)} for table in reader.tables],
         "fingerprint": _fingerprint(splits, {row["id"]: photo for pairs in members.values() for row, photo in pairs}),
     }
     return HubPairs(splits, problems, origin, reader.spill)
@@ -314,11 +315,6 @@ def _cut(members: _Members, options: HubData, seed: int, problems: Sequence[Prob
     for split in SPLITS:
         if not members[split]:
             raise InputError(f"{where}: got no usable image of split {split}, expected at least one{dropped}")
-
-
-def _file_sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _fingerprint(splits: dict[str, list[Row]], photos: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from jam.encoders.pooling import POOLINGS, Pooling
 from jam.errors import InputError
-from jam.io import read_json, write_json
+from jam.io import file_sha256, read_json, write_json
 
 Modality = Literal["vision", "text"]
 Source = Literal["cave", "package", "hub"]
@@ -74,12 +74,6 @@ class Manifest:
             if (value := getattr(manifest, key)) not in allowed:
                 raise InputError(f"{path}: {key}: got {value!r}, expected one of {list(allowed)}")
         return manifest
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, as hexadecimal."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def weights_sha256(folder: Path) -> str:

@@ -20,11 +20,10 @@ from torch import Tensor
 
 from jam.distributed import ALONE, World
 from jam.encoders import Encoder
-from jam.encoders.manifest import file_sha256
 from jam.errors import InputError
 from jam.features.items import Images, Texts
 from jam.features.store import INDEX, MANIFEST, FeatureStore, layer_name
-from jam.io import atomic_folder, read_json, release, write_json
+from jam.io import atomic_folder, file_sha256, read_json, release, write_json
 from jam.progress import Progress, silent
 
 RELEASE = 64  # batches after which written pages are given back: the files may be larger than memory
