@@ -89,7 +89,9 @@ def load_embeddings(path: Path, d_latent: int) -> tuple[list[str], np.ndarray]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Embed, save, answer."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m jam.embed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("adapters", help="folder of a trained pair, such as data/adapters/spread/0")
     parser.add_argument("images", type=Path, help="folder of images, or an .npz of an earlier --save")
     parser.add_argument("queries", nargs="*", help="texts to look for")

@@ -3,6 +3,7 @@
 import errno
 import os
 import resource
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def run(main: Callable[[], str], every_process: bool = False) -> None:
     if not (first or every_process):
         return
     name = "-".join([Path(sys.argv[0]).stem, *(arg for arg in sys.argv[1:] if not arg.startswith("-"))])
+    signal.signal(signal.SIGTERM, _stop)
     start = time.perf_counter()
     try:
         where = main()
@@ -55,8 +57,8 @@ def run(main: Callable[[], str], every_process: bool = False) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         sys.exit(f"{name}: the disk is full ({error.filename or 'while writing'}); free some space and run again")
-    except KeyboardInterrupt:
-        sys.exit(f"{name}: interrupted; nothing half-written is left")
+    except KeyboardInterrupt as error:
+        sys.exit(f"{name}: interrupted by {str(error) or 'Ctrl-C'}; nothing half-written is left, run again to go on")
     if not first:
         return
     seconds = time.perf_counter() - start
@@ -65,6 +67,11 @@ def run(main: Callable[[], str], every_process: bool = False) -> None:
         LOGS / f"{name}.json", {"seconds": round(seconds, 2), "peak_rss_mib": round(peak), "cpus": os.cpu_count()}
     )
     say(f"{name}: {where} ({seconds:.1f} s, {peak:.0f} MiB)")
+
+
+def _stop(number: int, frame: object) -> None:
+    """End on SIGTERM as on Ctrl-C: a launcher sends it when another process has died, a cluster when time is up."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def layer_path(layer: Layer) -> Path:

@@ -200,3 +200,22 @@ def test_other_stages_run_in_the_first_process_alone(tmp_path):
     assert "working" in done[0].stdout
     assert done[1].stdout == ""
     assert [each.returncode for each in done] == [0, 0]
+
+
+def test_a_stage_that_is_told_to_stop_says_so_in_one_line(tmp_path):
+    """As torchrun tells the processes that are left, and a cluster those whose time is up."""
+    (tmp_path / "stage.py").write_text(
+        "import time\nfrom stages.common import run\n"
+        "def main():\n    print('working', flush=True)\n    time.sleep(60)\n"
+        "if __name__ == '__main__':\n    run(main)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "stage.py"], env=environment(), cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert process.stdout.readline() == "working\n"
+    process.terminate()
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert error == "stage: interrupted by SIGTERM; nothing half-written is left, run again to go on\n"
