@@ -178,8 +178,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         try:
-            for start in range(0, len(sent), 1024):
-                self.wfile.write(sent[start : start + 1024])
+            step = 1 << (10 if fault.slow else 20)
+            for start in range(0, len(sent), step):
+                self.wfile.write(sent[start : start + step])
                 self.wfile.flush()
                 time.sleep(fault.slow)
         except OSError:  # the client has had enough
