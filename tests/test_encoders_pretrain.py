@@ -246,12 +246,16 @@ def test_contrastive_vision_needs_views_of_different_scenes(tmp_path):
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
+def saved_text(tables, folder, recipe):
+    """A text encoder pretrained by a recipe, and its folder."""
+    made = pretrain_text(tables["images"], **recipe)
+    save_cave(folder, made.model, made.tokenizer, name=folder.name, modality="text", recipe=recipe)
+    return made, folder
+
+
 @pytest.fixture(scope="module")
 def language_model(tables, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("text") / "t"
-    made = pretrain_text(tables["images"], **TEXT)
-    save_cave(folder, made.model, made.tokenizer, name="t", modality="text", recipe=TEXT)
-    return made, folder
+    return saved_text(tables, tmp_path_factory.mktemp("text") / "t", TEXT)
 
 
 def test_pretrained_text_predicts_unseen_sentences(language_model, tables, tmp_path):
@@ -343,10 +347,7 @@ MASK = TEXT | {"objective": "masked"}
 
 @pytest.fixture(scope="module")
 def masked_model(tables, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("masked") / "m"
-    made = pretrain_text(tables["images"], **MASK)
-    save_cave(folder, made.model, made.tokenizer, name="m", modality="text", recipe=MASK)
-    return made, folder
+    return saved_text(tables, tmp_path_factory.mktemp("masked") / "m", MASK)
 
 
 def test_masked_text_guesses_unseen_sentences(masked_model, tables, tmp_path):

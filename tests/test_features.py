@@ -181,21 +181,27 @@ class Interrupted(Exception):
     pass
 
 
+def stumble(patch, at):
+    """Make call number ``at`` of `Encoder.pooled_states` fail; the list of calls, one member each."""
+    calls, states = [], Encoder.pooled_states
+
+    def stumbling(self, inputs):
+        calls.append(1)
+        if len(calls) == at:
+            raise Interrupted
+        return states(self, inputs)
+
+    patch.setattr(Encoder, "pooled_states", stumbling)
+    return calls
+
+
 @pytest.mark.parametrize("modality", ["vision", "text"])
 def test_an_interrupted_run_resumes_to_the_same_bytes(world, tmp_path, monkeypatch, modality):
     paths, _, encoders, _ = world
     encoder, scratch = encoders[modality], tmp_path / "s"
     extract_features(encoder, paths, tmp_path / "whole", scratch=scratch, batch_size=8)
     whole = contents(tmp_path / "whole")
-    calls, states = [], Encoder.pooled_states
-
-    def stumbling(self, inputs):
-        calls.append(1)
-        if len(calls) == 4:
-            raise Interrupted
-        return states(self, inputs)
-
-    monkeypatch.setattr(Encoder, "pooled_states", stumbling)
+    calls = stumble(monkeypatch, 4)
     with pytest.raises(Interrupted):
         extract_features(encoder, paths, tmp_path / "x", scratch=scratch, batch_size=8)
     assert not (tmp_path / "x").exists()
@@ -363,15 +369,7 @@ def test_work_that_ran_out_of_memory_is_taken_up_with_what_fitted(world, tmp_pat
         halved = extract_features(encoders["text"], paths, tmp_path / "halved", **arguments)
     with monkeypatch.context() as patch:
         hungry(patch, 5)
-        states, calls = Encoder.pooled_states, []
-
-        def stumbling(self, inputs):
-            calls.append(1)
-            if len(calls) == 15:
-                raise Interrupted
-            return states(self, inputs)
-
-        patch.setattr(Encoder, "pooled_states", stumbling)
+        stumble(patch, 15)
         with pytest.raises(Interrupted):
             extract_features(encoders["text"], paths, tmp_path / "x", **arguments)
     with monkeypatch.context() as patch:

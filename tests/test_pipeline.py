@@ -12,9 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-
-ROOT = Path(__file__).parent.parent
-KEPT = ("jam", "stages", "presets", "dvc.yaml", "pyproject.toml", ".dvcignore", ".gitignore")
+from checkout import ROOT, copy_tree
 
 
 def environment():
@@ -33,14 +31,8 @@ def results(folder):
 
 
 def new_checkout(folder):
-    """The tree without git, as an unpacked archive has it."""
-    folder.mkdir()
-    for name in KEPT:
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy(source, folder / name)
+    """The tree without git, on the mini preset."""
+    copy_tree(folder)
     shutil.copy(ROOT / "presets" / "mini.yaml", folder / "params.yaml")
     command(folder, "dvc", "init", "--no-scm", "--quiet")
     return folder

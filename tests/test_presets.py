@@ -8,7 +8,6 @@ import io
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -20,13 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from checkout import ROOT, copy_tree
 from hub_server import serving
 from PIL import Image
 from tiny_encoders import WORDS, picture
 from tiny_hub import save_tiny
 
-ROOT = Path(__file__).parent.parent
-KEPT = ("jam", "stages", "presets", "dvc.yaml", "pyproject.toml", ".dvcignore", ".gitignore")
 FAMILY = {
     "dinov2-giant": "dinov2_giant", "dinov2": "dinov2", "vit-mae": "mae", "clip-vit": "clip_vision", "vit-base": "vit",
     "bloomz": "bloom", "pythia": "pythia", "Qwen2": "qwen2", "Llama": "llama", "bert": "bert", "gemma-2": "gemma2",
@@ -135,11 +133,7 @@ def launching(path, environment):
 
 @pytest.mark.parametrize("preset", ["paper", "photos", "platonic"])
 def test_a_preset_runs_from_end_to_end(preset, tmp_path):
-    folder = tmp_path / "tree"
-    folder.mkdir()
-    for name in KEPT:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
+    folder = copy_tree(tmp_path / "tree")
     text = (ROOT / "presets" / f"{preset}.yaml").read_text()
     params = yaml.safe_load(text)
     if not os.environ.get("JAM_SLOW"):
