@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TypeVar
-
-import torch.distributed as dist
+from typing import TYPE_CHECKING, TypeVar
 
 from jam.errors import InputError
+
+if TYPE_CHECKING:
+    import torch.distributed as dist
 
 T = TypeVar("T")
 BEAT = 1.0  # seconds between two signs of life
@@ -29,7 +30,7 @@ class World:
 
     rank: int = 0
     size: int = 1
-    store: dist.Store | None = None
+    store: "dist.Store | None" = None
 
     @property
     def first(self) -> bool:
@@ -69,7 +70,7 @@ ALONE = World()
 class _Watch:
     """Notices who has stopped counting."""
 
-    def __init__(self, store: dist.Store, size: int) -> None:
+    def __init__(self, store: "dist.Store", size: int) -> None:
         self._store = store
         self._seen = {rank: (-1, time.monotonic()) for rank in range(size)}
 
@@ -100,6 +101,8 @@ def connected() -> Iterator[World]:
     if alone.size == 1:
         yield alone
         return
+    import torch.distributed as dist  # a second to import, which stages that run alone need not wait for
+
     try:
         store, rank, size = next(dist.rendezvous("env://", timeout=timedelta(seconds=60)))
         stop = threading.Event()
@@ -112,10 +115,12 @@ def connected() -> Iterator[World]:
         raise InputError(LOST) from error
 
 
-def _beat(store: dist.Store, rank: int, stop: threading.Event) -> None:
+def _beat(store: "dist.Store", rank: int, stop: threading.Event) -> None:
     """Signs of life, until told to stop or the store is gone."""
+    from torch.distributed import DistError
+
     while not stop.wait(BEAT):
         try:
             store.add(f"beat/{rank}", 1)
-        except dist.DistError:
+        except DistError:
             return
