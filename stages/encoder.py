@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> str:
         else:
             assert spec.model is not None
             revision = spec.revision or "main"
-            manifest = hub_manifest(spec.model, revision, spec.modality, spec.pooling, spec.max_tokens, track)
+            manifest = hub_manifest(spec.model, revision, spec.modality, spec.pooling, spec.max_tokens)
         with atomic_folder(ENCODERS / name) as folder:
             manifest.write(folder)
         how = f"found {manifest.id}, {manifest.revision}"
