@@ -55,7 +55,8 @@ def main(argv: list[str] | None = None) -> str:
         how = pretrain(name, spec)
     else:
         if spec.source == "package":
-            manifest = package_manifest(name)
+            assert spec.package is not None
+            manifest = package_manifest(spec.package, spec.modality, spec.pooling, spec.max_tokens)
         else:
             assert spec.model is not None
             revision = spec.revision or "main"

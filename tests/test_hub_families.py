@@ -177,7 +177,7 @@ def test_feature_maps_have_no_token_to_pick(tmp_path, hub, family, pooling):
 def test_a_text_without_a_token_is_named(tmp_path, hub):
     hub("qwen2")
     with pytest.raises(InputError, match="tiny/qwen2: got no token from the text '', expected at least one"):
-        load(tmp_path, "qwen2").encode(["red", ""])
+        load(tmp_path, "qwen2").hidden_states(["red", ""])
 
 
 def test_the_manifest_pins_what_was_asked_and_what_was_found(tmp_path, hub):
