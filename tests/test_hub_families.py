@@ -187,6 +187,12 @@ def test_the_manifest_pins_what_was_asked_and_what_was_found(tmp_path, hub):
     assert (manifest.asked, manifest.revision, manifest.max_tokens) == ("main", COMMIT, 16)
 
 
+def test_a_hub_model_of_unclear_modality_asks(hub):
+    (hub("bert") / "preprocessor_config.json").write_text("{}")
+    with pytest.raises(InputError, match="found an image processor and a tokenizer; expected modality"):
+        hub_manifest("tiny/bert")
+
+
 def test_an_architecture_that_transformers_does_not_know_is_one_line(tmp_path, hub):
     (hub("bert") / "config.json").write_text('{"model_type": "nosuch"}')
     with pytest.raises(InputError, match="tiny/bert: transformers does not know it") as caught:
