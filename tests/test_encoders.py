@@ -234,7 +234,7 @@ def test_an_image_that_cannot_be_read_is_named_by_its_position(tiny, tmp_path):
     refused(f"item 1, {tmp_path}/none.png: No such file", encode, [good, tmp_path / "none.png"])
     refused(f"item 1, {tmp_path}/cut.png: broken image", encode, [good, tmp_path / "cut.png"])
     refused("item 1: broken image", encode, [good, Image.open(tmp_path / "cut.png")])
-    refused("item 0: got floating-point samples", encode, [Image.new("F", (9, 9))])
+    refused("item 0: got float", encode, [Image.new("F", (9, 9), 999.0)])
 
 
 def test_no_items_give_no_rows(tiny):
