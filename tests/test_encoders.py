@@ -113,6 +113,8 @@ def test_texts_are_cut_to_max_tokens(tmp_path):
     manifest = read_json(tmp_path / "e" / MANIFEST) | {"max_tokens": 5}
     write_json(tmp_path / "e" / MANIFEST, manifest)
     assert Encoder.load(tmp_path / "e").prepare([long])["input_ids"].shape == (1, 5)
+    write_json(tmp_path / "e" / MANIFEST, manifest | {"max_tokens": 2})  # no room beside <bos> and <eos>
+    refused("max_tokens: got 2, expected at least 3", Encoder.load(tmp_path / "e").encode, ["red"])
 
 
 def test_batches_cover_all_texts_by_falling_length(tmp_path):

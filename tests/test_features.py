@@ -450,3 +450,7 @@ def test_reading_checks_what_it_finds(world, tmp_path):
     with pytest.raises(InputError, match=r"layer_01\.npy"):
         store.layer(1)
     assert store.layer(2).shape == (15, 4)  # the other layers are still to be had
+    for name in ("index.parquet", "manifest.json"):
+        (store.folder / name).write_text("{")
+        with pytest.raises(InputError, match="is broken"):
+            FeatureStore.load(store.folder)

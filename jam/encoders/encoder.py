@@ -58,8 +58,7 @@ class Encoder:
         """Load an encoder.
 
         Args:
-            name_or_path: a folder with ``encoder.json``, the name of a packaged encoder (``minilm``), or a hub
-                model (``owner/name``).
+            name_or_path: a folder with ``encoder.json``, a packaged one (``minilm``), or a hub model ``owner/name``.
             device: ``cuda``, ``mps`` or ``cpu``; None for the fastest present.
             dtype: of weights and states, ``float32``, ``float16`` or ``bfloat16``. None for float32; on CUDA, for
                 bfloat16: hub models in weights and states, the small ones of the other sources by autocast. Pooling
@@ -109,12 +108,15 @@ class Encoder:
 
     @cached_property
     def max_tokens(self) -> int:
-        """Texts are cut to this many tokens."""
+        """Texts are cut to this many tokens; InputError where that leaves no room for one of the text."""
         config, limits = self.model.config, [self.manifest.max_tokens, self.processor.model_max_length]
         if positions := getattr(config, "max_position_embeddings", None):
             limits.append(positions - family_of(config).reserved)
         # A tokenizer without a limit says so by an enormous number.
-        return min((limit for limit in limits if limit and limit < 10**9), default=LONGEST)
+        limit = min((limit for limit in limits if limit and limit < 10**9), default=LONGEST)
+        if limit < (least := self.processor.num_special_tokens_to_add() + 1):  # the tokenizer would cut nothing
+            raise InputError(f"{self.manifest.id}: max_tokens: got {limit}, expected at least {least}")
+        return limit
 
     def describe(self) -> dict[str, Any]:
         """What was loaded: identity, size, shape and precision, JSON-ready and free of machine-dependent values."""
