@@ -228,8 +228,8 @@ class EncoderSpec(Section):
     modality: Literal["vision", "text"]
     source: Literal["cave", "package", "hub"]
     seed: Seed = 0
-    pooling: Literal["mean", "cls", "last"] | None = None  # None: mean; of hub models, as suits the architecture
-    max_tokens: Count | None = None  # of hub models: texts are cut to so many tokens; None: as the model says
+    pooling: Literal["mean", "cls", "last"] | None = None  # None: mean of cave; else as suits the model
+    max_tokens: Count | None = None  # of package and hub: texts are cut to so many tokens; None: as the model says
     vision: VisionPretraining | None = None
     text: TextPretraining | None = None
     package: str | None = None
@@ -237,10 +237,22 @@ class EncoderSpec(Section):
     revision: str | None = None
 
     @model_validator(mode="after")
-    def _one_source(self) -> "EncoderSpec":
+    def _of_its_source(self) -> "EncoderSpec":
         needed = {"cave": self.modality, "package": "package", "hub": "model"}[self.source]
         if getattr(self, needed) is None:
             raise ValueError(f"got no {needed!r}, expected it with modality {self.modality} and source {self.source}")
+        taken = {"modality", "source", needed, "pooling"} | {
+            "cave": {"seed"}, "package": {"max_tokens"}, "hub": {"max_tokens", "revision"}
+        }[self.source]  # fmt: skip
+        if self.modality == "vision":
+            taken -= {"max_tokens"}
+        if ignored := sorted(name for name in self.model_fields_set - taken if getattr(self, name) is not None):
+            raise ValueError(
+                f"got {', '.join(ignored)}, which modality {self.modality} and source {self.source} make no use of; "
+                f"expected some of {', '.join(sorted(taken))}"
+            )
+        if needed == "vision" and self.pooling not in (None, "mean"):
+            raise ValueError(f"got pooling {self.pooling} for feature maps, expected mean")
         return self
 
 

@@ -131,6 +131,18 @@ def _one_line_errors(max_pixels: int) -> Iterator[None]:
         raise InputError(f"broken image ({reason}), expected one that decodes in full") from error
 
 
+def as_rgb(image: Image.Image) -> Image.Image:
+    """An image of any mode as upright 8-bit RGB: what `decode_image` does once a file is open.
+
+    Raises:
+        InputError: not an image of Pillow's, a file that does not decode in full, or samples of unknown range.
+    """
+    if not isinstance(image, Image.Image):
+        raise InputError(f"got {type(image).__name__}, expected a PIL image")
+    with _one_line_errors(MAX_PIXELS):
+        return _to_rgb(image)
+
+
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """Decode an encoded image in full, to upright 8-bit RGB.
 
