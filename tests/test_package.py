@@ -58,7 +58,7 @@ def test_every_module_is_in_the_wheel_and_can_be_imported_from_it(installed):
     ("module", "absent"),
     [
         ("jam", ("torch", "pandas", "transformers", "pydantic")),
-        ("stages.dataset", ("torch", "transformers", "sklearn")),
+        ("stages.dataset", ("torch", "transformers")),
         ("jam.encoders", ("transformers", "jam.features", "jam.data.cave", "jam.encoders.pretrain_vision")),
         ("stages.plots", ("torch", "transformers", "jam.metrics")),
     ],
