@@ -1,5 +1,6 @@
 """params.yaml as typed, validated sections: every bad value is named by its path."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,7 +67,6 @@ class CaveData(Section):
 class FolderData(Section):
     """A user's folder of images with ``metadata.jsonl`` or ``metadata.csv``; the rest of the rows is the test split."""
 
-    path: str
     train: Share
     val: Share
     max_pixels: Count
@@ -181,19 +181,34 @@ class HubData(Section):
         return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
 
 
+CAVE, HUB = "jam/data/cave", "jam/data/hub.py"
+
+
 class Dataset(Section):
-    """Section ``dataset``: where pairs come from."""
+    """Section ``dataset``: where pairs come from.
+
+    ``reads`` is what the source reads, a dependency of the stage: the user's folder of source ``folder``, so that a
+    changed caption or photo runs the pipeline again; the local ``hub.path`` where there is one; else the source's code.
+    """
 
     source: Literal["cave", "folder", "hub"]
+    reads: str
     seed: Seed
     cave: CaveData
     folder: FolderData
     hub: HubData | None = None
 
     @model_validator(mode="after")
-    def _hub_is_there(self) -> "Dataset":
+    def _reads_its_source(self) -> "Dataset":
         if self.source == "hub" and self.hub is None:
             raise ValueError("hub: got none, expected this section with source hub")
+        if self.source == "folder":
+            fits, expected = self.reads not in (CAVE, HUB), "your folder of images with its metadata"
+        else:
+            expected = CAVE if self.source == "cave" or self.hub is None else self.hub.path or HUB
+            fits = self.reads == expected
+        if not fits:
+            raise ValueError(f"reads: got {self.reads!r} with source {self.source}, expected {expected}")
         return self
 
 
@@ -493,24 +508,28 @@ class Params(Section):
         return self
 
     def check_sizes(self, rows: Mapping[str, int]) -> None:
-        """Refuse splits that are too small for what will be measured on them.
+        """Refuse splits that are too small for what will be measured on them, which would else fail after all training.
 
         Args:
-            rows: split → number of its images; of ``val`` and ``test``.
+            rows: split → number of its images; of ``val`` and ``test``, and of ``train`` where the whole is to be told.
 
         Raises:
             ValueError: a split has too few rows for a parameter, which the message names.
         """
-        for split in ("val", "test"):
-            for name, least in (
-                ("evaluate.k", self.evaluate.k + 1),
-                ("kernels.k", self.kernels.k + 1),
-                ("kernels.folds", self.kernels.folds),
-            ):
+        folds, k = self.kernels.folds, self.kernels.k
+        left = next(n for n in range(folds, folds + 2 * k + 4) if n - math.ceil(n / folds) > k)
+        for name, value, least in (
+            ("evaluate.k", self.evaluate.k, self.evaluate.k + 1),
+            ("kernels.k", k, k + 1),
+            ("kernels.folds", folds, max(left, 4)),  # neighbours are counted without each of the folds, too
+        ):
+            for split in ("val", "test"):
                 if rows[split] < least:
+                    whole = math.ceil(least * sum(rows.values()) / max(1, rows[split]))
+                    told = f" (about {whole} in all)" if "train" in rows else ""
                     raise ValueError(
-                        f"{name}: got {least - name.endswith('k')} with {rows[split]} images in the {split} split, "
-                        f"expected at least {least} images there"
+                        f"{name}: got {value} with {rows[split]} images in the {split} split, expected at least "
+                        f"{least} images there{told}, or a smaller number"
                     )
 
     def names(self, modality: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Write the pairs tables: the embedded world, a user's own images and captions, or a published set.
 
-Reads   params.yaml (dataset); for source "folder", the folder; for source "hub", files of the hub, by its local cache
+Reads   params.yaml; for source "folder", that folder (dataset.reads); for source "hub", files of the hub by its cache
 Writes  data/pairs/{train,val,test}.parquet, data/pretrain/{images,views,text}.parquet (cave only; else an empty
         folder), metrics/tables/dataset.json
 
@@ -11,11 +11,12 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from jam.config import Dataset, load_params
+from jam.config import Params, load_params
 from jam.data.cave.build import write_cave
 from jam.data.folder import load_folder, write_folder
 from jam.data.hub import load_hub
 from jam.data.rows import LoadedPairs
+from jam.errors import InputError
 from jam.io import atomic_folder, write_json
 from jam.progress import track
 from stages.common import METRICS, PAIRS, PRETRAIN, run, say
@@ -24,28 +25,30 @@ from stages.common import METRICS, PAIRS, PRETRAIN, run, say
 def main(argv: list[str] | None = None) -> str:
     """Run the stage and say where its results are."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
-    dataset = load_params().dataset
+    params = load_params()
+    dataset = params.dataset
 
     with atomic_folder(PAIRS) as pairs, atomic_folder(PRETRAIN) as pretrain:
         if dataset.source == "cave":
             summary = write_cave(pairs, pretrain, seed=dataset.seed, **dataset.cave.model_dump())
             counts = {name: part["rows"] for name, part in summary["sets"].items()}
         else:
-            summary = _write_found(dataset, pairs)
+            summary = _write_found(params, pairs)
             counts = {name: part["rows"] for name, part in summary["splits"].items()}
     write_json(METRICS / "tables" / "dataset.json", {"source": dataset.source, **summary})
     return f"{', '.join(f'{count} {name}' for name, count in counts.items())} rows in {PAIRS} and {PRETRAIN}"
 
 
-def _write_found(dataset: Dataset, pairs: Path) -> dict[str, Any]:
+def _write_found(params: Params, pairs: Path) -> dict[str, Any]:
     """Write the tables of images and captions that were found, and tell what of them could not be used."""
+    dataset = params.dataset
     found: LoadedPairs
     if dataset.hub is not None and dataset.source == "hub":
         found = load_hub(dataset.hub, seed=dataset.seed, scratch=pairs, progress=track)
     else:
         options = dataset.folder
         found = load_folder(
-            options.path,
+            dataset.reads,
             seed=dataset.seed,
             train=options.train,
             val=options.val,
@@ -55,6 +58,10 @@ def _write_found(dataset: Dataset, pairs: Path) -> dict[str, Any]:
         )
     for problem in found.problems:
         say(f"left out: {problem}")
+    try:
+        params.check_sizes({split: len(rows) for split, rows in found.splits.items()})
+    except ValueError as error:
+        raise InputError(str(error)) from error
     summary = write_folder(found, pairs)
     say(f"kept {summary['kept']} images of {summary['rows']} rows")
     return summary

@@ -21,7 +21,8 @@ def serve(path: str) -> None:
     import sklearn.linear_model  # noqa: F401
     import transformers.models.auto.modeling_auto  # noqa: F401
 
-    import stages.common  # noqa: F401
+    import stages.evaluate
+    import stages.layers  # noqa: F401
 
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)

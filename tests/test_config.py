@@ -63,6 +63,8 @@ def changed(tmp_path, where, value):
         ("scale.text", [{"encoder": "minilm", "layer": n} for n in ("01", "02")], r"scale: got .*minilm.*each once"),
         ("pareto.seeds", [0, 0], r"pareto\.seeds: got \[0, 0\], expected each once"),
         ("pareto.reconstruction", [[1, 0.1], [1, 0.1]], r"pareto\.reconstruction: got .*expected each once"),
+        ("dataset.reads", "data/photos", r"dataset: reads: got 'data/photos' with source cave, expected jam/data/cave"),
+        ("dataset.source", "folder", r"dataset: reads: got 'jam/data/cave' with source folder, expected your folder"),
         ("pareto.cross", [], r"pareto\.cross: .*at least 1 item"),
         ("align.objectives", ["ridge", "negcon", "spread"], r"align: methods: got"),
         ("objectives.con.alphas", [0.2], r"objectives\.con.*alphas: got .* with loss con"),

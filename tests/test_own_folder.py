@@ -1,0 +1,82 @@
+"""A user's own folder as a dependency of the pipeline, and splits that are too small, told before any work."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from checkout import ROOT, copy_tree
+from tiny_encoders import picture
+
+
+def dvc(folder, *words):
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "DVC_NO_ANALYTICS": "1", "HF_HUB_OFFLINE": "1"}
+    return subprocess.run(["dvc", *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def draw(folder, n):
+    """A folder of n photos with a caption each."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        picture(rng, 20).save(folder / f"{i}.png")
+    rows = [json.dumps({"file_name": f"{i}.png", "text": f"picture number {i}"}) for i in range(n)]
+    (folder / "metadata.jsonl").write_text("\n".join(rows))
+
+
+@pytest.fixture
+def tree(tmp_path):
+    folder = copy_tree(tmp_path / "tree")
+    shutil.copy(ROOT / "presets" / "photos.yaml", folder / "params.yaml")
+    assert dvc(folder, "init", "--no-scm", "--quiet").returncode == 0
+    return folder
+
+
+def test_whatever_changes_in_the_folder_runs_the_stage_again(tree):
+    photos = tree / "data" / "photos"
+    draw(photos, 41)
+    assert "Running stage 'dataset'" in dvc(tree, "repro", "dataset").stdout
+    assert "Running stage" not in dvc(tree, "repro", "dataset").stdout
+    metadata = photos / "metadata.jsonl"
+
+    def reword():
+        metadata.write_text(metadata.read_text().replace("picture number 3", "another caption"))
+
+    def delete():
+        metadata.write_text("\n".join(metadata.read_text().splitlines()[1:]))
+
+    def replace():
+        picture(np.random.default_rng(9), 20).save(photos / "5.png")
+
+    for change in (reword, delete, replace):
+        change()
+        assert "changed" in dvc(tree, "status", "dataset").stdout, change.__name__
+        assert "Running stage 'dataset'" in dvc(tree, "repro", "dataset").stdout, change.__name__
+
+
+@pytest.mark.parametrize(("n", "changes", "message"), [
+    (30, {}, "kernels.folds: got 5 with 6 images in the val split, expected at least 8 images there (about 40 in all)"),
+    (12, {}, "evaluate.k: got 5 with 2 images in the val split, expected at least 6 images there"),
+    (100, {"evaluate": {"k": 30}}, "evaluate.k: got 30 with 20 images in the val split"),
+    (100, {"kernels": {"k": 25}}, "kernels.k: got 25 with 20 images in the val split"),
+])  # fmt: skip
+def test_splits_that_are_too_small_are_told_by_the_first_stage(tree, n, changes, message):
+    draw(tree / "data" / "photos", n)
+    params = yaml.safe_load((tree / "params.yaml").read_text())
+    for section, values in changes.items():
+        params[section].update(values)
+    (tree / "params.yaml").write_text(yaml.safe_dump(params))
+    done = subprocess.run(
+        [sys.executable, "-m", "stages.dataset"], cwd=tree, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(tree)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert message in done.stderr
+    assert not (tree / "data" / "pairs").exists()
