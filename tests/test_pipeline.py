@@ -66,6 +66,7 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
         assert cells.filter(like="test_").notna().all(axis=None)
     shown = command(checkout, "dvc", "metrics", "show").stdout
     assert all(f"metrics/evaluate/{name}.json" in shown for name in params["align"]["methods"])
+    assert max(map(len, shown.splitlines())) <= 100
 
 
 def test_changing_one_loss_reruns_that_loss_and_what_follows(checkout):
