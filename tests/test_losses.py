@@ -94,7 +94,7 @@ ALONE = [[False] * 12] * 6
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scale", [1.0, 1 / 0.07])
-@pytest.mark.parametrize("same", [None, true_of_others(6, 1), true_of_others(6, 2)[:, :6], true_of_others(6, 3, 1.0)])
+@pytest.mark.parametrize("same", [None, true_of_others(6, 1), true_of_others(6, 3, 1.0)])
 def test_losses_equal_their_explicit_pairs(dtype, scale, same):
     a, p, q = latents(6, 5, seed=1, dtype=dtype)
     twins = (
@@ -102,7 +102,7 @@ def test_losses_equal_their_explicit_pairs(dtype, scale, same):
         unit(p),
         unit(q),
         scale,
-        ALONE if same is None else nn.functional.pad(same, (0, 12 - same.shape[1])).tolist(),
+        ALONE if same is None else same.tolist(),
     )
     tolerance = {"rel": 1e-12} if dtype == torch.float64 else {"rel": 1e-5}
     square = None if same is None else same[:, :6]

@@ -38,23 +38,17 @@ def checked_scale(logit_scale: Scale) -> Scale:
 
 
 def candidates(logits: Tensor, same: Tensor | None) -> Tensor:
-    """Logits (n, m) with −∞ for candidates that are right as well, so that they are no negatives.
-
-    Args:
-        logits: row i's own candidate is i, which stays.
-        same: (n, m) or (n, n) booleans, whether candidate j (of the first n) is true of row i too; None for its own
-            alone.
+    """Logits (n, m) with −∞ where candidate j ≠ i is true of row i as well, so that it is none of its negatives.
 
     Raises:
-        ValueError: ``same`` is of another shape or no booleans.
+        ValueError: ``same`` is not (n, m) booleans.
     """
     if same is None:
         return logits
-    n, m = logits.shape
-    if same.dtype != torch.bool or same.ndim != 2 or len(same) != n or same.shape[1] not in (n, m):
-        raise ValueError(f"same: got {same.dtype} of shape {tuple(same.shape)}, expected booleans of shape {(n, m)}")
-    also = functional.pad(same, (0, m - same.shape[1]))
-    return logits.masked_fill(also & ~torch.eye(n, m, dtype=torch.bool, device=also.device), -torch.inf)
+    shape = tuple(logits.shape)
+    if same.dtype != torch.bool or same.shape != shape:
+        raise ValueError(f"same: got {same.dtype} of shape {tuple(same.shape)}, expected booleans of shape {shape}")
+    return logits.masked_fill(same & ~torch.eye(*shape, dtype=torch.bool, device=same.device), -torch.inf)
 
 
 def images_of(same: Tensor | None, n: int) -> Tensor | None:

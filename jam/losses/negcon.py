@@ -18,14 +18,13 @@ def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, same: Tenso
         p: latents of the matching captions.
         q: latents of the hard-negative captions, one for each image.
         logit_scale: s = 1/τ > 0 (not its logarithm).
-        same: whether candidate j of [p; q], or of p alone, is true of image i as well; such a pair, j ≠ i, is left out
-            of the sums.
+        same: whether candidate j of [p; q] is true of image i as well; such a pair, j ≠ i, is left out of the sums.
 
     Inputs:
         ============  =======
         a, p, q       (n, d)
         logit_scale   scalar
-        same          (n, 2n) or (n, n)
+        same          (n, 2n)
         ============  =======
 
     Returns:

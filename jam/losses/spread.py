@@ -25,7 +25,7 @@ def spread_terms(
         ============  =======
         a, p, q       (n, d)
         logit_scale   scalar
-        same          (n, 2n) or (n, n)
+        same          (n, 2n)
         ============  =======
 
     Returns:
@@ -87,7 +87,7 @@ def spread_loss(
         ============  =======
         a, p, q       (n, d)
         logit_scale   scalar
-        same          (n, 2n) or (n, n)
+        same          (n, 2n)
         ============  =======
 
     References:
