@@ -20,7 +20,7 @@ from jam.training import train
 
 SCHEDULE = Training(
     batch_size=128, epochs=1, patience=9, weight_decay=1e-4, clip_norm=1.0, temperature=0.07, learn_temperature=False,
-    whitening=0.1, captions="sample",
+    whitening=(0.1,), captions="sample",
 )  # fmt: skip
 SIZES = {"512 → 256": ((512,), 256), "128 → 24": ((128,), 24)}
 LOOP = ("device", "hidden → latent", "bare, ms a step", "loop, ms a step", "loop / bare")

@@ -9,7 +9,7 @@ import numpy as np
 
 from jam.encoders import Encoder
 from jam.errors import InputError
-from jam.io import atomic_folder, read_json, write_json
+from jam.io import read_json, replace_folder, write_json
 from jam.models import Adapter
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class Side:
 class Aligned:
     """A pair of encoders with the adapters trained between them.
 
+    Raises:
+        InputError: the adapters' shared spaces differ in width.
+
     Example:
         >>> pair = Aligned.load("data/adapters/spread/0")  # doctest: +SKIP
         >>> pair.image.encode([photo]) @ pair.text.encode(["a red seven"]).T  # doctest: +SKIP
@@ -60,13 +63,21 @@ class Aligned:
     image: Side
     text: Side
 
+    def __post_init__(self) -> None:
+        widths = [side.adapter.config["d_latent"] for side in self._sides().values()]
+        if widths[0] != widths[1]:
+            raise InputError(f"aligned: got adapters into {widths[0]} and {widths[1]} dimensions, expected one space")
+
     def save(self, folder: str | Path) -> None:
         """Write all that `load` needs: the adapters, their layers, and what pins the encoders.
 
         The folder can be moved and given away: weights pretrained here are in it, those of a package or of the hub are
         named by version and hash, and fetched again where they are missing.
+
+        Raises:
+            InputError: the folder is not new or empty, and holds other things than a pair.
         """
-        with atomic_folder(folder) as part:
+        with replace_folder(folder, LAYERS, ("image", "text")) as part:
             for name, side in self._sides().items():
                 side.adapter.save(part / name)
                 side.encoder.save(part / ENCODERS / name)
@@ -94,12 +105,17 @@ class Aligned:
             raise InputError(f"{folder}: expected image/, text/ and {LAYERS} of a trained pair (run the align stage)")
         if encoders is None:
             encoders = folder / ENCODERS if (folder / ENCODERS).is_dir() else Path("data") / ENCODERS
-        layers = read_json(folder / LAYERS)
+        try:
+            layers = read_json(folder / LAYERS)
+            read = [(name, str(layers[name]["encoder"]), int(layers[name]["layer"])) for name in ("image", "text")]
+        except (ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{folder / LAYERS}: got {error!r}, expected an encoder and a layer of image and text"
+            ) from error
         sides = []
-        for name in ("image", "text"):
-            encoder = Encoder.load(Path(encoders) / layers[name]["encoder"], device)
-            adapter = Adapter.load(folder / name, encoder.model.device)
-            sides.append(Side(encoder, int(layers[name]["layer"]), adapter))
+        for name, encoder_name, layer in read:
+            encoder = Encoder.load(Path(encoders) / encoder_name, device)
+            sides.append(Side(encoder, layer, Adapter.load(folder / name, encoder.model.device)))
         return cls(*sides)
 
     def _sides(self) -> dict[str, Side]:

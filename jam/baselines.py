@@ -60,6 +60,6 @@ def _standardiser(features: torch.Tensor) -> Adapter:
 
 def _linear(standardiser: Adapter, matrix: np.ndarray) -> Adapter:
     adapter = Adapter("linear", *matrix.shape)
-    adapter.standardise.load_state_dict(standardiser.standardise.state_dict())
+    adapter.standardise = standardiser.standardise
     adapter.tower = Linear.from_matrix(torch.as_tensor(np.ascontiguousarray(matrix), dtype=torch.float32))
     return adapter.eval()

@@ -21,8 +21,8 @@ from pydantic import (
 from jam.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 T = TypeVar("T")
@@ -347,7 +347,10 @@ class ClosedForm(Section):
 
 
 class Training(Section):
-    """Section ``training``: the schedule that all trained objectives share."""
+    """Section ``training``: the schedule that all trained objectives share.
+
+    ``whitening`` is one value, or several of which the best on validation rows is kept.
+    """
 
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
@@ -356,7 +359,9 @@ class Training(Section):
     clip_norm: Positive
     temperature: Positive
     learn_temperature: bool
-    whitening: Positive | None
+    whitening: Annotated[
+        Some[Positive | None], BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))
+    ]
     captions: Literal["sample", "mean", "max"]
 
 
@@ -561,7 +566,12 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     try:
         return Params.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{path}: {'; '.join(_describe(problem) for problem in error.errors())}") from None
+        raise InputError(f"{path}: {one_line(error)}") from None
+
+
+def one_line(error: ValidationError) -> str:
+    """Every bad value by its path."""
+    return "; ".join(_describe(problem) for problem in error.errors())
 
 
 def _describe(problem: Any) -> str:

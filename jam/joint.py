@@ -20,7 +20,7 @@ class Joint(nn.Module):
 
     Args:
         objective: which adapter and which loss.
-        training: temperature and whitening.
+        training: temperature, and whitening, of one value.
         pairs: training rows, which give the widths and the constants that standardise inputs.
         seed: of the initial weights; sets torch's global generator, which dropout draws from too.
 
@@ -35,8 +35,9 @@ class Joint(nn.Module):
         options = {"d_latent": objective.latent, **objective.tower_options}
         self.image = Adapter(objective.model, d_in=pairs.images.shape[1], **options)
         self.text = Adapter(objective.model, d_in=pairs.texts.shape[1], **options)
-        self.image.standardise.fit(pairs.images, pairs.image_rows, training.whitening)
-        self.text.standardise.fit(pairs.texts, pairs.flat_captions()[0], training.whitening)
+        (whitening,) = training.whitening
+        self.image.standardise.fit(pairs.images, pairs.image_rows, whitening)
+        self.text.standardise.fit(pairs.texts, pairs.flat_captions()[0], whitening)
         self.log_scale = nn.Parameter(
             torch.tensor(math.log(1 / training.temperature)), requires_grad=training.learn_temperature
         )
@@ -47,7 +48,7 @@ class Joint(nn.Module):
         return self.image, self.text
 
     def forward(
-        self, v: Tensor, t: Tensor, q: Tensor | None, alpha: float | None, cross: float
+        self, v: Tensor, t: Tensor, q: Tensor | None, alpha: float | None, cross: float, same: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """L_align and L_rec of a batch, both scalars; L_rec is zero where the adapters have no decoder.
 
@@ -57,21 +58,25 @@ class Joint(nn.Module):
             q: (b, d_t) features of hard-negative captions, for NegCon and Spread.
             alpha: weight of the fine term, for Spread.
             cross: weight of reconstruction across modalities.
+            same: (b, b), with hard negatives (b, 2b): texts that are true of another image too, as the losses take it.
         """
         z_v, z_t = self.image(v), self.text(t)
         z_q = None if q is None else self.text(q)
         rebuild = self._reconstruction(v, t, z_v, z_t, cross)
-        return self._alignment(z_v, z_t, z_q, alpha), rebuild
+        return self._alignment(z_v, z_t, z_q, alpha, same), rebuild
 
-    def _alignment(self, z_v: Tensor, z_t: Tensor, z_q: Tensor | None, alpha: float | None) -> Tensor:
+    def _alignment(
+        self, z_v: Tensor, z_t: Tensor, z_q: Tensor | None, alpha: float | None, same: Tensor | None
+    ) -> Tensor:
         scale = self.log_scale.exp()
         if self.loss == "con":
-            return contrastive_loss(z_v, z_t, scale)
+            return contrastive_loss(z_v, z_t, scale, same)
         assert z_q is not None
         if self.loss == "negcon":
-            return negcon_loss(z_v, z_t, z_q, scale)
+            return negcon_loss(z_v, z_t, z_q, scale, same)
         assert alpha is not None
-        return spread_loss(z_v, z_t, z_q, scale, alpha, self.neighbours)
+        neighbours = min(self.neighbours, len(z_v) - 1)  # all others, in a last batch that is small
+        return spread_loss(z_v, z_t, z_q, scale, alpha, neighbours, same)
 
     def _reconstruction(self, v: Tensor, t: Tensor, z_v: Tensor, z_t: Tensor, cross: float) -> Tensor:
         """L_rec = ½(MSE(v̂, v) + MSE(t̂, t)) on scaled features, plus the same across modalities if asked for."""

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from jam.errors import InputError
 from jam.io import release
+from jam.labels import Labels
+from jam.models.blocks import upcast
 
 CaptionPooling = Literal["sample", "mean", "max"]
 
@@ -25,6 +27,7 @@ class Pairs:
         image_rows: (n,).
         caption_rows: (n, K), the captions of image i first, then −1 where it has fewer than K.
         negative_rows: (n, M), likewise, hard negatives only; M = 0 when there are none.
+        labels: which captions are true of which other images; None where each is true of its own alone.
     """
 
     images: np.ndarray
@@ -32,6 +35,7 @@ class Pairs:
     image_rows: np.ndarray
     caption_rows: np.ndarray
     negative_rows: np.ndarray
+    labels: Labels | None = None
 
     def __post_init__(self) -> None:
         n = len(self.image_rows)
@@ -59,7 +63,7 @@ class Pairs:
         return self.caption_rows[present], image
 
     def mean_captions(self) -> np.ndarray:
-        """The mean caption feature of each image, (n, d_t) float32."""
+        """The mean caption feature of each image, (n, d_t) in single precision, or double if the texts are."""
         return pool_rows(as_tensor(self.texts), torch.as_tensor(self.caption_rows), "mean").numpy()
 
 
@@ -101,12 +105,12 @@ def on_device(table: np.ndarray, device: torch.device) -> Table:
 
 
 def pool_rows(table: Table, rows: Tensor, pooling: Literal["mean", "max"]) -> Tensor:
-    """Pool groups of rows of ``table`` (r, d): rows (n, K) with −1 for "none" → (n, d), in fp32.
+    """Pool groups of rows of ``table`` (r, d): rows (n, K) with −1 for "none" → (n, d), in fp32 or better.
 
     A group's missing members are left out of the mean and of the maximum.
     """
     present = (rows >= 0).unsqueeze(-1)
-    gathered = table.index_select(0, rows.clamp(min=0).flatten()).float().view(*rows.shape, -1)
+    gathered = upcast(table.index_select(0, rows.clamp(min=0).flatten())).view(*rows.shape, -1)
     if pooling == "max":
         return gathered.masked_fill(~present, -torch.inf).amax(dim=1)
     return (gathered * present).sum(dim=1) / present.sum(dim=1)

@@ -145,7 +145,8 @@ def training_curves(curves: pd.DataFrame) -> Figure:
         for method in [name for name in COLOURS if name in set(curves["method"])]:
             mine = curves[curves["method"] == method]
             for axis, (column, _) in zip(axes, panels, strict=True):
-                for _, run in mine.groupby(["seed", "alpha"], dropna=False):
+                what = [column for column in ("seed", "alpha", "whitening") if column in mine]
+                for _, run in mine.groupby(what, dropna=False):
                     axis.plot(run["epoch"] + 1, run[column], color=COLOURS[method], linewidth=0.6, alpha=0.5)
                 mean = mine.groupby("epoch")[column].mean()
                 axis.plot(

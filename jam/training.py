@@ -9,6 +9,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -49,24 +50,33 @@ def train(
     device: torch.device | str = "cpu",
     report: Report = quiet,
 ) -> Trained:
-    """Train one pair of adapters for each α that the objective lists, and keep the best on validation rows.
+    """Train one pair of adapters for each α and each whitening that are listed, and keep the best on validation rows.
 
     Args:
         pairs: training rows.
-        validation: rows for early stopping and for the choice of α.
+        validation: rows for early stopping and for the choice of α and of the whitening.
         objective: which adapter and which loss, with its parameters.
         training: the schedule.
         seed: of initialisation, batches and dropout.
         device: where to train.
         report: called with one line after each epoch.
 
+    Returns:
+        The best adapters; of several whitenings, which one is in ``chosen`` and, NaN for None, in ``history``.
+
     Raises:
         ValueError: the loss needs hard negatives and some image has none; or the loss stops being finite.
     """
-    runs = [
-        _train_one(pairs, validation, objective, alpha, training, seed, torch.device(device), report)
-        for alpha in objective.alphas or (None,)
-    ]
+    runs = []
+    for whitening, alpha in product(training.whitening, objective.alphas or (None,)):
+        if len(training.whitening) > 1:
+            report(f"whitening {whitening}")
+        single = training.model_copy(update={"whitening": (whitening,)})
+        run = _train_one(pairs, validation, objective, alpha, single, seed, torch.device(device), report)
+        if len(training.whitening) > 1:
+            run.history.insert(0, "whitening", math.nan if whitening is None else whitening)
+            run.chosen["whitening"] = whitening
+        runs.append(run)
     best = max(runs, key=lambda run: run.chosen["validation_recall"])
     history = pd.concat([run.history for run in runs], ignore_index=True)
     return Trained(best.image, best.text, history, best.chosen)
@@ -82,7 +92,8 @@ def _train_one(
     device: torch.device,
     report: Report,
 ) -> Trained:
-    check_negatives(pairs, objective)
+    if objective.needs_negatives and not pairs.has_negatives:
+        raise ValueError(f"{objective.loss}: got images without a hard negative, expected at least one for each image")
     generator = np.random.default_rng(seed)
     images, texts = on_device(pairs.images, device), on_device(pairs.texts, device)
     joint = Joint(objective, training, pairs, seed).to(device)
@@ -92,7 +103,9 @@ def _train_one(
     steps = math.ceil(len(pairs) / training.batch_size)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, T_max=steps * training.epochs)
 
-    record = Record(training.patience, alpha)
+    history: list[dict[str, Any]] = []
+    best: dict[str, Any] = {"validation_recall": -1.0}
+    state: Mapping[str, Tensor] = {}
     for epoch in range(training.epochs):
         progress = epoch / max(1, training.epochs - 1)
         weight = between(objective.reconstruction, progress) if joint.image.reconstructs else 0.0
@@ -101,7 +114,7 @@ def _train_one(
         totals = torch.zeros(2, device=device)
         for rows in batches(pairs, objective, training, generator, device):
             v, t, q = rows.gather(images, texts)
-            align, rebuild = joint(v, t, q, alpha_now, objective.cross_reconstruction)
+            align, rebuild = joint(v, t, q, alpha_now, objective.cross_reconstruction, rows.same)
             optimiser.zero_grad(set_to_none=True)
             (align + weight * rebuild).backward()
             for adapter in joint.adapters:
@@ -114,94 +127,61 @@ def _train_one(
             totals += torch.stack([align.detach(), rebuild.detach()])  # read back once an epoch, not every step
 
         joint.eval()
-        align_total, rebuild_total = totals.tolist()
-        losses = {"align": align_total / steps, "reconstruction": rebuild_total / steps}
-        if not all(map(math.isfinite, losses.values())):
-            raise ValueError(diverged(objective, epoch, losses["align"]))
+        align_loss, rebuild_loss = (total / steps for total in totals.tolist())
+        if not (math.isfinite(align_loss) and math.isfinite(rebuild_loss)):
+            raise ValueError(
+                f"{objective.loss}, epoch {epoch}: got a loss of {align_loss} and of {rebuild_loss} in reconstruction, "
+                "expected finite ones (try a lower learning_rate)"
+            )
         scores = validation_scores(joint.image, joint.text, validation)
-        record.add(epoch, losses, weight, joint, scores)
-        report(
-            f"epoch {epoch + 1}/{training.epochs}: align {losses['align']:.3f}, "
-            f"reconstruction {losses['reconstruction']:.3f}, validation recall {scores['validation_recall']:.3f}"
-        )
-        if record.stale:
-            break
-    return record.trained(joint)
-
-
-class Record:
-    """The curve of one training, and the state of its best epoch on validation rows.
-
-    Args:
-        patience: epochs without a better validation recall after which a training is ``stale``.
-        alpha: first and last α, of Spread.
-    """
-
-    def __init__(self, patience: int, alpha: tuple[float, float] | None) -> None:
-        self._patience, self._alpha = patience, alpha
-        self._history: list[dict[str, Any]] = []
-        self._best: dict[str, Any] = {"validation_recall": -1.0}
-        self._state: Mapping[str, Tensor] = {}
-
-    def add(
-        self, epoch: int, losses: Mapping[str, float], weight: float, joint: Joint, scores: Mapping[str, float]
-    ) -> None:
-        """Note an epoch; if it is the best so far, keep a copy of the adapters."""
-        self._history.append(
+        history.append(
             {
-                "alpha": self._alpha[0] if self._alpha else None,
+                "alpha": alpha[0] if alpha else None,
                 "epoch": epoch,
-                "loss_align": losses["align"],
-                "loss_reconstruction": losses["reconstruction"] if joint.image.reconstructs else None,
+                "loss_align": align_loss,
+                "loss_reconstruction": rebuild_loss if joint.image.reconstructs else None,
                 "reconstruction_weight": weight,
                 "logit_scale": joint.log_scale.exp().item(),
                 **scores,
             }
         )
-        if scores["validation_recall"] > self._best["validation_recall"]:
-            self._best = {"epoch": epoch, "alpha": list(self._alpha) if self._alpha else None, **scores}
-            self._state = copy.deepcopy(joint.state_dict())
-
-    @property
-    def stale(self) -> bool:
-        """Whether the best epoch lies ``patience`` epochs back."""
-        return bool(self._history[-1]["epoch"] - self._best["epoch"] >= self._patience)
-
-    def trained(self, joint: Joint) -> Trained:
-        """The adapters of the best epoch, in evaluation mode."""
-        joint.load_state_dict(self._state)
-        return Trained(joint.image.eval(), joint.text.eval(), pd.DataFrame(self._history), self._best)
-
-
-def check_negatives(pairs: Pairs, objective: Objective) -> None:
-    """Refuse a loss that needs hard negatives where some image has none."""
-    if objective.needs_negatives and not pairs.has_negatives:
-        raise ValueError(f"{objective.loss}: got images without a hard negative, expected at least one for each image")
-
-
-def diverged(objective: Objective, epoch: int, loss: float) -> str:
-    """What to say of a loss that is not finite."""
-    return f"{objective.loss}, epoch {epoch}: got a loss of {loss}, expected a finite one (try a lower learning_rate)"
+        if scores["validation_recall"] > best["validation_recall"]:
+            best = {"epoch": epoch, "alpha": list(alpha) if alpha else None, **scores}
+            state = copy.deepcopy(joint.state_dict())
+        report(
+            f"epoch {epoch + 1}/{training.epochs}: align {align_loss:.3f}, reconstruction {rebuild_loss:.3f}, "
+            f"validation recall {scores['validation_recall']:.3f}"
+        )
+        if epoch - best["epoch"] >= training.patience:
+            break
+    joint.load_state_dict(state)
+    return Trained(joint.image.eval(), joint.text.eval(), pd.DataFrame(history), best)
 
 
 def validation_scores(image: Adapter, text: Adapter, pairs: Pairs) -> dict[str, float]:
     """R@1 both ways and their mean, ``validation_recall``: the one criterion by which anything is chosen."""
     rows, image_of_text = pairs.flat_captions()
-    scores = retrieval_metrics(
-        image.encode(pairs.images[pairs.image_rows]), text.encode(pairs.texts[rows]), image_of_text, ks=(1,)
-    )
-    i2t, t2i = scores["i2t_r1"], scores["t2i_r1"]
+    a, p = image.encode(pairs.images[pairs.image_rows]), text.encode(pairs.texts[rows])
+    if pairs.labels is None:
+        scores = retrieval_metrics(a, p, image_of_text, ks=(1,))
+        i2t, t2i = scores["i2t_r1"], scores["t2i_r1"]
+    else:
+        i2t, t2i = pairs.labels.recall_at_1(a, p, rows)
     return {"validation_i2t_r1": i2t, "validation_t2i_r1": t2i, "validation_recall": (i2t + t2i) / 2}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Row numbers on the device; ``captions`` is (b,) when one was drawn and (b, K) when they are pooled."""
+    """Row numbers on the device; ``captions`` is (b,) when one was drawn and (b, K) when they are pooled.
+
+    ``same`` says which texts are true of other images too, as the losses take it; None for none.
+    """
 
     images: Tensor
     captions: Tensor
     negatives: Tensor | None
     pooling: str
+    same: Tensor | None
 
     def gather(self, images: Table, texts: Table) -> tuple[Tensor, Tensor, Tensor | None]:
         """Features of the batch's images, captions and negatives, (b, d) each; only these rows are read."""
@@ -228,4 +208,11 @@ def batches(
 
     columns = [rows(pairs.image_rows), rows(captions)]
     columns.append(rows(negatives) if negatives is not None else [None] * len(columns[0]))  # type: ignore[list-item]
-    return (Batch(i, c, q, training.captions) for i, c, q in zip(*columns, strict=True))
+    texts = [captions if captions.ndim == 1 else captions[:, 0]]  # a pooled caption is as true as its first
+    texts += [] if negatives is None else [negatives]
+    for start, image, caption, negative in zip(range(0, len(order), training.batch_size), *columns, strict=True):
+        same = None
+        if pairs.labels is not None:
+            here = order[start : start + training.batch_size]
+            same = torch.as_tensor(pairs.labels.true(here, np.concatenate([text[here] for text in texts]))).to(device)
+        yield Batch(image, caption, negative, training.captions, same)

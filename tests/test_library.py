@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_training import world
 from tiny_encoders import picture, text_folder, vision_folder
 from tiny_hub import save_tiny
 
@@ -51,15 +50,6 @@ def test_the_lines_of_the_readme_run_as_they_stand(loopback, tmp_path, monkeypat
     assert again.image.encoder.manifest == told["vision"].manifest
 
 
-def test_hard_negatives_of_an_array_are_told_apart(tmp_path):
-    pairs, unseen = world(400, 1), world(60, 2)
-    images, texts, false = pairs.images, pairs.texts[:400], pairs.texts[800:]
-    trained = jam.train_adapters(images, texts, false, latent=8, hidden=(16,), learning_rate=0.01, batch_size=32)
-    a, p = trained.image.encode(unseen.images), trained.text.encode(unseen.texts[:60])
-    assert jam.retrieval_metrics(a, p, np.arange(60))["i2t_r1"] > 0.6
-    assert len(trained.history) <= 10
-
-
 def test_a_saved_pair_needs_nothing_beside_itself(pair, tmp_path):
     """The encoders were pretrained here: their weights go with it, wherever it is moved to."""
     first = jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
@@ -69,33 +59,6 @@ def test_a_saved_pair_needs_nothing_beside_itself(pair, tmp_path):
     second = jam.Aligned.load(tmp_path / "two", device="cpu")
     assert np.array_equal(second.text.encode(["red seven"]), first.text.encode(["red seven"]))
     assert second.image.layer == first.image.layer == 2
-
-
-@pytest.mark.parametrize("model", ["linear", "mlp", "autoencoder"])
-def test_arrays_are_split_by_the_seed_and_every_adapter_can_be_had(model):
-    pairs = world(60, 1)
-    runs = [
-        jam.train_adapters(pairs.images, pairs.texts[:60], model=model, latent=8, hidden=(16,), epochs=1, seed=seed)
-        for seed in (0, 0, 1)
-    ]
-    assert runs[0].chosen == runs[1].chosen
-    assert not runs[0].history.equals(runs[2].history)
-
-
-@pytest.mark.parametrize(
-    ("shapes", "options", "message"),
-    [
-        (((10, 4), (9, 4)), {}, r"got shapes \[\(10, 4\), \(9, 4\)\]"),
-        (((10, 4), (10, 4), (10, 5)), {}, r"got shapes .*\(10, 5\)"),
-        (((10,), (10, 4)), {}, r"got shapes \[\(10,\)"),
-        (((3, 4), (3, 4)), {}, "expected at least 2"),
-        (((40, 4), (40, 4)), {"latent": 4}, "expected fewer than its d_in"),
-    ],
-)
-def test_arrays_that_do_not_fit_are_named(shapes, options, message):
-    arrays = [np.random.default_rng(0).normal(size=shape).astype(np.float32) for shape in shapes]
-    with pytest.raises(ValueError, match=message):
-        jam.train_adapters(*arrays, **options)
 
 
 @pytest.fixture
@@ -168,3 +131,31 @@ def test_adapters_of_another_width_are_refused(pair):
     write_json(pair / "adapters" / "layers.json", layers)
     with pytest.raises(InputError, match=r"got layer 4 and an adapter of width 4, expected one of the layers 0"):
         jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
+    whole = {**layers, "image": {"encoder": "v", "layer": "02"}}
+    write_json(pair / "adapters" / "layers.json", whole)
+    jam.Adapter("linear", d_in=8, d_latent=7).save(pair / "adapters" / "text")
+    with pytest.raises(InputError, match="got adapters into 3 and 7 dimensions, expected one space"):
+        jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{", '{"image": {"encoder": "v", "layer": "02"}}', '{"image": 1, "text": 2}',
+     '{"image": {"encoder": "v", "layer": "x"}, "text": {"encoder": "t", "layer": "01"}}'],
+)  # fmt: skip
+def test_a_damaged_layers_file_is_one_clear_line(pair, content):
+    (pair / "adapters" / "layers.json").write_text(content)
+    with pytest.raises(InputError, match=r"layers\.json: got .*, expected an encoder and a layer of image and text"):
+        jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
+
+
+def test_saving_a_pair_loses_nothing_of_others(pair, tmp_path):
+    aligned = jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
+    for _ in range(2):
+        aligned.save(tmp_path / "one")
+    (tmp_path / "one" / "image" / "notes.txt").write_text("mine")
+    for folder in (tmp_path / "one", tmp_path, tmp_path / "one" / "image"):
+        with pytest.raises(InputError, match="expected"):
+            aligned.save(folder)
+    assert (tmp_path / "one" / "image" / "notes.txt").read_text() == "mine"
+    assert (pair / "encoders").is_dir()

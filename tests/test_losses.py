@@ -1,11 +1,13 @@
 """Every loss against a twin that writes out its explicit pairs, and the identities between them."""
 
+import itertools
 import math
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from jam.losses import contrastive_loss, negcon_loss, spread_loss, spread_terms
 
@@ -33,52 +35,81 @@ def mean(values):
     return sum(values) / len(values)
 
 
-def text_to_image(a, p, s):
-    return mean([cross_entropy([s * dot(p[i], image) for image in a], i) for i in range(len(a))])
+def counted(i, same, m):
+    """The candidates of row i, of m: its own, and those that are not true of it."""
+    return [j for j in range(m) if j == i or not same[i][j]]
 
 
-def con_twin(a, p, q, s):
-    image_to_text = mean([cross_entropy([s * dot(a[i], text) for text in p], i) for i in range(len(a))])
-    return (image_to_text + text_to_image(a, p, s)) / 2
+def choice(scores, i, same):
+    """−log of the share of candidate i among those that are counted."""
+    return math.log(sum(math.exp(scores[j]) for j in counted(i, same, len(scores)))) - scores[i]
 
 
-def negcon_terms_twin(a, p, q, s):
-    return [cross_entropy([s * dot(a[i], text) for text in p + q], i) for i in range(len(a))]
+def text_to_image(a, p, s, same):
+    n = len(a)
+    images = [[same[j][i] for j in range(n)] for i in range(n)]
+    return mean([choice([s * dot(p[i], image) for image in a], i, images) for i in range(n)])
 
 
-def negcon_twin(a, p, q, s):
-    return (mean(negcon_terms_twin(a, p, q, s)) + text_to_image(a, p, s)) / 2
+def con_twin(a, p, q, s, same):
+    image_to_text = mean([choice([s * dot(a[i], text) for text in p], i, same) for i in range(len(a))])
+    return (image_to_text + text_to_image(a, p, s, same)) / 2
 
 
-def spread_terms_twin(a, p, q, s, neighbours):
+def negcon_terms_twin(a, p, q, s, same):
+    return [choice([s * dot(a[i], text) for text in p + q], i, same) for i in range(len(a))]
+
+
+def negcon_twin(a, p, q, s, same):
+    return (mean(negcon_terms_twin(a, p, q, s, same)) + text_to_image(a, p, s, same)) / 2
+
+
+def spread_terms_twin(a, p, q, s, neighbours, same):
     n = len(a)
     coarse, fine = [], []
     for i in range(n):
-        others = sorted((j for j in range(n) if j != i), key=lambda j: -dot(p[i], p[j]))
-        context = [p[i], q[i]] + [p[j] for j in others[:neighbours]]
-        inside = sum(math.exp(s * dot(a[i], c)) for c in context)
-        everything = sum(math.exp(s * dot(a[i], c)) for c in p + q)
-        coarse.append(-math.log(inside / everything))
-        fine.append(-math.log(math.exp(s * dot(a[i], p[i])) / inside))
+        score = [math.exp(s * dot(a[i], c)) for c in p + q]
+        everything = counted(i, same, 2 * n)
+        inside = {i} | {n + i} & set(everything)
+        inside |= set(sorted(set(everything) & set(range(n)) - {i}, key=lambda j: -dot(p[i], p[j]))[:neighbours])
+        in_context = sum(score[j] for j in inside)
+        coarse.append(-math.log(in_context / sum(score[j] for j in everything)))
+        fine.append(-math.log(score[i] / in_context))
     return coarse, fine
 
 
-def spread_twin(a, p, q, s, alpha, neighbours):
-    coarse, fine = spread_terms_twin(a, p, q, s, neighbours)
+def spread_twin(a, p, q, s, same, alpha, neighbours):
+    coarse, fine = spread_terms_twin(a, p, q, s, neighbours, same)
     image_to_text = mean([(1 - alpha) * c + alpha * f for c, f in zip(coarse, fine, strict=True)])
-    return (image_to_text + text_to_image(a, p, s)) / 2
+    return (image_to_text + text_to_image(a, p, s, same)) / 2
+
+
+def true_of_others(n, seed, share=0.4):
+    """Whether text j of [p; q] is true of image i too, at random; one's own text j = i may be said to be or not."""
+    return torch.rand(n, 2 * n, generator=torch.Generator().manual_seed(seed)) < share
+
+
+ALONE = [[False] * 12] * 6
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scale", [1.0, 1 / 0.07])
-def test_losses_equal_their_explicit_pairs(dtype, scale):
+@pytest.mark.parametrize("same", [None, true_of_others(6, 1), true_of_others(6, 3, 1.0)])
+def test_losses_equal_their_explicit_pairs(dtype, scale, same):
     a, p, q = latents(6, 5, seed=1, dtype=dtype)
-    twins = (unit(a), unit(p), unit(q), scale)
+    twins = (
+        unit(a),
+        unit(p),
+        unit(q),
+        scale,
+        ALONE if same is None else same.tolist(),
+    )
     tolerance = {"rel": 1e-12} if dtype == torch.float64 else {"rel": 1e-5}
-    assert contrastive_loss(a, p, scale).item() == pytest.approx(con_twin(*twins), **tolerance)
-    assert negcon_loss(a, p, q, scale).item() == pytest.approx(negcon_twin(*twins), **tolerance)
+    square = None if same is None else same[:, :6]
+    assert contrastive_loss(a, p, scale, square).item() == pytest.approx(con_twin(*twins), **tolerance)
+    assert negcon_loss(a, p, q, scale, same).item() == pytest.approx(negcon_twin(*twins), **tolerance)
     for alpha, neighbours in [(0.0, 0), (0.2, 0), (1.0, 0), (0.3, 2), (0.3, 5)]:
-        assert spread_loss(a, p, q, scale, alpha, neighbours).item() == pytest.approx(
+        assert spread_loss(a, p, q, scale, alpha, neighbours, same).item() == pytest.approx(
             spread_twin(*twins, alpha, neighbours), **tolerance
         )
 
@@ -87,8 +118,10 @@ def test_losses_equal_their_explicit_pairs(dtype, scale):
 @given(n=st.integers(2, 9), d=st.integers(2, 6), seed=st.integers(0, 999), scale=st.floats(0.1, 100), data=st.data())
 def test_coarse_plus_fine_is_negcon_whatever_the_context(n, d, seed, scale, data):
     a, p, q = latents(n, d, seed)
-    coarse, fine = spread_terms(a, p, q, scale, neighbours=data.draw(st.integers(0, n - 1)))
-    expected = negcon_terms_twin(unit(a), unit(p), unit(q), scale)
+    same = data.draw(st.sampled_from([None, true_of_others(n, seed)]))
+    coarse, fine = spread_terms(a, p, q, scale, data.draw(st.integers(0, n - 1)), same)
+    told = torch.zeros(n, 2 * n, dtype=torch.bool) if same is None else same
+    expected = negcon_terms_twin(unit(a), unit(p), unit(q), scale, told.tolist())
     torch.testing.assert_close(coarse + fine, torch.tensor(expected, dtype=torch.float64))
     assert (coarse >= -1e-12).all()
     assert (fine >= -1e-12).all()
@@ -98,7 +131,7 @@ def test_coarse_plus_fine_is_negcon_whatever_the_context(n, d, seed, scale, data
 @given(n=st.integers(2, 9), seed=st.integers(0, 999), scale=st.floats(0.1, 100), data=st.data())
 def test_spread_at_one_half_is_half_of_negcon_image_to_text(n, seed, scale, data):
     a, p, q = latents(n, 4, seed)
-    text_side = text_to_image(unit(a), unit(p), scale)
+    text_side = text_to_image(unit(a), unit(p), scale, [[False] * n] * n)
     negcon_image_side = 2 * negcon_loss(a, p, q, scale).item() - text_side
     neighbours = data.draw(st.integers(0, n - 1))
     spread_image_side = 2 * spread_loss(a, p, q, scale, alpha=0.5, neighbours=neighbours).item() - text_side
@@ -128,11 +161,12 @@ def test_uniform_candidates_cost_the_logarithm_of_their_number():
 
 def test_losses_are_finite_at_the_extremes_with_finite_gradients():
     a = torch.eye(4).requires_grad_()
-    for p in (torch.eye(4), -torch.eye(4)):
+    everything = torch.ones(4, 8, dtype=torch.bool)  # nothing left to tell apart
+    for p, same in itertools.product((torch.eye(4), -torch.eye(4)), (None, everything)):
         for loss in (
-            contrastive_loss(a, p, 100.0),
-            negcon_loss(a, p, -p, 100.0),
-            spread_loss(a, p, -p, 100.0, alpha=0.2, neighbours=1),
+            contrastive_loss(a, p, 100.0, same if same is None else same[:, :4]),
+            negcon_loss(a, p, -p, 100.0, same),
+            spread_loss(a, p, -p, 100.0, alpha=0.2, neighbours=1, same=same),
         ):
             (gradient,) = torch.autograd.grad(loss, a)
             assert torch.isfinite(loss)
@@ -172,10 +206,33 @@ def test_a_learnable_temperature_receives_its_gradient():
         assert log_scale.grad.abs() > 0
 
 
+@pytest.mark.parametrize("neighbours", [0, 2])
+def test_texts_that_are_true_of_no_other_image_leave_the_losses_to_the_bit(neighbours):
+    a, p, q = latents(6, 5, seed=4)
+    own = torch.eye(6, 12, dtype=torch.bool)
+    assert torch.equal(contrastive_loss(a, p, 9.0, own[:, :6]), contrastive_loss(a, p, 9.0))
+    assert torch.equal(negcon_loss(a, p, q, 9.0, own), negcon_loss(a, p, q, 9.0))
+    assert torch.equal(spread_loss(a, p, q, 9.0, 0.3, neighbours, own), spread_loss(a, p, q, 9.0, 0.3, neighbours))
+
+
 def test_wrong_arguments_are_named():
     a, p, q = latents(4, 3, seed=0)
-    with pytest.raises(ValueError, match=r"logit_scale: got -2\.659"):  # a log-scale, not exponentiated
-        contrastive_loss(a, p, math.log(0.07))
+    for log_scale in (math.log(0.07), torch.tensor(math.log(0.07)), nn.Parameter(torch.tensor(math.log(0.07)))):
+        with pytest.raises(ValueError, match=r"logit_scale: got -2\.659"):  # a log-scale, not exponentiated
+            contrastive_loss(a, p, log_scale)
+    for scale in (0.0, math.nan, math.inf, torch.tensor(0.0)):
+        with pytest.raises(ValueError, match=r"logit_scale: got .*, expected s"):
+            negcon_loss(a, p, q, scale)
+    with pytest.raises(ValueError, match=r"logit_scale: got shape \(3,\)"):  # which a product would broadcast
+        spread_loss(a, p, q, torch.ones(3))
+    with pytest.raises(ValueError, match=r"shapes \[\(0, 3\), \(0, 3\)\]"):
+        contrastive_loss(a[:0], p[:0], 1.0)
+    with pytest.raises(ValueError, match=r"same: got torch\.float32 of shape \(4, 4\)"):
+        contrastive_loss(a, p, 1.0, torch.eye(4))
+    with pytest.raises(
+        ValueError, match=r"same: got torch\.bool of shape \(4, 8\), expected booleans of shape \(4, 4\)"
+    ):
+        contrastive_loss(a, p, 1.0, torch.eye(4, 8, dtype=torch.bool))
     with pytest.raises(ValueError, match="shapes"):
         contrastive_loss(a, p[:3], 1.0)
     with pytest.raises(ValueError, match="shapes"):

@@ -1,12 +1,12 @@
 """Adapters: the published architecture, the geometry-keeping standardisation, saving, and the closed forms."""
 
-import json
-
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save
 from torch import nn
 
 from jam.errors import InputError
@@ -95,34 +95,81 @@ def test_saving_and_loading_gives_the_same_adapter(tmp_path, kind, options):
             loaded.autoencode(features)
 
 
-def test_encoding_does_not_depend_on_the_batch_nor_on_the_array_type(tmp_path):
+def test_encoding_does_not_depend_on_the_batch_nor_on_the_kind_of_array(tmp_path):
     adapter = Adapter("mlp", 6, 3)
-    features = rng.normal(size=(11, 6)).astype(np.float16)
-    np.save(tmp_path / "f.npy", features)
+    features = rng.integers(-8, 8, size=(11, 6)) / 8  # the same numbers in every precision
+    np.save(tmp_path / "f.npy", features.astype(np.float16))
     expected = adapter.encode(features)
     np.testing.assert_allclose(adapter.encode(features, batch_size=4), expected, rtol=1e-4, atol=1e-6)
-    np.testing.assert_array_equal(adapter.encode(np.load(tmp_path / "f.npy", mmap_mode="r")), expected)
-    np.testing.assert_array_equal(adapter.encode(torch.as_tensor(features)), expected)
+    tensor = torch.tensor(features)
+    for same in (
+        np.load(tmp_path / "f.npy", mmap_mode="r"), features[::-1][::-1], np.asfortranarray(features),
+        features.tolist(), pd.DataFrame(features), tensor.bfloat16(), tensor.half(), tensor.float().requires_grad_(),
+    ):  # fmt: skip
+        np.testing.assert_array_equal(adapter.encode(same), expected)
     adapter.train()  # dropout must not reach an encoding
     np.testing.assert_array_equal(adapter.encode(features), expected)
     assert adapter.training
 
 
-def test_a_damaged_or_missing_adapter_is_one_clear_line(tmp_path):
-    with pytest.raises(InputError, match="no adapter here"):
-        Adapter.load(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("model.safetensors", None),
+        ("model.safetensors", lambda old: old[:-20]),
+        ("model.safetensors", lambda old: save({"standardise.mean": torch.zeros(4)})),
+        ("model.safetensors", lambda old: save({"weight": torch.zeros(4)})),
+        ("config.json", None),
+        ("config.json", lambda old: old[:-5]),
+        ("config.json", lambda old: b"[1]"),
+        ("config.json", lambda old: b"\xff\xfe"),
+        ("config.json", lambda old: b'{"kind": "linear", "d_in": 4}'),
+        ("config.json", lambda old: b'{"kind": "linear", "d_in": 5, "d_latent": 2}'),  # shapes of other widths
+        ("config.json", lambda old: b'{"kind": "linear", "d_in": -4, "d_latent": 2}'),
+        ("config.json", lambda old: b'{"kind": ["linear"], "d_in": 4, "d_latent": 2}'),
+        ("config.json", lambda old: b'{"kind": "autoencoder", "d_in": 4, "d_latent": 2, "hidden": "abc"}'),
+    ],
+)
+def test_a_damaged_or_missing_adapter_is_one_clear_line(tmp_path, name, content):
     Adapter("linear", 4, 2).save(tmp_path / "a")
-    weights = tmp_path / "a" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-20])
-    with pytest.raises(InputError, match="cannot be read"):
+    file = tmp_path / "a" / name
+    old = file.read_bytes()
+    file.unlink()
+    if content:
+        file.write_bytes(content(old))
+    with pytest.raises(InputError, match=r"a: (the adapter cannot be read: .|no adapter here)") as caught:
         Adapter.load(tmp_path / "a")
-    Adapter("linear", 4, 2).save(tmp_path / "b")
-    (tmp_path / "b" / "config.json").write_text(json.dumps({"kind": "linear", "d_in": 5, "d_latent": 2}))
-    with pytest.raises(InputError, match="cannot be read") as caught:
-        Adapter.load(tmp_path / "b")
     assert "\n" not in str(caught.value)
-    with pytest.raises(ValueError, match=r"got shape \(3, 5\), expected \(n, 4\)"):
-        Adapter("linear", 4, 2).encode(np.zeros((3, 5)))
+
+
+def test_saving_replaces_an_adapter_and_nothing_else(tmp_path, monkeypatch):
+    folder = tmp_path / "mine" / "adapter"
+    for d_latent in (2, 3):
+        Adapter("linear", 4, d_latent).save(folder)
+    assert Adapter.load(folder).config["d_latent"] == 3
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    monkeypatch.chdir(folder)
+    for path in ("..", ".", "", tmp_path / "mine", tmp_path / "mine" / "notes.txt"):
+        with pytest.raises(InputError, match="expected"):
+            Adapter("linear", 4, 2).save(path)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [
+        "adapter", "config.json", "mine", "model.safetensors", "notes.txt",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["autoencoder", "linear", "mlp"])
+def test_an_encoding_is_finite_or_its_row_is_named(kind):
+    adapter = Adapter(kind, 6, 3)
+    for bad in (np.nan, np.inf, -np.inf):
+        features = rng.normal(size=(9, 6)).astype(np.float32)
+        features[7, 2] = bad
+        with pytest.raises(InputError, match=r"features: row 7 gives no finite vector \(1 of 9 rows\)"):
+            adapter.encode(features, batch_size=4)
+    assert adapter.training  # as it was
+    with pytest.raises(ValueError, match=r"got shape \(3, 5\), expected \(n, 6\)"):
+        adapter.encode(np.zeros((3, 5)))
+    with pytest.raises(ValueError, match=r"got shape \(0, 6\)"):
+        adapter.encode(np.zeros((0, 6)))
 
 
 def centred(n, d, seed):
@@ -162,3 +209,41 @@ def test_cca_finds_the_shared_directions_and_weights_them_by_their_correlation()
     assert max(np.abs(correlations[2:])) < 0.1
     # the columns are canonical variates scaled by their correlation: uncorrelated, deviation = correlation
     np.testing.assert_allclose(u.T @ u / len(u), np.diag(np.square(correlations)), atol=1e-6)
+
+
+@pytest.mark.parametrize("fit", [lambda x, y: procrustes(x, y, components=3), lambda x, y: cca(x, y, 3, 0.1)])
+def test_the_signs_of_eigen_and_singular_vectors_do_not_reach_the_maps(fit, monkeypatch):
+    """As from another machine: every direction that eigh and svd give is turned round at random."""
+    x, y = centred(80, 6, 1), centred(80, 5, 2)
+    x[:, :3] += y[:, :3]
+    expected, draws = fit(x, y), np.random.default_rng(3)
+
+    def turned_eigh(matrix, solve=np.linalg.eigh):
+        values, vectors = solve(matrix)
+        return values, vectors * draws.choice([-1, 1], len(values))
+
+    def turned_svd(matrix, solve=np.linalg.svd):
+        u, values, vt = solve(matrix)
+        signs = draws.choice([-1, 1], len(values))
+        u[:, : len(values)] *= signs
+        vt[: len(values)] *= signs[:, None]
+        return u, values, vt
+
+    monkeypatch.setattr(np.linalg, "eigh", turned_eigh)
+    monkeypatch.setattr(np.linalg, "svd", turned_svd)
+    for _ in range(8):
+        for found, wanted in zip(fit(x, y), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-9)
+    assert (expected[1][np.abs(expected[1]).argmax(axis=0), range(3)] > 0).all()
+
+
+def test_double_precision_far_from_zero_keeps_its_signal(tmp_path):
+    """Centred before it is rounded: at 1e8 single precision has steps of 8."""
+    x = rng.normal(size=(50, 6))
+    near, far = Adapter("linear", 6, 3), Adapter("linear", 6, 3)
+    far.load_state_dict(near.state_dict())
+    near.standardise.fit(x.astype(np.float32), shrinkage=None)
+    far.standardise.fit(x + 1e8, shrinkage=None)
+    np.testing.assert_allclose(far.encode(x + 1e8), near.encode(x), atol=1e-5)
+    far.save(tmp_path / "far")
+    np.testing.assert_array_equal(Adapter.load(tmp_path / "far").encode(x + 1e8), far.encode(x + 1e8))

@@ -73,7 +73,7 @@ def test_a_room_does_not_load_the_others(module, absent):
 FLOORS = [
     {"score", "embed", "sweep", "aligned", "arrays", "sweep_plots", "report"},
     {"features", "training", "baselines", "plots", "evaluation"},
-    {"encoders", "joint", "pairing"},
+    {"encoders", "joint", "pairing", "labels"},
     {"data", "models", "metrics", "losses", "config"},
     {"hub", "distributed", "device", "io", "progress"},
     {"errors"},

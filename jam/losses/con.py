@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from jam.losses.inputs import Scale, checked_scale, cross_entropy_to_diagonal, normalised
+from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, normalised
 
 
-def contrastive_loss(a: Tensor, p: Tensor, logit_scale: Scale) -> Tensor:
+def contrastive_loss(a: Tensor, p: Tensor, logit_scale: Scale, same: Tensor | None = None) -> Tensor:
     r"""Symmetric contrastive loss, ½(L_v→t + L_t→v).
 
     .. math:: L_{v→t} = -\frac1n \sum_i \log \frac{e^{s\,a_i·p_i}}{\sum_j e^{s\,a_i·p_j}},
@@ -16,11 +16,13 @@ def contrastive_loss(a: Tensor, p: Tensor, logit_scale: Scale) -> Tensor:
         a: image latents, normalised inside.
         p: latents of the matching captions, row for row.
         logit_scale: s = 1/τ > 0 (not its logarithm).
+        same: whether caption j is true of image i as well; such a pair, j ≠ i, is left out of both sums.
 
     Inputs:
         ============  =======
         a, p          (n, d)
         logit_scale   scalar
+        same          (n, n)
         ============  =======
 
     Returns:
@@ -36,5 +38,5 @@ def contrastive_loss(a: Tensor, p: Tensor, logit_scale: Scale) -> Tensor:
         True
     """
     a, p = normalised(a, p)
-    logits = checked_scale(logit_scale) * a @ p.T
+    logits = candidates(checked_scale(logit_scale) * a @ p.T, same)
     return 0.5 * (cross_entropy_to_diagonal(logits) + cross_entropy_to_diagonal(logits.T))

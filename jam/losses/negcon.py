@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor
 
-from jam.losses.inputs import Scale, checked_scale, cross_entropy_to_diagonal, normalised
+from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, images_of, normalised
 
 
-def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale) -> Tensor:
+def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, same: Tensor | None = None) -> Tensor:
     r"""Contrastive loss whose v→t direction chooses among n captions and n hard negatives.
 
     .. math:: L_{v→t} = -\frac1n \sum_i \log \frac{e^{s\,a_i·p_i}}{\sum_{c \in [p;q]} e^{s\,a_i·c}}.
@@ -18,11 +18,13 @@ def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale) -> Tensor:
         p: latents of the matching captions.
         q: latents of the hard-negative captions, one for each image.
         logit_scale: s = 1/τ > 0 (not its logarithm).
+        same: whether candidate j of [p; q] is true of image i as well; such a pair, j ≠ i, is left out of the sums.
 
     Inputs:
         ============  =======
         a, p, q       (n, d)
         logit_scale   scalar
+        same          (n, 2n)
         ============  =======
 
     Returns:
@@ -40,6 +42,6 @@ def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale) -> Tensor:
     """
     a, p, q = normalised(a, p, q)
     scaled = checked_scale(logit_scale) * a
-    image_to_text = cross_entropy_to_diagonal(scaled @ torch.cat([p, q]).T)
-    text_to_image = cross_entropy_to_diagonal(p @ scaled.T)
+    image_to_text = cross_entropy_to_diagonal(candidates(scaled @ torch.cat([p, q]).T, same))
+    text_to_image = cross_entropy_to_diagonal(candidates(p @ scaled.T, images_of(same, len(a))))
     return 0.5 * (image_to_text + text_to_image)

@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor
 
-from jam.losses.inputs import Scale, checked_scale, cross_entropy_to_diagonal, normalised
+from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, images_of, normalised
 
 
-def spread_terms(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours: int = 0) -> tuple[Tensor, Tensor]:
+def spread_terms(
+    a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours: int = 0, same: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     r"""The coarse and the fine term of every image.
 
     With candidates [p; q] and the context C_i = {p_i, q_i} plus the ``neighbours`` other positives nearest to p_i,
@@ -16,12 +18,14 @@ def spread_terms(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours
         fine_i = -\log \frac{e^{s\,a_i·p_i}}{\sum_{c∈C_i} e^{s\,a_i·c}}.
 
     Their sum is NegCon's v→t term of image i, whatever the context. The context sum runs over the image's own
-    context alone; everything is computed by logsumexp.
+    context alone; everything is computed by logsumexp. Candidates that ``same`` says are true of image i as well are
+    in none of the sums.
 
     Inputs:
         ============  =======
         a, p, q       (n, d)
         logit_scale   scalar
+        same          (n, 2n)
         ============  =======
 
     Returns:
@@ -31,21 +35,24 @@ def spread_terms(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours
         ValueError: ``neighbours`` is negative or exceeds n − 1.
     """
     a, p, q = normalised(a, p, q)
-    return _terms(a, p, q, logit_scale, neighbours)
+    return _terms(a, p, q, logit_scale, neighbours, same)
 
 
-def _terms(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours: int) -> tuple[Tensor, Tensor]:
+def _terms(
+    a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours: int, same: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """``spread_terms`` of latents that are unit vectors already."""
     n = a.shape[0]
     if not 0 <= neighbours <= n - 1:
         raise ValueError(f"neighbours: got {neighbours}, expected 0 to n - 1 = {n - 1}")
-    logits = checked_scale(logit_scale) * a @ torch.cat([p, q]).T  # (n, 2n)
+    logits = candidates(checked_scale(logit_scale) * a @ torch.cat([p, q]).T, same)  # (n, 2n)
 
     own = torch.arange(n, device=a.device)
     context = torch.stack([own, own + n], dim=1)
     if neighbours:
         with torch.no_grad():  # the context set is a choice, not something to differentiate
-            similarity = (p @ p.T).fill_diagonal_(-torch.inf)
+            # What is no candidate is taken last (cosines are ≥ −1), and the own caption, in it already, never.
+            similarity = (p @ p.T).masked_fill(logits[:, :n].isneginf(), -2.0).fill_diagonal_(-torch.inf)
             context = torch.cat([context, similarity.topk(neighbours, dim=1).indices], dim=1)
     in_context = logits.gather(1, context).logsumexp(dim=1)
     coarse = logits.logsumexp(dim=1) - in_context
@@ -54,7 +61,13 @@ def _terms(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, neighbours: int)
 
 
 def spread_loss(
-    a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, alpha: float | Tensor = 0.5, neighbours: int = 0
+    a: Tensor,
+    p: Tensor,
+    q: Tensor,
+    logit_scale: Scale,
+    alpha: float | Tensor = 0.5,
+    neighbours: int = 0,
+    same: Tensor | None = None,
 ) -> Tensor:
     """Spread loss, ½(L_v→t + L_t→v) with L_v→t = mean((1−α)·coarse + α·fine).
 
@@ -68,11 +81,13 @@ def spread_loss(
         logit_scale: s = 1/τ > 0 (not its logarithm).
         alpha: weight of the fine term, in [0, 1].
         neighbours: how many other positives, nearest to p_i, join the context of image i.
+        same: as in `negcon_loss`.
 
     Inputs:
         ============  =======
         a, p, q       (n, d)
         logit_scale   scalar
+        same          (n, 2n)
         ============  =======
 
     References:
@@ -89,7 +104,7 @@ def spread_loss(
     if isinstance(alpha, int | float) and not 0 <= alpha <= 1:  # a tensor is not read back, see checked_scale
         raise ValueError(f"alpha: got {alpha}, expected a weight in [0, 1]")
     a, p, q = normalised(a, p, q)
-    coarse, fine = _terms(a, p, q, logit_scale, neighbours)
+    coarse, fine = _terms(a, p, q, logit_scale, neighbours, same)
     image_to_text = ((1 - alpha) * coarse + alpha * fine).mean()
-    text_to_image = cross_entropy_to_diagonal(logit_scale * p @ a.T)
+    text_to_image = cross_entropy_to_diagonal(candidates(logit_scale * p @ a.T, images_of(same, len(a))))
     return 0.5 * (image_to_text + text_to_image)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jam.errors import InputError
-from jam.io import atomic_folder, read_json, write_json
+from jam.io import read_json, replace_folder, write_json
+from jam.metrics._rows import Array, as_rows
 from jam.models.blocks import Standardise
 from jam.models.towers import TOWERS
 
@@ -59,47 +60,60 @@ class Adapter(nn.Module):
         return self.standardise.unscaled(self.tower.decode(self(features)))
 
     @torch.inference_mode()
-    def encode(self, features: np.ndarray | Tensor, batch_size: int = 4096) -> np.ndarray:
+    def encode(self, features: Array, batch_size: int = 4096) -> np.ndarray:
         """Map features to unit vectors of the shared space, in evaluation mode.
 
         Args:
-            features: (n, d_in), raw, numpy (memory maps too) or torch, any float type.
+            features: (n, d_in), raw, of any kind that the metrics take: numpy (memory maps too), torch, a table, lists.
             batch_size: rows at a time, which bounds the memory.
 
         Returns:
             (n, d_latent) float32 with rows of length 1.
 
         Raises:
-            ValueError: the width is not ``d_in``.
+            ValueError: no rows, or their width is not ``d_in``.
+            InputError: a row that gives no finite vector, named.
         """
         return self._in_batches(lambda x: functional.normalize(self(x), dim=1), features, batch_size)
 
     @torch.inference_mode()
-    def autoencode(self, features: np.ndarray | Tensor, batch_size: int = 4096) -> np.ndarray:
-        """Reconstruct features (n, d_in) → (n, d_in), in evaluation mode.
+    def autoencode(self, features: Array, batch_size: int = 4096) -> np.ndarray:
+        """Reconstruct features (n, d_in) → (n, d_in), in evaluation mode; in double precision if trained on such.
 
         Raises:
-            ValueError: the adapter has no decoder, or the width is not ``d_in``.
+            ValueError: the adapter has no decoder, or as `encode`.
+            InputError: as `encode`.
         """
         return self._in_batches(self.reconstruct, features, batch_size)
 
-    def _in_batches(self, function: Any, features: np.ndarray | Tensor, batch_size: int) -> np.ndarray:
-        if features.ndim != 2 or features.shape[1] != self.config["d_in"]:
-            raise ValueError(f"features: got shape {tuple(features.shape)}, expected (n, {self.config['d_in']})")
-        device = self.standardise.mean.device
-        training = self.training
+    def _in_batches(self, function: Any, features: Array, batch_size: int) -> np.ndarray:
+        rows = as_rows(features, "features")
+        if rows.shape[1] != self.config["d_in"]:
+            raise ValueError(f"features: got shape {tuple(rows.shape)}, expected (n, {self.config['d_in']})")
+        training, parts = self.training, []
         self.eval()
-        parts = [
-            function(torch.as_tensor(np.array(part) if isinstance(part, np.ndarray) else part, device=device)).cpu()
-            for part in (features[start : start + batch_size] for start in range(0, len(features), batch_size))
-        ]
-        self.train(training)
-        return torch.cat(parts).float().numpy()
+        try:
+            for part in rows.split(batch_size):
+                parts.append(function(part.to(self.standardise.mean.device)).cpu())
+        finally:
+            self.train(training)
+        vectors = torch.cat(parts)
+        bad = ~vectors.isfinite().all(dim=1)
+        if bad.any():
+            raise InputError(
+                f"features: row {int(bad.nonzero()[0])} gives no finite vector ({int(bad.sum())} of {len(bad)} rows), "
+                "expected finite numbers, of the size that the adapter was trained on"
+            )
+        return vectors.numpy()
 
     def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``config.json``; the folder appears whole or not at all."""
+        """Write ``model.safetensors`` and ``config.json``; the folder appears whole or not at all.
+
+        Raises:
+            InputError: the folder is not new or empty, and holds other things than an adapter.
+        """
         state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        with atomic_folder(folder) as part:
+        with replace_folder(folder, "config.json", ("kind", "d_in", "d_latent")) as part:
             save_file(state, part / "model.safetensors")
             write_json(part / "config.json", self.config)
 
@@ -115,8 +129,10 @@ class Adapter(nn.Module):
             raise InputError(f"{folder}: no adapter here, expected config.json and model.safetensors")
         try:
             adapter = cls(**read_json(folder / "config.json"))
-            adapter.load_state_dict(load_file(folder / "model.safetensors"))
-        except (SafetensorError, RuntimeError, TypeError, ValueError, OSError) as error:
+            state = load_file(folder / "model.safetensors")
+            adapter.standardise.mean = adapter.standardise.mean.to(state["standardise.mean"].dtype)  # may be double
+            adapter.load_state_dict(state)
+        except (SafetensorError, RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{folder}: the adapter cannot be read: {reason}") from error
         return adapter.to(device).eval()

@@ -62,11 +62,14 @@ class Standardise(nn.Module):
             rows: (n,) which of them to measure on; None for all.
             shrinkage: in units of the mean variance, > 0; None to only divide by the scale.
 
+        Constants of features in double precision are kept so: a mean of 1e8 leaves single precision no signal.
+
         Raises:
             ValueError: the features do not vary or are not finite.
         """
         rows = np.arange(len(features)) if rows is None else np.asarray(rows)
         n, d = len(rows), features.shape[1]
+        precision = torch.promote_types(torch.as_tensor(features[rows[:1]]).dtype, torch.float32)
 
         def blocks() -> Iterator[Tensor]:
             for start in range(0, n, BLOCK):
@@ -85,7 +88,7 @@ class Standardise(nn.Module):
             covariance /= n
             variances = covariance.diagonal()
         scale = variances.mean().sqrt()
-        if not (torch.isfinite(scale) and scale > 0):
+        if not (torch.isfinite(scale) and scale > 1e-13 * mean.abs().max()):  # of which less is rounding
             raise ValueError(
                 f"features: got a standard deviation of {scale.item()}, expected finite features that vary"
             )
@@ -95,18 +98,27 @@ class Standardise(nn.Module):
             values, axes = torch.linalg.eigh(covariance)
             values = values.clamp(min=0)
             whiten = axes / (values + shrinkage * values.mean()).sqrt()
-        self.mean.copy_(mean)
+        self.mean = mean.to(precision)
         self.scale.copy_(scale)
         self.whiten.copy_(whiten)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, d) features → (n, d) inputs of a tower, in fp32."""
-        return (x.float() - self.mean) @ self.whiten
+        return self._centred(x) @ self.whiten
 
     def scaled(self, x: Tensor) -> Tensor:
         """(n, d) features → (n, d) in units of their standard deviation."""
-        return (x.float() - self.mean) / self.scale
+        return self._centred(x) / self.scale
 
     def unscaled(self, x: Tensor) -> Tensor:
         """Undo ``scaled``."""
         return x * self.scale + self.mean
+
+    def _centred(self, x: Tensor) -> Tensor:
+        """In fp32, to which double precision is rounded only after."""
+        return (upcast(x) - self.mean).float()
+
+
+def upcast(x: Tensor) -> Tensor:
+    """Half precision as single; single and double as they are."""
+    return x.float() if x.itemsize < 4 else x

@@ -1,7 +1,8 @@
 """Closed-form alignments: ridge, orthogonal Procrustes and CCA, each a pair of linear maps.
 
 All take standardised (hence centred) features of matching rows, images x (n, d_x) and captions y (n, d_y), in
-float64, and give (d_x, k) and (d_y, k) maps into one space where rows are compared by cosine.
+float64, and give (d_x, k) and (d_y, k) maps into one space where rows are compared by cosine. The sign of a singular
+or eigenvector is the library's whim; the maps have the one that makes the largest weight on captions positive.
 """
 
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def procrustes(x: np.ndarray, y: np.ndarray, components: int) -> Maps:
         raise ValueError(f"components: got {components}, expected 1 to {min(x.shape[1], y.shape[1])}")
     axes_x, axes_y = _principal_axes(x, components), _principal_axes(y, components)
     rotation, _ = orthogonal_procrustes(x @ axes_x, y @ axes_y)
-    return axes_x @ rotation, axes_y
+    return _signed(axes_x @ rotation, axes_y)
 
 
 def cca(x: np.ndarray, y: np.ndarray, components: int, shrinkage: float) -> Maps:
@@ -61,7 +62,15 @@ def cca(x: np.ndarray, y: np.ndarray, components: int, shrinkage: float) -> Maps
     white_x, white_y = _whitening(x, shrinkage), _whitening(y, shrinkage)
     u, correlations, vt = np.linalg.svd(white_x.T @ (x.T @ y / len(x)) @ white_y)
     weight = correlations[:components]
-    return white_x @ u[:, :components] * weight, white_y @ vt[:components].T * weight
+    return _signed(white_x @ u[:, :components] * weight, white_y @ vt[:components].T * weight)
+
+
+def _signed(x_map: np.ndarray, y_map: np.ndarray) -> Maps:
+    """Turn directions (columns) round, in both maps at once, which leaves all products of rows as they were."""
+    size = np.abs(y_map)
+    largest = np.argmax(size > (1 - 1e-6) * size.max(axis=0), axis=0)  # the first of those that rounding may exchange
+    signs = np.where(y_map[largest, np.arange(y_map.shape[1])] < 0, -1.0, 1.0)
+    return x_map * signs, y_map * signs
 
 
 def _principal_axes(x: np.ndarray, components: int) -> np.ndarray:

@@ -114,7 +114,11 @@ def numbered(groups: Array | Sequence[object], n: int) -> NDArray[np.int64]:
     Raises:
         ValueError: not one label for each row.
     """
-    labels = groups.cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
+    labels = (
+        groups.cpu().numpy()
+        if isinstance(groups, Tensor)
+        else np.asarray(groups, None if hasattr(groups, "dtype") else object)
+    )
     if labels.shape != (n,):
         raise ValueError(f"groups: got shape {labels.shape}, expected ({n},), one label for each row")
     codes, uniques = pd.factorize(labels)

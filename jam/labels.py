@@ -1,0 +1,96 @@
+"""What is the same: images of one thing, texts of one wording; so that no right answer is taken for a wrong one."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
+from torch.nn import functional
+
+from jam.errors import InputError
+from jam.io import release
+from jam.metrics._rows import cosine_resolution
+
+BLOCK = 8192  # rows read at a time: a table may be larger than memory
+PROJECTIONS = 8
+ROUNDING = 1e-4  # of the rows' deviation: what batches of another make-up change in an encoder's output, with a margin
+WINDOW = 3  # a stranger or two may fall between two equals
+
+
+def equal_rows(tables: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Numbers from 0 of the rows of all tables (n_i, d), one after the other; rows equal to within rounding have one.
+
+    Each is compared with its neighbours along one random direction, in a few such, which keep distances.
+
+    Raises:
+        InputError: a row that holds NaN or infinity, or numbers whose squares are, named.
+    """
+    d = next(iter(tables.values())).shape[1]
+    directions = torch.as_tensor(np.random.default_rng(0).normal(size=(d, PROJECTIONS)) / PROJECTIONS**0.5)
+    parts = []
+    for name, table in tables.items():
+        for start in range(0, len(table), BLOCK):
+            part = torch.as_tensor(np.array(table[start : start + BLOCK])).double() @ directions
+            bad = ~part.square().sum(dim=1).isfinite()
+            if bad.any():
+                raise InputError(f"{name}: row {start + int(bad.nonzero()[0])} holds NaN, infinity or a number near it")
+            parts.append(part.numpy())
+            release(table)
+    projected = np.concatenate(parts)
+    order = np.argsort(projected[:, 0])
+    pairs = np.concatenate([np.stack([order[:-step], order[step:]]) for step in range(1, WINDOW + 1)], axis=1)
+    gaps = np.linalg.norm(projected[pairs[0]] - projected[pairs[1]], axis=1)
+    i, j = pairs[:, gaps <= ROUNDING * np.linalg.norm(projected.std(axis=0))]
+    graph = coo_array((np.ones(len(i)), (i, j)), shape=(len(order), len(order)))
+    return pd.factorize(connected_components(graph, directed=False)[1])[0]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Which texts are true of which images: those of a wording that is told of the image's thing anywhere in the set.
+
+    Attributes:
+        things: (n,) numbers from 0; images of one thing have one.
+        wordings: (rows of texts,) numbers from 0; equal texts have one.
+        told: (things, wordings) booleans, sparse.
+    """
+
+    things: np.ndarray
+    wordings: np.ndarray
+    told: csr_array
+
+    @classmethod
+    def of(cls, things: np.ndarray, wordings: np.ndarray, caption_rows: np.ndarray) -> "Labels":
+        """From the captions (n, K) of each image, −1 where it has fewer than K."""
+        image, _ = present = np.nonzero(caption_rows >= 0)
+        where = things[image], wordings[caption_rows[present]]
+        told = csr_array((np.ones(len(image), bool), where), shape=(things.max() + 1, wordings.max() + 1))
+        return cls(things, wordings, told)
+
+    def true(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
+        """Whether each of some rows of texts (m,) is true of each of some images (b,), (b, m) booleans."""
+        found: np.ndarray = self.told[self.things[images]][:, self.wordings[texts]].toarray()
+        return found.astype(bool)
+
+    def recall_at_1(self, a: np.ndarray, p: np.ndarray, texts: np.ndarray) -> tuple[float, float]:
+        """R@1 both ways where several answers may be right: the best right one is nearer than all wrong ones.
+
+        Args:
+            a: (n, d) latents of all images.
+            p: (m, d) latents of texts.
+            texts: (m,) their rows.
+        """
+        x, y = (functional.normalize(torch.as_tensor(each).double(), dim=1) for each in (a, p))
+        tie = 2 * cosine_resolution(x.shape[1], torch.float64)
+        best = torch.full((2, len(y)), -torch.inf, dtype=torch.float64)  # of the images right and wrong for each text
+        hits = 0
+        for rows in torch.arange(len(x)).split(max(1, 2**22 // len(y))):
+            cosines, right = x[rows] @ y.T, torch.as_tensor(self.true(rows.numpy(), texts))
+            split = torch.stack([cosines.masked_fill(~right, -torch.inf), cosines.masked_fill(right, -torch.inf)])
+            own, other = split.amax(dim=2)
+            hits += int((own > other + tie).sum())
+            best = torch.maximum(best, split.amax(dim=1))
+        return hits / len(x), float((best[0] > best[1] + tie).double().mean())
