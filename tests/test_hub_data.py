@@ -598,7 +598,8 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
     section = options("x", path="x").model_dump() | {"repo": "a/b", "path": None, "revision": "v1"}
     path = changed(tmp_path, "dataset.hub", json.loads(json.dumps(section)))
     content = yaml.safe_load(path.read_text())
-    content["dataset"]["source"] = "hub"
+    content["dataset"] |= {"source": "hub", "reads": "jam/data/hub.py"}
+    content["evaluate"]["k"], content["kernels"]["k"], content["kernels"]["folds"] = 1, 1, 2
     path.write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
     assert stage.main([]) == "6 train, 2 val, 2 test rows in data/pairs and data/pretrain"
