@@ -1,4 +1,4 @@
-"""What does the training loop cost beside its bare modules, and is stacking trainings worth it?
+"""What does the training loop cost beside its bare modules?
 
     python -m benchmarks.training [--quick]
 
@@ -16,7 +16,6 @@ from benchmarks.harness import Options, Row, alone, best, chosen, parser, table
 from jam.config import Objective, Training
 from jam.joint import Joint, parameter_groups
 from jam.pairing import Pairs
-from jam.stacked import Run, train_stacked
 from jam.training import train
 
 SCHEDULE = Training(
@@ -25,20 +24,17 @@ SCHEDULE = Training(
 )  # fmt: skip
 SIZES = {"512 → 256": ((512,), 256), "128 → 24": ((128,), 24)}
 LOOP = ("device", "hidden → latent", "bare, ms a step", "loop, ms a step", "loop / bare")
-STACK = ("device", "hidden → latent", "trainings", "one by one, s", "stacked, s", "one by one / stacked")
 TEXT = """## Training
 
 The loop against its floor: forward, backward, clip-free Adam step of the same two autoencoders with the Spread loss on
 batches of 128 that were gathered beforehand. The loop adds reading the rows from memory maps, drawing captions and
 negatives, clipping, the schedules and the sums of the losses. Its time is that of three epochs less that of one, so
 that setting up is not in it; validation has 16 rows."""
-STACKED = """Trainings that differ in their seed, one by one and stacked (`jam.stacked`). On a CPU the products are what
-takes the time, and stacking them gains nothing: there, sweeps run plain trainings in one process a core."""
 
 
 def section(options: Options) -> str:
     """This benchmark's part of the table file."""
-    return f"{TEXT}\n\n{table(LOOP, loops(options))}\n\n{STACKED}\n\n{table(STACK, stacks(options))}"
+    return f"{TEXT}\n\n{table(LOOP, loops(options))}"
 
 
 def loops(options: Options) -> Iterator[Row]:
@@ -46,13 +42,6 @@ def loops(options: Options) -> Iterator[Row]:
     for device in options.devices:
         for size in SIZES if not options.quick else list(SIZES)[1:]:
             yield alone(loop_against_floor, size, 2 if options.quick else 5, device)
-
-
-def stacks(options: Options) -> Iterator[Row]:
-    """Stacked against one by one."""
-    for device in options.devices:
-        for size in SIZES if not options.quick else list(SIZES)[1:]:
-            yield alone(stacked_against_plain, size, 3 if device == "cpu" else 16, device)
 
 
 def loop_against_floor(size: str, repeats: int, device: str) -> Row:
@@ -80,24 +69,6 @@ def loop_against_floor(size: str, repeats: int, device: str) -> Row:
     loop = three - one
     scale = 1000 / (2 * steps)
     return [device, size, f"{floor * scale:.2f}", f"{loop * scale:.2f}", f"{loop / floor:.2f}"]
-
-
-def stacked_against_plain(size: str, trainings: int, device: str) -> Row:
-    """A row of the second table."""
-    with tempfile.TemporaryDirectory() as folder:
-        pairs, validation = data(8000, Path(folder) / "train"), data(16, Path(folder) / "val")
-        objective = spread(size)
-        runs = [Run(pairs, validation, objective, SCHEDULE, seed) for seed in range(trainings)]
-
-        def plain() -> None:
-            for run in runs:
-                train(pairs, validation, objective, SCHEDULE, seed=run.seed, device=device)
-
-        def stacked() -> None:
-            train_stacked(runs, device)
-
-        slow, fast = best(3, plain, stacked, device=device)
-    return [device, size, str(trainings), f"{slow:.2f}", f"{fast:.2f}", f"{slow / fast:.2f}"]
 
 
 def spread(size: str) -> Objective:

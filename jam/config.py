@@ -1,11 +1,13 @@
 """params.yaml as typed, validated sections: every bad value is named by its path."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -22,7 +24,18 @@ Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
-Seeds = Annotated[tuple[Seed, ...], Field(min_length=1)]
+T = TypeVar("T")
+
+
+def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"got {list(values)}, expected each once")
+    return values
+
+
+Distinct = Annotated[tuple[T, ...], AfterValidator(_each_once)]
+Some = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]  # at least one, each once
+Seeds = Some[Seed]
 LayerNumber = Annotated[int, Field(ge=0, le=99)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SplitName = Literal["train", "val", "test"]
@@ -215,8 +228,8 @@ class EncoderSpec(Section):
     modality: Literal["vision", "text"]
     source: Literal["cave", "package", "hub"]
     seed: Seed = 0
-    pooling: Literal["mean", "cls", "last"] | None = None  # None: mean; of hub models, as suits the architecture
-    max_tokens: Count | None = None  # of hub models: texts are cut to so many tokens; None: as the model says
+    pooling: Literal["mean", "cls", "last"] | None = None  # None: mean of cave; else as suits the model
+    max_tokens: Count | None = None  # of package and hub: texts are cut to so many tokens; None: as the model says
     vision: VisionPretraining | None = None
     text: TextPretraining | None = None
     package: str | None = None
@@ -224,10 +237,22 @@ class EncoderSpec(Section):
     revision: str | None = None
 
     @model_validator(mode="after")
-    def _one_source(self) -> "EncoderSpec":
+    def _of_its_source(self) -> "EncoderSpec":
         needed = {"cave": self.modality, "package": "package", "hub": "model"}[self.source]
         if getattr(self, needed) is None:
             raise ValueError(f"got no {needed!r}, expected it with modality {self.modality} and source {self.source}")
+        taken = {"modality", "source", needed, "pooling"} | {
+            "cave": {"seed"}, "package": {"max_tokens"}, "hub": {"max_tokens", "revision"}
+        }[self.source]  # fmt: skip
+        if self.modality == "vision":
+            taken -= {"max_tokens"}
+        if ignored := sorted(name for name in self.model_fields_set - taken if getattr(self, name) is not None):
+            raise ValueError(
+                f"got {', '.join(ignored)}, which modality {self.modality} and source {self.source} make no use of; "
+                f"expected some of {', '.join(sorted(taken))}"
+            )
+        if needed == "vision" and self.pooling not in (None, "mean"):
+            raise ValueError(f"got pooling {self.pooling} for feature maps, expected mean")
         return self
 
 
@@ -256,7 +281,7 @@ class Objective(Section):
     dropout: Fraction | None = None
     reconstruction: tuple[NonNegative, NonNegative] = (0.0, 0.0)
     cross_reconstruction: NonNegative = 0.0
-    alphas: tuple[tuple[Fraction, Fraction], ...] = ()
+    alphas: Distinct[tuple[Fraction, Fraction]] = ()
     neighbours: Annotated[int, Field(ge=0)] = 0
 
     @field_validator("alphas", mode="before")
@@ -288,9 +313,9 @@ class ClosedForm(Section):
     """A closed-form baseline and the values to choose from on validation rows."""
 
     model: Literal["ridge", "procrustes", "cca"]
-    penalty: tuple[NonNegative, ...] = ()
-    components: tuple[Count, ...] = ()
-    shrinkage: tuple[Positive, ...] = ()
+    penalty: Distinct[NonNegative] = ()
+    components: Distinct[Count] = ()
+    shrinkage: Distinct[Positive] = ()
 
     @model_validator(mode="after")
     def _its_own_grid(self) -> "ClosedForm":
@@ -332,10 +357,10 @@ class Align(Section):
 
     image: Layer
     text: Layer
-    objectives: tuple[Name, ...]
-    baselines: tuple[Name, ...]
-    methods: tuple[Name, ...]
-    seeds: tuple[Seed, ...]
+    objectives: Some[Name]
+    baselines: Distinct[Name]
+    methods: Some[Name]
+    seeds: Seeds
 
     @model_validator(mode="after")
     def _methods_are_all(self) -> "Align":
@@ -344,8 +369,6 @@ class Align(Section):
                 f"methods: got {list(self.methods)}, expected objectives and then baselines, "
                 f"{list(self.objectives + self.baselines)} (DVC cannot join lists by itself)"
             )
-        if len(set(self.methods)) != len(self.methods) or len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("methods, seeds: got a duplicate, expected each once")
         return self
 
 
@@ -359,7 +382,7 @@ class Evaluate(Section):
 class Kernels(Section):
     """Section ``kernels``: kernel alignment between representations, and with reality."""
 
-    metrics: tuple[Literal["mutual_knn", "cka", "unbiased_cka", "cknna", "svcca", "cca", "rsa"], ...]
+    metrics: Some[Literal["mutual_knn", "cka", "unbiased_cka", "cknna", "svcca", "cca", "rsa"]]
     k: Count
     permutations: Count
     folds: Annotated[int, Field(ge=2)]
@@ -376,17 +399,23 @@ class Sweeps(Section):
 class Layers(Section):
     """Section ``layers``: which layers of the encoders that ``align`` names, every pair of them."""
 
-    image: Annotated[tuple[LayerNumber, ...], Field(min_length=1)]
-    text: Annotated[tuple[LayerNumber, ...], Field(min_length=1)]
+    image: Some[LayerNumber]
+    text: Some[LayerNumber]
     seeds: Seeds
 
 
 class Scale(Section):
     """Section ``scale``: which encoders, at which layer, every vision encoder with every text encoder."""
 
-    image: Annotated[tuple[Layer, ...], Field(min_length=1)]
-    text: Annotated[tuple[Layer, ...], Field(min_length=1)]
+    image: Some[Layer]
+    text: Some[Layer]
     seeds: Seeds
+
+    @model_validator(mode="after")
+    def _one_layer_each(self) -> "Scale":
+        for side in ("image", "text"):
+            _each_once(tuple(layer.encoder for layer in getattr(self, side)))
+        return self
 
 
 class Pareto(Section):
@@ -396,10 +425,10 @@ class Pareto(Section):
     loss, so that with λ = 0 throughout only the first of ``cross`` is run.
     """
 
-    losses: Annotated[tuple[Literal["con", "negcon", "spread"], ...], Field(min_length=1)]
-    alphas: tuple[Fraction | tuple[Fraction, Fraction], ...]
-    reconstruction: Annotated[tuple[tuple[NonNegative, NonNegative], ...], Field(min_length=1)]
-    cross: Annotated[tuple[NonNegative, ...], Field(min_length=1)]
+    losses: Some[Literal["con", "negcon", "spread"]]
+    alphas: Distinct[Fraction | tuple[Fraction, Fraction]]
+    reconstruction: Some[tuple[NonNegative, NonNegative]]
+    cross: Some[NonNegative]
     seeds: Seeds
 
     @model_validator(mode="after")
@@ -414,7 +443,7 @@ class Params(Section):
 
     dataset: Dataset
     encoders: dict[Name, EncoderSpec]
-    encoder_names: tuple[Name, ...]
+    encoder_names: Some[Name]
     features: Features
     align: Align
     training: Training
@@ -450,6 +479,39 @@ class Params(Section):
             if not isinstance(self.objectives[name], Objective):
                 raise ValueError(f"align.objectives: got {name}, a closed form, expected it among align.baselines")
         return self
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> "Params":
+        for name, objective in self.objectives.items():
+            if isinstance(objective, Objective) and objective.neighbours >= self.training.batch_size:
+                raise ValueError(
+                    f"objectives.{name}.neighbours: got {objective.neighbours}, expected fewer than the "
+                    f"{self.training.batch_size} pairs of training.batch_size"
+                )
+        if self.dataset.source == "cave":
+            self.check_sizes({"val": self.dataset.cave.val, "test": self.dataset.cave.test})
+        return self
+
+    def check_sizes(self, rows: Mapping[str, int]) -> None:
+        """Refuse splits that are too small for what will be measured on them.
+
+        Args:
+            rows: split → number of its images; of ``val`` and ``test``.
+
+        Raises:
+            ValueError: a split has too few rows for a parameter, which the message names.
+        """
+        for split in ("val", "test"):
+            for name, least in (
+                ("evaluate.k", self.evaluate.k + 1),
+                ("kernels.k", self.kernels.k + 1),
+                ("kernels.folds", self.kernels.folds),
+            ):
+                if rows[split] < least:
+                    raise ValueError(
+                        f"{name}: got {least - name.endswith('k')} with {rows[split]} images in the {split} split, "
+                        f"expected at least {least} images there"
+                    )
 
     def names(self, modality: str) -> list[str]:
         """The encoders of one modality, in the order of ``encoder_names``."""

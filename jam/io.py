@@ -10,13 +10,15 @@ import math
 import mmap
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+
+from jam.errors import InputError
 
 
 @contextmanager
@@ -51,6 +53,55 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def replaceable(path: str | Path, mark: str, keys: Collection[str] = ()) -> Path:
+    """The folder that a save may write, resolved: one that is absent, empty, or ours.
+
+    Args:
+        path: as the caller gave it; a link to a folder stands for that folder.
+        mark: name of a JSON file that every folder of this kind holds.
+        keys: keys of that file that tell it from those of others.
+
+    Raises:
+        InputError: the working folder or one above it, a file, or a folder that holds something else.
+    """
+    folder = Path(path).resolve()
+    if Path.cwd().resolve().is_relative_to(folder):
+        raise InputError(f"got the folder {str(path)!r}, which holds the working folder; expected one of its own")
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{path}: got a file, expected a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        try:
+            ours = set(keys) <= set(read_json(folder / mark))
+        except (OSError, ValueError, TypeError):
+            ours = False
+        if not ours:
+            raise InputError(f"{path}: got a folder of other things, expected a new or empty one, or one with {mark}")
+    return folder
+
+
+@contextmanager
+def replace_folder(path: str | Path, mark: str, keys: Collection[str] = ()) -> Iterator[Path]:
+    """`atomic_folder` for paths that users give: no file is lost that is not written anew.
+
+    Args:
+        path: see `replaceable`.
+        mark: see `replaceable`.
+        keys: see `replaceable`.
+
+    Raises:
+        InputError: as `replaceable`; or the folder holds a file that the new one does not. It is left as it was.
+    """
+    folder = replaceable(path, mark, keys)
+    with atomic_folder(folder) as part:
+        yield part
+        for old in sorted(folder.rglob("*")):
+            name = old.relative_to(folder)
+            if (old.is_symlink() or not old.is_dir()) and not (part / name).exists():
+                raise InputError(
+                    f"{path}: holds {name}, which would be lost; expected it moved away, or another folder"
+                )
 
 
 def _finite(value: Any, where: str) -> Any:

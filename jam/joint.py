@@ -1,8 +1,4 @@
-"""JAM's joint objective: two adapters, one for each modality, and what one step on a batch costs.
-
-A module of its own so that the plain loop (`jam.training`) and the stacked one (`jam.stacked`) compute one and the
-same thing.
-"""
+"""JAM's joint objective: two adapters, one for each modality, and what one step on a batch costs."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +8,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jam.config import Objective, Training
-from jam.distributed import ALONE, World
 from jam.losses import contrastive_loss, negcon_loss, spread_loss
 from jam.models import Adapter
 from jam.pairing import Pairs
@@ -28,18 +23,15 @@ class Joint(nn.Module):
         training: temperature and whitening.
         pairs: training rows, which give the widths and the constants that standardise inputs.
         seed: of the initial weights; sets torch's global generator, which dropout draws from too.
-        world: the processes that a batch is shared out to.
 
     Raises:
         ValueError: the features do not vary or are not finite, or the latent is no bottleneck.
     """
 
-    def __init__(self, objective: Objective, training: Training, pairs: Pairs, seed: int, world: World = ALONE) -> None:
+    def __init__(self, objective: Objective, training: Training, pairs: Pairs, seed: int) -> None:
         super().__init__()
-        self.world = world
         torch.manual_seed(seed)
         self.loss, self.neighbours = objective.loss, objective.neighbours
-        self.crosses = objective.cross_reconstruction > 0
         options = {"d_latent": objective.latent, **objective.tower_options}
         self.image = Adapter(objective.model, d_in=pairs.images.shape[1], **options)
         self.text = Adapter(objective.model, d_in=pairs.texts.shape[1], **options)
@@ -55,13 +47,7 @@ class Joint(nn.Module):
         return self.image, self.text
 
     def forward(
-        self,
-        v: Tensor,
-        t: Tensor,
-        q: Tensor | None,
-        alpha: float | Tensor | None,
-        cross: float | Tensor,
-        n: int | None = None,
+        self, v: Tensor, t: Tensor, q: Tensor | None, alpha: float | None, cross: float
     ) -> tuple[Tensor, Tensor]:
         """L_align and L_rec of a batch, both scalars; L_rec is zero where the adapters have no decoder.
 
@@ -70,24 +56,14 @@ class Joint(nn.Module):
             t: (b, d_t) features of the matching captions.
             q: (b, d_t) features of hard-negative captions, for NegCon and Spread.
             alpha: weight of the fine term, for Spread.
-            cross: weight of reconstruction across modalities, if the objective has it.
-            n: rows of the whole batch, where several processes share it.
-
-        With several processes b is this one's part of the batch; L_align is that of the whole batch, and L_rec this
-        part's share of it, so that the sum of the processes' gradients is the gradient of the whole batch.
+            cross: weight of reconstruction across modalities.
         """
         z_v, z_t = self.image(v), self.text(t)
         z_q = None if q is None else self.text(q)
         rebuild = self._reconstruction(v, t, z_v, z_t, cross)
-        if self.world.size > 1:
-            # Every process has the whole batch's latents, so its negatives too, and its own part of the reconstruction.
-            assert n is not None
-            z_v, z_t = self.world.gather(z_v, n), self.world.gather(z_t, n)
-            z_q = None if z_q is None else self.world.gather(z_q, n)
-            rebuild = rebuild * (len(v) / n) if len(v) else z_v.new_zeros(())
         return self._alignment(z_v, z_t, z_q, alpha), rebuild
 
-    def _alignment(self, z_v: Tensor, z_t: Tensor, z_q: Tensor | None, alpha: float | Tensor | None) -> Tensor:
+    def _alignment(self, z_v: Tensor, z_t: Tensor, z_q: Tensor | None, alpha: float | None) -> Tensor:
         scale = self.log_scale.exp()
         if self.loss == "con":
             return contrastive_loss(z_v, z_t, scale)
@@ -97,14 +73,14 @@ class Joint(nn.Module):
         assert alpha is not None
         return spread_loss(z_v, z_t, z_q, scale, alpha, self.neighbours)
 
-    def _reconstruction(self, v: Tensor, t: Tensor, z_v: Tensor, z_t: Tensor, cross: float | Tensor) -> Tensor:
+    def _reconstruction(self, v: Tensor, t: Tensor, z_v: Tensor, z_t: Tensor, cross: float) -> Tensor:
         """L_rec = ½(MSE(v̂, v) + MSE(t̂, t)) on scaled features, plus the same across modalities if asked for."""
         if not self.image.reconstructs:
             return z_v.new_zeros(())
         v, t = self.image.standardise.scaled(v), self.text.standardise.scaled(t)
         decode_v, decode_t = self.image.tower.decode, self.text.tower.decode
         loss = functional.mse_loss(decode_v(z_v), v) + functional.mse_loss(decode_t(z_t), t)
-        if self.crosses:
+        if cross > 0:
             loss = loss + cross * (functional.mse_loss(decode_v(z_t), v) + functional.mse_loss(decode_t(z_v), t))
         return 0.5 * loss
 

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 
 from jam.config import Objective, Training
-from jam.distributed import ALONE, World
 from jam.joint import MAX_LOGIT_SCALE, Joint, between, parameter_groups
 from jam.metrics import retrieval_metrics
 from jam.models import Adapter
@@ -49,7 +48,6 @@ def train(
     seed: int,
     device: torch.device | str = "cpu",
     report: Report = quiet,
-    world: World = ALONE,
 ) -> Trained:
     """Train one pair of adapters for each α that the objective lists, and keep the best on validation rows.
 
@@ -61,13 +59,12 @@ def train(
         seed: of initialisation, batches and dropout.
         device: where to train.
         report: called with one line after each epoch.
-        world: the processes that share each batch; all of them end with the same adapters.
 
     Raises:
         ValueError: the loss needs hard negatives and some image has none; or the loss stops being finite.
     """
     runs = [
-        _train_one(pairs, validation, objective, alpha, training, seed, torch.device(device), report, world)
+        _train_one(pairs, validation, objective, alpha, training, seed, torch.device(device), report)
         for alpha in objective.alphas or (None,)
     ]
     best = max(runs, key=lambda run: run.chosen["validation_recall"])
@@ -84,14 +81,11 @@ def _train_one(
     seed: int,
     device: torch.device,
     report: Report,
-    world: World,
 ) -> Trained:
     check_negatives(pairs, objective)
     generator = np.random.default_rng(seed)
     images, texts = on_device(pairs.images, device), on_device(pairs.texts, device)
-    joint = Joint(objective, training, pairs, seed, world).to(device)
-    if world.size > 1:
-        torch.manual_seed(seed * world.size + world.rank)  # other dropout masks for other rows
+    joint = Joint(objective, training, pairs, seed).to(device)
     optimiser = torch.optim.Adam(
         parameter_groups(joint), lr=objective.learning_rate, weight_decay=training.weight_decay, fused=True
     )
@@ -106,11 +100,10 @@ def _train_one(
         joint.train()
         totals = torch.zeros(2, device=device)
         for rows in batches(pairs, objective, training, generator, device):
-            v, t, q = rows.part(world).gather(images, texts)
-            align, rebuild = joint(v, t, q, alpha_now, objective.cross_reconstruction, len(rows))
+            v, t, q = rows.gather(images, texts)
+            align, rebuild = joint(v, t, q, alpha_now, objective.cross_reconstruction)
             optimiser.zero_grad(set_to_none=True)
             (align + weight * rebuild).backward()
-            world.add_up(list(joint.parameters()), shared=joint.log_scale)
             for adapter in joint.adapters:
                 nn.utils.clip_grad_norm_(adapter.parameters(), training.clip_norm)
             optimiser.step()
@@ -122,10 +115,10 @@ def _train_one(
 
         joint.eval()
         align_total, rebuild_total = totals.tolist()
-        losses = {"align": align_total / steps, "reconstruction": world.sum(rebuild_total) / steps}
+        losses = {"align": align_total / steps, "reconstruction": rebuild_total / steps}
         if not all(map(math.isfinite, losses.values())):
             raise ValueError(diverged(objective, epoch, losses["align"]))
-        scores = world.agree(validation_scores(joint.image, joint.text, validation))
+        scores = validation_scores(joint.image, joint.text, validation)
         record.add(epoch, losses, weight, joint, scores)
         report(
             f"epoch {epoch + 1}/{training.epochs}: align {losses['align']:.3f}, "
@@ -209,17 +202,6 @@ class Batch:
     captions: Tensor
     negatives: Tensor | None
     pooling: str
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def part(self, world: World) -> "Batch":
-        """This process' rows of the batch."""
-        if world.size == 1:
-            return self
-        rows = world.slice(len(self))
-        negatives = None if self.negatives is None else self.negatives[rows]
-        return Batch(self.images[rows], self.captions[rows], negatives, self.pooling)
 
     def gather(self, images: Table, texts: Table) -> tuple[Tensor, Tensor, Tensor | None]:
         """Features of the batch's images, captions and negatives, (b, d) each; only these rows are read."""

@@ -4,18 +4,17 @@ Reads   data/features/{image encoder}/layer_NN.npy, data/features/{text encoder}
 Writes  data/adapters/OBJECTIVE/SEED/ (image/, text/, layers.json), metrics/curves/OBJECTIVE-SEED.csv
 
 By hand:  python -m stages.align spread 0
-          torchrun --nproc_per_node 2 -m stages.align spread 0    each batch shared by two processes
 """
 
 import argparse
 
 from jam.config import Objective, load_params
 from jam.device import pick_device
-from jam.distributed import connected
 from jam.errors import InputError
 from jam.io import write_csv
-from jam.training import quiet, train
-from stages.common import ADAPTERS, METRICS, load_pairs, run, save_adapters, say
+from jam.training import train
+from stages.common import ADAPTERS, METRICS, run, say
+from stages.inputs import load_pairs, save_adapters
 
 
 def main(argv: list[str] | None = None) -> str:
@@ -30,17 +29,10 @@ def main(argv: list[str] | None = None) -> str:
         raise InputError(f"objective: got {args.objective!r}, expected one of {list(params.align.objectives)}")
 
     pairs, validation = load_pairs(params, "train"), load_pairs(params, "val")
-    device = pick_device()
-    with connected(collectives=device) as world:
-        try:
-            trained = train(
-                pairs, validation, objective, params.training, seed=args.seed, device=device, world=world,
-                report=say if world.first else quiet,
-            )  # fmt: skip
-        except ValueError as error:
-            raise InputError(str(error)) from error
-    if not world.first:
-        return "trained with the first process, which writes the adapters"
+    try:
+        trained = train(pairs, validation, objective, params.training, seed=args.seed, device=pick_device(), report=say)
+    except ValueError as error:
+        raise InputError(str(error)) from error
     folder = ADAPTERS / args.objective / str(args.seed)
     save_adapters(folder, trained, params)
     curve = trained.history.assign(method=args.objective, seed=args.seed)
@@ -52,4 +44,4 @@ def main(argv: list[str] | None = None) -> str:
 
 
 if __name__ == "__main__":
-    run(main, every_process=True)
+    run(main)

@@ -18,7 +18,8 @@ from jam.device import pick_device
 from jam.errors import InputError
 from jam.io import atomic_folder, write_csv
 from jam.training import train
-from stages.common import ADAPTERS, METRICS, load_pairs, run, save_adapters, say
+from stages.common import ADAPTERS, METRICS, run, say
+from stages.inputs import load_pairs, save_adapters
 
 
 def main(argv: list[str] | None = None) -> str:

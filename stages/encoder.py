@@ -55,11 +55,12 @@ def main(argv: list[str] | None = None) -> str:
         how = pretrain(name, spec)
     else:
         if spec.source == "package":
-            manifest = package_manifest(name)
+            assert spec.package is not None
+            manifest = package_manifest(spec.package, spec.modality, spec.pooling, spec.max_tokens)
         else:
             assert spec.model is not None
             revision = spec.revision or "main"
-            manifest = hub_manifest(spec.model, revision, spec.modality, spec.pooling, spec.max_tokens, track)
+            manifest = hub_manifest(spec.model, revision, spec.modality, spec.pooling, spec.max_tokens)
         with atomic_folder(ENCODERS / name) as folder:
             manifest.write(folder)
         how = f"found {manifest.id}, {manifest.revision}"

@@ -15,8 +15,8 @@ from jam.config import load_params
 from jam.data.schema import SPLITS, read_pairs
 from jam.distributed import connected
 from jam.encoders import Encoder
-from jam.encoders.quality import layer_probes, perplexity
 from jam.features import extract_features
+from jam.features.quality import layer_probes, perplexity
 from jam.io import write_json
 from jam.progress import track
 from stages.common import ENCODERS, FEATURES, METRICS, PAIRS, SCRATCH, run

@@ -1,7 +1,7 @@
 """Kernel alignment on test rows: between frozen encoders, before and after alignment, and with reality.
 
 Reads   data/features/, data/adapters/ (first seed), data/pairs/test.parquet (the true state)
-Writes  metrics/tables/kernels.csv (each score with interval and null), metrics/kernels.json (the headline)
+Writes  metrics/tables/kernels.csv (each score with interval and null)
 
 Three questions, in the column ``condition``:
   encoders               how alike are a frozen vision and a frozen text encoder?
@@ -24,12 +24,13 @@ import pandas as pd
 from jam.config import Params, load_params
 from jam.data.schema import read_pairs
 from jam.features import FeatureStore
-from jam.io import write_csv, write_json
+from jam.io import write_csv
 from jam.metrics import layer_alignment
 from jam.metrics.kernels import kernel_table
 from jam.models import Adapter
 from jam.pairing import mismatched_rows, one_row_each, varies
-from stages.common import ADAPTERS, FEATURES, METRICS, PAIRS, load_layer, run, say
+from stages.common import ADAPTERS, FEATURES, METRICS, PAIRS, run, say
+from stages.inputs import load_layer
 
 
 def choose_layers(stores: dict[str, FeatureStore], params: Params) -> dict[str, int]:
@@ -111,14 +112,7 @@ def main(argv: list[str] | None = None) -> str:
     table = pd.concat(tables, ignore_index=True)
     table["layer"] = table["left"].map(lambda name: str(chosen.get(name, "")))
     write_csv(METRICS / "tables" / "kernels.csv", table)
-    write_json(METRICS / "kernels.json", headline(table))
     return f"{len(table)} scores in {METRICS / 'tables' / 'kernels.csv'}"
-
-
-def headline(table: pd.DataFrame) -> dict[str, float]:
-    """Mutual kNN with reality of every representation: what `dvc metrics show` prints."""
-    mine = table[(table["condition"] == "reality") & (table["metric"] == "mutual_knn")]
-    return {f"reality_{row.left}".replace("/", "_"): round(float(row.value), 4) for row in mine.itertuples()}
 
 
 if __name__ == "__main__":

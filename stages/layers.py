@@ -28,7 +28,8 @@ from jam.metrics.kernels.layers import LayerAlignment
 from jam.pairing import one_row_each, varies
 from jam.plots import save
 from jam.sweep import Cell
-from stages.common import FEATURES, METRICS, PLOTS, layer_path, run
+from stages.common import FEATURES, METRICS, PLOTS, run
+from stages.inputs import layer_path
 from stages.sweeps import GRAM, OUTCOMES, RAW, TITLES, short_training, sweep, told
 
 

@@ -2,7 +2,7 @@
 
 Reads   the two layers that align names
 Writes  metrics/tables/pareto.csv (a row a cell), metrics/tables/pareto_fronts.csv (hypervolume and front of each loss),
-        metrics/pareto.json (the headline), plots/pareto.png, plots/pareto_heatmap.png
+        plots/pareto.png, plots/pareto_heatmap.png
 
 Two goals, both to be maximised: alignment (test recall, and hard-negative accuracy beside it) and preservation (mutual
 kNN between features and latents, mean of both modalities). Which settings are on a front is decided on validation rows;
@@ -20,11 +20,12 @@ import pandas as pd
 
 from jam import sweep_plots
 from jam.config import Objective, Params, load_params
-from jam.io import write_csv, write_json
+from jam.io import write_csv
 from jam.metrics import hypervolume, pareto_front, t_interval
 from jam.plots import save
 from jam.sweep import Cell
-from stages.common import METRICS, PLOTS, layer_path, run
+from stages.common import METRICS, PLOTS, run
+from stages.inputs import layer_path
 from stages.sweeps import short_training, sweep, told
 
 ALIGNMENTS = ("recall", "hard_negatives")
@@ -108,10 +109,6 @@ def main(argv: list[str] | None = None) -> str:
     volumes = fronts(done)
     write_csv(METRICS / "tables" / "pareto.csv", table)
     write_csv(METRICS / "tables" / "pareto_fronts.csv", volumes)
-    headline = {
-        f"{row['variant']}, {row['alignment']}": round(row["hypervolume"], 4) for row in volumes.to_dict("records")
-    }
-    write_json(METRICS / "pareto.json", {"failed": len(table) - len(done), "hypervolume": headline})
     save(sweep_plots.pareto(done, volumes), PLOTS / "pareto.png")
     done = done.assign(setting="λ " + done["lambda"] + np.where(done["cross"] > 0, "\ncross", ""))
     variants, weights = (list(dict.fromkeys(done[column])) for column in ("variant", "setting"))

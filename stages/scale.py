@@ -2,8 +2,7 @@
 
 Reads   data/features/, metrics/encoders/ (parameters and held-out quality), data/pairs/test.parquet (the true state)
 Writes  metrics/tables/scale.csv (a row a pair and seed), scale_encoders.csv (size and quality), scale_kernels.csv (raw
-        alignment of pairs, and of each encoder with reality), scale_trends.csv; metrics/scale.json, plots/scale.png and
-        plots/scale_heatmap.png
+        alignment of pairs, and of each encoder with reality), scale_trends.csv; plots/scale.png, scale_heatmap.png
 
 An encoder's quality is the mean accuracy of linear probes for the attributes of unseen scenes, on its last layer.
 
@@ -20,13 +19,14 @@ from jam import sweep_plots
 from jam.config import Layer, Params, load_params
 from jam.data.schema import read_pairs
 from jam.errors import InputError
-from jam.io import read_json, write_csv, write_json
+from jam.io import read_json, write_csv
 from jam.metrics import grid_rank_correlation
 from jam.metrics.kernels import kernel_table
 from jam.pairing import one_row_each
 from jam.plots import save
 from jam.sweep import Cell
-from stages.common import METRICS, PAIRS, PLOTS, layer_path, load_layer, run
+from stages.common import METRICS, PAIRS, PLOTS, run
+from stages.inputs import layer_path, load_layer
 from stages.sweeps import GRAM, OUTCOMES, RAW, TITLES, short_training, sweep, told
 
 PROBES = ("probe_digit", "probe_color", "probe_size", "probe_height")
@@ -111,13 +111,6 @@ def trends(table: pd.DataFrame, raw: pd.DataFrame, found: pd.DataFrame) -> pd.Da
     return pd.DataFrame(rows, columns=["predictor", "outcome", "value", "low", "high", "p_value", "n"])
 
 
-def headline(table: pd.DataFrame) -> dict[str, object]:
-    """Test recall of every pair, mean over seeds."""
-    means = table.groupby(["image", "text"], sort=False)["test_recall"].mean().dropna()
-    recalls = {f"{image}, {text}": round(float(value), 4) for (image, text), value in means.items()}
-    return {"recall": recalls, "failed": int((table["error"] != "").sum())}
-
-
 def main(argv: list[str] | None = None) -> str:
     """Run the stage and say where its results are."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
@@ -128,7 +121,6 @@ def main(argv: list[str] | None = None) -> str:
     write_csv(METRICS / "tables" / "scale_encoders.csv", found.reset_index())
     write_csv(METRICS / "tables" / "scale_kernels.csv", raw.rename(columns={"x": "left", "y": "right"}))
     write_csv(METRICS / "tables" / "scale_trends.csv", trends(table, raw, found))
-    write_json(METRICS / "scale.json", headline(table))
     save(sweep_plots.scale(table, raw, found), PLOTS / "scale.png")
     images, texts = ([layer.encoder for layer in side] for side in (params.scale.image, params.scale.text))
     maps = {

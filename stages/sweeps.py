@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
+import joblib
 import pandas as pd
 
 from jam.config import Objective, Params, Training
@@ -29,13 +30,12 @@ def sweep(name: str, descriptions: list[dict[str, Any]], cells: list[Cell]) -> p
     """Run the cells of a sweep: one row a cell, what it is and what came out; ``error`` says why a cell has no scores.
 
     Finished cells stay in ``scratch/sweeps``, so that a sweep that was stopped, or one with a layer more, computes only
-    what is new. The environment variable JAM_WORKERS sets the number of processes; else one a core, at most 8.
+    what is new.
 
     Raises:
-        InputError: no cell could be computed.
+        InputError: no cell could be computed, or JAM_WORKERS is no number of processes.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = int(os.environ.get("JAM_WORKERS", min(cores, 8)))
+    workers = processes()
     say(f"{name}: {len(cells)} cells")
     outcomes = run_sweep(cells, SCRATCH / "sweeps" / name, device=pick_device(), workers=workers, report=say)
     table = pd.DataFrame([{**what, "error": "", **found} for what, found in zip(descriptions, outcomes, strict=True)])
@@ -49,6 +49,18 @@ def sweep(name: str, descriptions: list[dict[str, Any]], cells: list[Cell]) -> p
     table["test_preservation"] = (table["test_preservation_image"] + table["test_preservation_text"]) / 2
     table["val_preservation"] = (table["val_preservation_image"] + table["val_preservation_text"]) / 2
     return table
+
+
+def processes() -> int:
+    """How many processes a sweep takes: JAM_WORKERS of the environment, else one a core, at most 8.
+
+    Raises:
+        InputError: JAM_WORKERS is not a whole number of at least 1.
+    """
+    asked = os.environ.get("JAM_WORKERS", str(min(joblib.cpu_count(), 8)))
+    if not asked.isdecimal() or int(asked) < 1:
+        raise InputError(f"JAM_WORKERS: got {asked!r} in the environment, expected a whole number of at least 1")
+    return int(asked)
 
 
 def told(table: pd.DataFrame, scores: Sequence[str]) -> list[str]:

@@ -8,8 +8,6 @@ import torch
 from hub_server import serving
 from threadpoolctl import threadpool_limits
 
-from jam.hub import MIRROR
-
 LONGEST = ("test_pipeline.py", "test_presets.py")  # minutes each: first, so that all processes end at about one time
 
 
@@ -34,10 +32,11 @@ def loopback(tmp_path, monkeypatch):
         monkeypatch.setattr(constants, "ENDPOINT", address)
         template = address + "/{repo_id}/resolve/{revision}/{filename}"
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
         monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-        for name in (MIRROR, "HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
             monkeypatch.delenv(name, raising=False)
         server.address = address
         yield server

@@ -6,10 +6,7 @@ Files of more than `LFS` bytes are listed as LFS files (ETag: sha256), smaller o
 import hashlib
 import json
 import re
-import socket
-import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -25,14 +22,13 @@ _FILE = re.compile(r"/(datasets/)?(.+?)/resolve/([^/]+)/(.+)")
 
 @dataclass
 class Fault:
-    """What goes wrong with the requests whose path contains ``where``, ``times`` times.
+    """What goes wrong with the next ``times`` GET requests whose path contains ``where``.
 
     Attributes:
         status: answered instead, with ``headers``; None to answer as usual but for what follows.
-        after: bytes of the body after which the connection is reset, or (``cut``) closed as if all were there.
+        after: bytes of the body after which the connection is closed.
         corrupt: the body has another content of the same length.
-        delay: seconds before the answer.
-        slow: seconds after each KiB of the body.
+        hold: waited for before the last byte of the body.
     """
 
     where: str
@@ -40,10 +36,8 @@ class Fault:
     status: int | None = None
     headers: dict[str, str] = field(default_factory=dict)
     after: int | None = None
-    cut: bool = False
     corrupt: bool = False
-    delay: float = 0.0
-    slow: float = 0.0
+    hold: threading.Event | None = None
 
 
 @dataclass
@@ -60,15 +54,12 @@ class HubServer:
 
     Attributes:
         repos: (``models`` or ``datasets``, id) → revision → commit and files.
-        ranges: whether parts of files are given.
     """
 
     def __init__(self) -> None:
         self.repos: dict[tuple[str, str], dict[str, tuple[str, dict[str, bytes]]]] = {}
         self.faults: list[Fault] = []
         self.requests: list[Request] = []
-        self.ranges = True
-        self._lock = threading.Lock()
 
     def add(self, repo_id: str, files: dict[str, bytes], kind: str = "models", revision: str = "main") -> str:
         """Put a commit at a revision, and give the commit."""
@@ -78,16 +69,15 @@ class HubServer:
         return commit
 
     def fault_of(self, path: str) -> Fault:
-        with self._lock:
-            for fault in self.faults:
-                if fault.where in path and fault.times > 0:
-                    fault.times -= 1
-                    return fault
+        for fault in self.faults:
+            if fault.where in path and fault.times > 0:
+                fault.times -= 1
+                return fault
         return Fault("")
 
     def asked(self, part: str) -> list[Request]:
-        """The requests whose path contains ``part``."""
-        return [request for request in self.requests if part in request.path]
+        """The GET requests whose path contains ``part``."""
+        return [request for request in self.requests if request.method == "GET" and part in request.path]
 
 
 def git_sha1(content: bytes) -> str:
@@ -105,13 +95,12 @@ def entry(name: str, content: bytes) -> dict[str, Any]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # what was written before a reset is to arrive before it
+    disable_nagle_algorithm = True
     hub: HubServer
 
     def do_GET(self) -> None:
         self.hub.requests.append(Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
-        fault = self.hub.fault_of(self.path)
-        time.sleep(fault.delay)
+        fault = self.hub.fault_of(self.path) if self.command == "GET" else Fault("")
         if fault.status is not None:
             self._answer(fault.status, b'{"error": "injected"}', fault.headers)
         elif match := _API.match(self.path):
@@ -161,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if fault.corrupt:
             content = bytes(byte ^ 1 for byte in content)
-        if asked and self.hub.ranges:
+        if asked:
             start = int(asked[1])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
             self._answer(206, content[start:], headers, fault)
@@ -171,26 +160,25 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, status: int, body: bytes, headers: dict[str, str], fault: Fault | None = None) -> None:
         fault = fault or Fault("")
         self.send_response(status)
-        sent = body if fault.after is None else body[: fault.after]
-        for name, value in {**headers, "Content-Length": str(len(sent if fault.cut else body))}.items():
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command == "HEAD":
             return
-        try:
-            step = 1 << (10 if fault.slow else 20)
-            for start in range(0, len(sent), step):
-                self.wfile.write(sent[start : start + step])
-                self.wfile.flush()
-                time.sleep(fault.slow)
-        except OSError:  # the client has had enough
-            self.close_connection = True
-            return
-        if fault.after is not None and not fault.cut:
-            time.sleep(0.02)  # a reset would take with it what was just sent
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-            self.close_connection = True
+        with suppress(OSError):  # the client has had enough
+            if fault.hold is not None:
+                self.wfile.write(body[:-1])
+                fault.hold.wait(60)
+                body = body[-1:]
+            sent = body[: fault.after]
+            for start in range(0, len(sent), 1 << 20):
+                self.wfile.write(sent[start : start + (1 << 20)])
+        if fault.after is not None:
+            self.close_connection = True  # before all was sent
+
+    def handle(self) -> None:
+        with suppress(ConnectionError):
+            super().handle()
 
     def finish(self) -> None:
         with suppress(OSError):

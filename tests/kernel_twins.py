@@ -17,21 +17,27 @@ def unit(x: Array) -> Array:
     return x / np.sqrt((x * x).sum(axis=1, keepdims=True))
 
 
-def neighbours(x: Array, k: int, groups: Array | None = None) -> list[list[int]]:
-    """By cosine of the uncentred rows; not oneself, nor one's group; ties to the lower index."""
+def shares(x: Array, k: int, groups: Array | None = None) -> Array:
+    """(n, n) how much j counts among the k nearest of i, by cosine of the uncentred rows; not oneself, nor one's group.
+
+    Rows that tie for the last places share them equally.
+    """
     u = unit(x)
     cosines = np.round(u @ u.T, 17)
     groups = np.arange(len(x)) if groups is None else np.asarray(groups)
-    lists = []
+    found = np.zeros((len(x), len(x)))
     for i in range(len(x)):
         others = [j for j in range(len(x)) if groups[j] != groups[i]]
-        lists.append(sorted(others, key=lambda j: (-cosines[i, j], j))[:k])
-    return lists
+        last = sorted((cosines[i, j] for j in others), reverse=True)[k - 1]
+        nearer = [j for j in others if cosines[i, j] > last]
+        tied = [j for j in others if cosines[i, j] == last]
+        found[i, nearer] = 1
+        found[i, tied] = (k - len(nearer)) / len(tied)
+    return found
 
 
 def mutual_knn(x: Array, y: Array, k: int = 10, groups: Array | None = None) -> float:
-    pairs = zip(neighbours(x, k, groups), neighbours(y, k, groups), strict=True)
-    return float(np.mean([len(set(a) & set(b)) / k for a, b in pairs]))
+    return float((shares(x, k, groups) * shares(y, k, groups)).sum() / (len(x) * k))
 
 
 def gram(x: Array) -> Array:
@@ -42,13 +48,29 @@ def gram(x: Array) -> Array:
 
 
 def cknna(x: Array, y: Array, k: int = 10, groups: Array | None = None) -> float:
-    kernels, lists = (gram(x), gram(y)), (neighbours(x, k, groups), neighbours(y, k, groups))
+    a, b = (gram(z) * shares(z, k, groups) for z in (x, y))
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
 
-    def align(a: int, b: int) -> float:
-        rows = range(len(x))
-        return sum(kernels[a][i, j] * kernels[b][i, j] for i in rows for j in set(lists[a][i]) & set(lists[b][i]))
 
-    return float(align(0, 1) / np.sqrt(align(0, 0) * align(1, 1)))
+def cknna_platonic(x: Array, y: Array, k: int = 10) -> float:
+    """Unbiased HSIC (Song et al. 2012, eq. 5, written out) of uncentred kernels under the mask of common neighbours."""
+    n = len(x)
+    kernels = [np.asarray(z, dtype=float) @ np.asarray(z, dtype=float).T for z in (x, y)]
+    near = [
+        [set(np.argsort(np.where(np.arange(n) == i, np.inf, -row))[:k]) for i, row in enumerate(g)] for g in kernels
+    ]
+
+    def hsic(a: int, b: int) -> float:
+        pairs = [(i, j) for i in range(n) for j in near[a][i] & near[b][i]]
+        left, right = np.zeros((n, n)), np.zeros((n, n))
+        for i, j in pairs:
+            left[i, j], right[i, j] = kernels[a][i, j], kernels[b][i, j]
+        total = sum(left[i, j] * right[j, i] for i in range(n) for j in range(n))
+        total += left.sum() * right.sum() / ((n - 1) * (n - 2))
+        total -= 2 / (n - 2) * sum(left[i, j] * right[j, m] for i in range(n) for j in range(n) for m in range(n))
+        return total / (n * (n - 3))
+
+    return hsic(0, 1) / (np.sqrt(hsic(0, 0) * hsic(1, 1)) + 1e-6)
 
 
 def hsic_biased(a: Array, b: Array) -> float:
@@ -104,6 +126,6 @@ def canonical_correlations(x: Array, y: Array) -> Array:
 
 def rsa(x: Array, y: Array, method: str) -> float:
     above = np.triu_indices(len(x), 1)
-    distances = [1 - np.corrcoef(z - z.mean(axis=0))[above] for z in (x, y)]
+    distances = [1 - np.corrcoef(z)[above] for z in (x, y)]
     correlate = stats.spearmanr if method == "spearman" else stats.pearsonr
     return float(correlate(*distances).statistic)

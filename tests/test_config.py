@@ -7,6 +7,7 @@ import yaml
 
 from jam.config import load_params
 from jam.errors import InputError
+from stages.sweeps import processes
 
 ROOT = Path(__file__).parent.parent
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
@@ -43,7 +44,26 @@ def changed(tmp_path, where, value):
         ("align.text.encoder", "vision_l", r"align\.text\.encoder: got vision_l, a vision encoder"),
         ("align.image.layer", 4, r"align\.image\.layer: .*string.*\(got 4\)"),
         ("align.methods", ["con"], r"align: methods: got \['con'\], expected objectives and then baselines"),
-        ("align.seeds", [0, 0], r"align: .*duplicate"),
+        ("align.seeds", [0, 0], r"align\.seeds: got \[0, 0\], expected each once"),
+        ("align.seeds", [], r"align\.seeds: .*at least 1 item"),
+        ("align.objectives", [], r"align\.objectives: .*at least 1 item"),
+        ("align.baselines", ["mlp", "mlp"], r"align\.baselines: got \['mlp', 'mlp'\], expected each once"),
+        ("encoder_names", [], r"encoder_names: .*at least 1 item"),
+        ("kernels.metrics", [], r"kernels\.metrics: .*at least 1 item"),
+        ("kernels.metrics", ["cka", "cka"], r"kernels\.metrics: got \['cka', 'cka'\], expected each once"),
+        ("kernels.k", 1000, r"kernels\.k: got 1000 with 1000 images in the val split, expected at least 1001"),
+        ("kernels.folds", 1001, r"kernels\.folds: got 1001 with 1000 images in the val split"),
+        ("evaluate.k", 1000, r"evaluate\.k: got 1000 with 1000 images in the val split, expected at least 1001"),
+        ("objectives.spread.neighbours", 128, r"objectives\.spread\.neighbours: got 128, expected fewer than the 128"),
+        ("objectives.spread.alphas", [0.5, 0.5], r"objectives\.spread\.alphas: got .*expected each once"),
+        ("objectives.ridge.penalty", [1, 1], r"objectives\.ridge\.penalty: got .*expected each once"),
+        ("layers.image", [0, 0], r"layers\.image: got \[0, 0\], expected each once"),
+        ("layers.seeds", [1, 1], r"layers\.seeds: got \[1, 1\], expected each once"),
+        ("scale.seeds", [0, 0], r"scale\.seeds: got \[0, 0\], expected each once"),
+        ("scale.text", [{"encoder": "minilm", "layer": n} for n in ("01", "02")], r"scale: got .*minilm.*each once"),
+        ("pareto.seeds", [0, 0], r"pareto\.seeds: got \[0, 0\], expected each once"),
+        ("pareto.reconstruction", [[1, 0.1], [1, 0.1]], r"pareto\.reconstruction: got .*expected each once"),
+        ("pareto.cross", [], r"pareto\.cross: .*at least 1 item"),
         ("align.objectives", ["ridge", "negcon", "spread"], r"align: methods: got"),
         ("objectives.con.alphas", [0.2], r"objectives\.con.*alphas: got .* with loss con"),
         ("objectives.spread.alphas", [1.2], r"objectives\.spread.*alphas.*\(got 1\.2\)"),
@@ -81,3 +101,10 @@ def test_no_file_and_no_yaml_are_one_line(tmp_path):
 def test_a_constant_alpha_and_a_curriculum_read_alike(tmp_path):
     params = load_params(changed(tmp_path, "objectives.spread.alphas", [0.2, [0.8, 0.2]]))
     assert params.objectives["spread"].alphas == ((0.2, 0.2), (0.8, 0.2))
+
+
+@pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", ""])
+def test_a_number_of_processes_that_is_none_is_said(monkeypatch, value):
+    monkeypatch.setenv("JAM_WORKERS", value)
+    with pytest.raises(InputError, match=f"JAM_WORKERS: got '{value}' in the environment, expected a whole number"):
+        processes()

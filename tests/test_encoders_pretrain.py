@@ -20,9 +20,9 @@ from jam.encoders.pretrain_masked import HIDDEN, IGNORED, MASKED, mask_tokens, m
 from jam.encoders.pretrain_text import next_token_loss, pretrain_text, word_tokenizer
 from jam.encoders.pretrain_views import neighbour_batches, nt_xent, one_attribute_apart
 from jam.encoders.pretrain_vision import _attribute, _class_numbers, _shift, pretrain_vision
-from jam.encoders.quality import PENALTIES, layer_probes, perplexity, ridge_probes
 from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
+from jam.features.quality import PENALTIES, layer_probes, perplexity, ridge_probes
 
 INK = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230)}
 VISION = {"objective": "labels", "widths": (8, 8, 8, 16), "epochs": 15, "batch_size": 16, "learning_rate": 1e-2}
@@ -80,14 +80,9 @@ def folders_equal(first, second):
 # --- vision -----------------------------------------------------------------------------------------------------------
 
 
-def save_vision(folder, tables, **kwargs):
-    made = pretrain_vision(tables["images"], **VISION | kwargs)
-    save_cave(folder, made.model, made.processor, name="v", modality="vision", recipe=VISION)
-    return made
-
-
 def test_pretrained_vision_reads_unseen_images(tables, tmp_path):
-    made = save_vision(tmp_path / "a", tables)
+    made = pretrain_vision(tables["images"], **VISION)
+    save_cave(tmp_path / "a", made.model, made.processor, name="v", modality="vision", recipe=VISION)
     assert made.loss < 2 * math.log(3) / 2  # two labels of three values, at chance ln 3 each
     encoder = Encoder.load(tmp_path / "a", device="cpu")
     store, accuracy = probed(encoder, tables, tmp_path)
@@ -99,15 +94,6 @@ def test_pretrained_vision_reads_unseen_images(tables, tmp_path):
     made.model.eval()  # in memory and from the folder: the same features, preprocessing included
     direct = made.model((image.permute(2, 0, 1)[None] / 127.5) - 1).pooler_output.flatten(1)
     np.testing.assert_allclose(encoder.encode([Image.fromarray(image.numpy())]), direct.detach(), atol=1e-5)
-
-
-def test_same_seed_same_bytes_and_another_seed_others(tables, tmp_path):
-    state = torch.get_rng_state()
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        save_vision(tmp_path / name, tables, seed=seed, epochs=1)
-    assert folders_equal(tmp_path / "a", tmp_path / "b")
-    assert not folders_equal(tmp_path / "a", tmp_path / "c")
-    assert torch.equal(torch.get_rng_state(), state)  # the caller's generator is left alone
 
 
 def test_shift_moves_each_image_and_repeats_its_edge():
@@ -166,14 +152,6 @@ def test_contrastive_vision_reads_unseen_images(world, tmp_path):
     assert made.loss < math.log(2 * VIEWS["batch_size"] - 1) / 2  # chance: one of 31 views
     assert accuracy["trained"]["color"] > accuracy["hardly"]["color"] + 0.1
     assert accuracy["trained"]["height"] > 0.6  # chance 0.33
-
-
-def test_contrastive_vision_is_deterministic(world, tmp_path):
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        made = pretrain_vision(world / "images.parquet", **VIEWS | {"epochs": 1}, seed=seed)
-        save_cave(tmp_path / name, made.model, made.processor, name="v", modality="vision", recipe=VIEWS)
-    assert folders_equal(tmp_path / "a", tmp_path / "b")
-    assert not folders_equal(tmp_path / "a", tmp_path / "c")
 
 
 def test_nt_xent_by_hand():
@@ -284,20 +262,6 @@ def test_a_document_that_says_it_again_is_predicted_from_what_it_said(language_m
     assert probability[blue - 1, document[blue]] > 0.8  # 1 in 3 from grammar alone
 
 
-def test_perplexity_by_hand(language_model):
-    _, folder = language_model
-    model = AutoModelForCausalLM.from_pretrained(folder).eval()
-    tokenizer = Encoder.load(folder, device="cpu").processor
-    texts, loss, count = ["left is red", "right is blue, left is green", "is mauve"], 0.0, 0
-    for text in texts:
-        ids = tokenizer(text)["input_ids"]
-        with torch.no_grad():
-            logs = model(torch.tensor([ids])).logits[0].log_softmax(dim=-1)
-        for position, (_, following) in enumerate(pairwise(ids)):
-            loss, count = loss - logs[position, following].item(), count + 1
-    assert perplexity(folder, texts)["perplexity"] == pytest.approx(math.exp(loss / count), rel=1e-5)
-
-
 def test_padding_changes_neither_loss_nor_gradient(language_model):
     model = language_model[0].model
     ids = torch.tensor([[1, 5, 6, 7, 2], [1, 8, 2, 0, 0]])
@@ -312,14 +276,6 @@ def test_padding_changes_neither_loss_nor_gradient(language_model):
         next_token_loss(model, batch, pad=0)[0].backward()
         gradients.append(model.transformer.wte.weight.grad.clone())
     torch.testing.assert_close(*gradients)
-
-
-def test_text_is_deterministic(tables, tmp_path):
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        made = pretrain_text(tables["images"], **TEXT | {"epochs": 1}, seed=seed)
-        save_cave(tmp_path / name, made.model, made.tokenizer, name="t", modality="text", recipe=TEXT)
-    assert folders_equal(tmp_path / "a", tmp_path / "b")
-    assert not folders_equal(tmp_path / "a", tmp_path / "c")
 
 
 def test_word_tokenizer():
@@ -368,21 +324,6 @@ def test_masked_text_guesses_unseen_sentences(masked_model, tables, tmp_path):
     assert probed(encoder, tables, tmp_path)[1]["color"] > 0.5
 
 
-def test_pseudo_perplexity_by_hand(masked_model):
-    _, folder = masked_model
-    model = AutoModelForMaskedLM.from_pretrained(folder).eval()
-    tokenizer = Encoder.load(folder, device="cpu").processor
-    texts, loss, count = ["left is red", "right is blue, left is green", "is mauve"], 0.0, 0
-    for text in texts:
-        ids = tokenizer(text)["input_ids"]
-        for i in range(1, len(ids) - 1):
-            masked = [*ids[:i], tokenizer.mask_token_id, *ids[i + 1 :]]
-            with torch.no_grad():
-                logs = model(torch.tensor([masked])).logits[0, i].log_softmax(dim=-1)
-            loss, count = loss - logs[ids[i]].item(), count + 1
-    assert perplexity(folder, texts)["perplexity"] == pytest.approx(math.exp(loss / count), rel=1e-4)
-
-
 def test_a_share_of_words_is_masked_and_nothing_else():
     tokenizer = word_tokenizer(WORDS, mask=True)
     assert tokenizer.convert_ids_to_tokens(range(5)) == ["<pad>", "<bos>", "<eos>", "<unk>", "<mask>"]
@@ -421,12 +362,39 @@ def test_masked_loss_counts_masked_positions_alone_and_padding_never(masked_mode
         torch.testing.assert_close(state[:1], alone, atol=1e-5, rtol=1e-4)
 
 
-def test_masked_text_is_deterministic(tables, tmp_path):
+# --- all objectives ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", [VISION, VIEWS, TEXT, MASK], ids=lambda recipe: recipe["objective"])
+def test_same_seed_same_bytes_and_another_seed_others(tables, world, tmp_path, recipe):
+    state = torch.get_rng_state()
+    images = (world / "images.parquet") if recipe == VIEWS else tables["images"]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        made = pretrain_text(tables["images"], **MASK | {"epochs": 1}, seed=seed)
-        save_cave(tmp_path / name, made.model, made.tokenizer, name="m", modality="text", recipe=MASK)
+        if "widths" in recipe:
+            seen = pretrain_vision(images, **recipe | {"epochs": 1}, seed=seed)
+            save_cave(tmp_path / name, seen.model, seen.processor, name="v", modality="vision", recipe=recipe)
+        else:
+            read = pretrain_text(images, **recipe | {"epochs": 1}, seed=seed)
+            save_cave(tmp_path / name, read.model, read.tokenizer, name="t", modality="text", recipe=recipe)
     assert folders_equal(tmp_path / "a", tmp_path / "b")
     assert not folders_equal(tmp_path / "a", tmp_path / "c")
+    assert torch.equal(torch.get_rng_state(), state)  # the caller's generator is left alone
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_perplexity_by_hand(language_model, masked_model, masked):
+    folder = (masked_model if masked else language_model)[1]
+    model = (AutoModelForMaskedLM if masked else AutoModelForCausalLM).from_pretrained(folder).eval()
+    tokenizer = Encoder.load(folder, device="cpu").processor
+    texts, loss, count = ["left is red", "right is blue, left is green", "is mauve"], 0.0, 0
+    for text in texts:
+        ids = tokenizer(text)["input_ids"]
+        for i in range(1, len(ids) - masked):  # <eos> is no guess of a masked model
+            given = [*ids[:i], tokenizer.mask_token_id, *ids[i + 1 :]] if masked else ids[:i]
+            with torch.no_grad():
+                logs = model(torch.tensor([given])).logits[0, i if masked else -1].log_softmax(dim=-1)
+            loss, count = loss - logs[ids[i]].item(), count + 1
+    assert perplexity(folder, texts)["perplexity"] == pytest.approx(math.exp(loss / count), rel=1e-4)
 
 
 # --- quality ----------------------------------------------------------------------------------------------------------

@@ -47,7 +47,8 @@ def test_outcomes_are_those_of_a_plain_reading(case):
     first = unit(pairs.texts[[0, 1, 2]])
     assert outcomes["alignment", ""] == pytest.approx(np.mean(np.sum((np.eye(3) - first) ** 2, axis=1)))
     assert ("reconstruction_r2", "image") not in outcomes  # a linear adapter has no decoder
-    assert outcomes["preservation", "image"].values.tolist() == [1.0] * 3
+    # of three orthogonal images the two others tie for the one place: each counts half, before and after
+    assert outcomes["preservation", "image"].values.tolist() == [0.5] * 3
 
 
 def test_a_mean_weighs_observations_and_its_interval_resamples_images():

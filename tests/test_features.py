@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -296,33 +295,30 @@ def test_a_killed_process_resumes_to_the_same_bytes(world, tmp_path):
     paths, _, encoders, root = world
     script = textwrap.dedent(
         """
-        import sys, time
+        import os, signal, sys
         from jam.encoders import Encoder
         from jam.features import extract_features
-        states = Encoder.pooled_states
-        def slow(self, inputs):
-            time.sleep(0.05)
+        train, val, encoder, out, scratch, last = sys.argv[1:]
+        states, left = Encoder.pooled_states, iter(range(int(last)))
+        def killed(self, inputs):
+            if next(left, None) is None:
+                os.kill(os.getpid(), signal.SIGKILL)
             return states(self, inputs)
-        Encoder.pooled_states = slow
-        train, val, encoder, out, scratch = sys.argv[1:]
+        Encoder.pooled_states = killed
         tables = {"train": train, "val": val}
         extract_features(Encoder.load(encoder, device="cpu"), tables, out, scratch=scratch, batch_size=4)
         """
     )
     arguments = [str(paths["train"]), str(paths["val"]), str(root / "text"), str(tmp_path / "x"), str(tmp_path / "s")]
-    command = [sys.executable, "-c", script, *arguments]
-    process = subprocess.Popen(command, cwd=Path(__file__).parents[1])
-    journal, deadline = None, time.monotonic() + 60
-    while time.monotonic() < deadline and process.poll() is None:
-        journal = next((tmp_path / "s").glob("x/*/journal-0"), None)
-        if journal and len(journal.read_text().split("\n")) > 5:
-            break
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
-    assert journal is not None
+
+    def run(last):
+        return subprocess.run([sys.executable, "-c", script, *arguments, str(last)], cwd=Path(__file__).parents[1])
+
+    assert run(6).returncode == -signal.SIGKILL
+    (journal,) = (tmp_path / "s").glob("x/*/journal-0")
+    assert len(journal.read_text().split()) == 2 * 5  # one call told the widths
     assert not (tmp_path / "x").exists()
-    subprocess.run(command, cwd=Path(__file__).parents[1], check=True)
+    assert run(10**6).returncode == 0
     whole = extract_features(encoders["text"], paths, tmp_path / "whole", scratch=tmp_path / "s", batch_size=4)
     assert contents(tmp_path / "x") == contents(whole.folder)
 
@@ -454,3 +450,7 @@ def test_reading_checks_what_it_finds(world, tmp_path):
     with pytest.raises(InputError, match=r"layer_01\.npy"):
         store.layer(1)
     assert store.layer(2).shape == (15, 4)  # the other layers are still to be had
+    for name in ("index.parquet", "manifest.json"):
+        (store.folder / name).write_text("{")
+        with pytest.raises(InputError, match="is broken"):
+            FeatureStore.load(store.folder)

@@ -177,7 +177,7 @@ def test_feature_maps_have_no_token_to_pick(tmp_path, hub, family, pooling):
 def test_a_text_without_a_token_is_named(tmp_path, hub):
     hub("qwen2")
     with pytest.raises(InputError, match="tiny/qwen2: got no token from the text '', expected at least one"):
-        load(tmp_path, "qwen2").encode(["red", ""])
+        load(tmp_path, "qwen2").hidden_states(["red", ""])
 
 
 def test_the_manifest_pins_what_was_asked_and_what_was_found(tmp_path, hub):
@@ -185,6 +185,12 @@ def test_the_manifest_pins_what_was_asked_and_what_was_found(tmp_path, hub):
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
     manifest = load(tmp_path, "minilm").manifest
     assert (manifest.asked, manifest.revision, manifest.max_tokens) == ("main", COMMIT, 16)
+
+
+def test_a_hub_model_of_unclear_modality_asks(hub):
+    (hub("bert") / "preprocessor_config.json").write_text("{}")
+    with pytest.raises(InputError, match="found an image processor and a tokenizer; expected modality"):
+        hub_manifest("tiny/bert")
 
 
 def test_an_architecture_that_transformers_does_not_know_is_one_line(tmp_path, hub):

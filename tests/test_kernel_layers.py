@@ -8,7 +8,7 @@ from scipy import stats
 
 from jam.errors import InputError
 from jam.metrics import cca, cka, cknna, kernel_score, layer_alignment, mutual_knn, permutation_null, rsa, svcca
-from jam.metrics.kernels import KERNEL_METRICS, calibrate, gram, hsic, jackknife, neighbours, p_value, shifts
+from jam.metrics.kernels import KERNEL_METRICS, calibrate, gram, jackknife, neighbours, p_value, shifts
 from jam.metrics.kernels.nulls import draw_orders
 
 SINGLE = {
@@ -89,7 +89,7 @@ def test_blocks_change_nothing(monkeypatch):
     xs, ys = encoders()
     whole = layer_alignment(xs, ys, KERNEL_METRICS, permutations=5)
     monkeypatch.setattr(gram, "_BUDGET", 5 * 70 * 9)  # 9 rows at a time, which does not divide 70
-    monkeypatch.setattr(hsic, "_TILE", 4)
+    monkeypatch.setattr(gram, "_TILE", 4)
     monkeypatch.setattr(neighbours, "_BUDGET", 70 * 3 * 11)
     monkeypatch.setattr(shifts, "_BUDGET", 5 * 70 * 4)
     parts = layer_alignment(xs, ys, KERNEL_METRICS, permutations=5)
@@ -102,7 +102,7 @@ def test_blocks_change_nothing(monkeypatch):
 def test_symmetric_products_are_whole(monkeypatch):
     xs, ys = encoders()
     whole = layer_alignment(xs, ys)
-    monkeypatch.setattr(hsic, "_TILE", 16)
+    monkeypatch.setattr(gram, "_TILE", 16)
     for metric, scores in layer_alignment(xs, ys).scores.items():
         np.testing.assert_allclose(scores, whole.scores[metric], atol=1e-7)
 
@@ -206,6 +206,19 @@ def test_p_values_of_unrelated_encoders_are_uniform_although_the_best_of_many_pa
         assert stats.kstest(found[metric], "uniform").pvalue > 0.01, metric
 
 
+def test_the_null_holds_among_ties():
+    """Labels of two kinds that know nothing of each other: every score has ties, and p must still be uniform."""
+    rng = np.random.default_rng(0)
+    for metric in ("mutual_knn", "cknna"):
+        low = 0
+        for trial in range(40):
+            xs, ys = ([np.eye(5)[rng.integers(0, 5, 200)]] for _ in range(2))
+            low += layer_alignment(xs, ys, (metric,), permutations=99, seed=trial).best[metric].p_value <= 0.05
+        assert low <= 5, metric
+    a = np.eye(5)[rng.integers(0, 5, 200)]
+    assert layer_alignment([a], [a], ("mutual_knn",), permutations=99).best["mutual_knn"].p_value == 0.01
+
+
 def test_calibration_takes_away_what_chance_gives():
     rng = np.random.default_rng(0)
     xs, ys = unrelated(rng, 60, 5, d=200), unrelated(rng, 60, 5, d=200)
@@ -228,6 +241,9 @@ def test_calibration_and_p_value_by_hand():
     assert calibrate(0.05, null)[0] == 0
     assert p_value(-1, null) == 1
     assert calibrate(1.0, np.full(19, 1.0)) == (0, 1)
+    for observed, bad in ((0.5, np.array([])), (np.nan, null), (0.5, np.full(19, np.nan))):
+        with pytest.raises(ValueError, match="p-value: got"):
+            p_value(observed, bad)
     assert calibrate(0.5, np.zeros(199))[1] == 0  # 0.95 · 200 is 190 and not 191, whatever the rounding
 
 

@@ -9,7 +9,19 @@ from hypothesis import strategies as st
 from scipy.linalg import orthogonal_procrustes
 
 from jam.errors import InputError
-from jam.metrics import cca, cka, cknna, cosine, mutual_knn, procrustes, rsa, svcca
+from jam.metrics import (
+    cca,
+    cka,
+    cknna,
+    cknna_platonic,
+    clip_outliers,
+    cosine,
+    mutual_knn,
+    procrustes,
+    rsa,
+    svcca,
+    svcca_platonic,
+)
 
 ALL = {
     "mutual_knn": mutual_knn,
@@ -20,7 +32,7 @@ ALL = {
     "rsa": rsa,
     "procrustes": procrustes,
 }
-CENTRED = {name: ALL[name] for name in ("cka", "svcca", "cca", "rsa", "procrustes")}
+CENTRED = {name: ALL[name] for name in ("cka", "svcca", "cca", "procrustes")}
 
 
 def pair(seed: int = 0, n: int = 60, dx: int = 12, dy: int = 7) -> tuple[np.ndarray, np.ndarray]:
@@ -177,22 +189,40 @@ def test_half_precision_is_upcast_first(dtype):
     assert mutual_knn(x, y) == pytest.approx(twins.mutual_knn(x.double().numpy(), y.double().numpy()), abs=1e-12)
 
 
-def test_ties_go_to_the_lower_index():
-    # Rows 1-4 of x are equal and rows 0 and 5 see them alike: the nearest is row 1, but row 2 for row 1 itself. In y
-    # that is so without ties.
-    x = np.array([[1.0, 1.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, -1.0]])
-    y = np.eye(6) + [[0.5], [-1], [0.1], [0.5], [0.5], [0.5]] * np.eye(6)[[1] * 6]
-    y[1, 1], y[2] = 1, [0, 1, 0.1, 0, 0, 0]
-    assert twins.neighbours(x, 1) == twins.neighbours(y, 1) == [[1], [2], [1], [1], [1], [1]]
-    assert mutual_knn(x, y, k=1) == 1
+def test_neighbours_that_tie_share_the_places_that_are_left():
+    # Rows 1 … 4 are one point: of row 0 they tie for two places, and count ½ each; y knows two of them alone.
+    x = np.array([[1.0, 0.2], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [-1.0, 0.3]])
+    y = np.array([[1.0, 0.0], [1.0, 0.1], [1.0, -0.2], [0.0, 1.0], [-0.2, 1.0], [-1.0, -1.0]])
+    assert twins.shares(x, 2)[0].tolist() == [0, 0.5, 0.5, 0.5, 0.5, 0]
+    assert twins.shares(y, 2)[0].tolist() == [0, 1, 1, 0, 0, 0]
+    assert mutual_knn(x, y, k=2) == pytest.approx(twins.mutual_knn(x, y, k=2), abs=1e-12)
+    labels = np.eye(5)[np.repeat(np.arange(5), 40)]
+    assert mutual_knn(labels, labels) == pytest.approx(10 / 39)  # a label cannot say which ten of its 39
+    assert cknna(labels, labels) == pytest.approx(1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(6, 40), levels=st.integers(2, 4))
+def test_scores_do_not_depend_on_the_order_of_rows_even_among_ties(seed, n, levels):
+    rng = np.random.default_rng(seed)
+    x, y = (rng.integers(0, levels, (n, 3)) + np.eye(1, 3) for _ in range(2))
+    x[0], y[0] = -x[0], -y[0]
+    order = rng.permutation(n)
+    for metric in (mutual_knn, cknna, cka):
+        extra = {} if metric is cka else {"k": 3}
+        try:
+            value = metric(x, y, **extra)
+        except InputError:
+            continue  # what is not defined is so in any order
+        assert metric(x[order], y[order], **extra) == pytest.approx(value, abs=1e-9)
 
 
 def test_self_is_excluded_by_index_and_not_by_rank():
     # With duplicates, oneself need not come first: dropping the first column would drop a neighbour instead.
     x = np.repeat(np.random.default_rng(0).standard_normal((10, 3)), 3, axis=0)
     assert mutual_knn(x, x, k=2) == 1
-    assert all(i not in found for i, found in enumerate(twins.neighbours(x, 2)))
-    assert mutual_knn(x, x[::-1].copy(), k=2) == twins.mutual_knn(x, x[::-1], k=2)
+    assert not twins.shares(x, 2).diagonal().any()
+    assert mutual_knn(x, x[::-1].copy(), k=2) == pytest.approx(twins.mutual_knn(x, x[::-1], k=2), abs=1e-12)
 
 
 def test_rows_of_one_group_are_not_neighbours():
@@ -224,7 +254,7 @@ def test_rsa_gives_equal_distances_equal_ranks():
     # In two dimensions the correlation of two rows is 1 or -1, but for rounding: the ranks know two values only.
     x, y = pair(n=30, dx=2, dy=2)
     above = np.triu_indices(30, 1)
-    signs = [np.sign((z - z.mean(axis=0)) @ [1, -1]) for z in (x, y)]
+    signs = [np.sign(z @ [1, -1]) for z in (x, y)]
     far = [(sign[:, None] != sign)[above] for sign in signs]
     assert rsa(x, y) == pytest.approx(np.corrcoef(*far)[0, 1], abs=1e-12)
 
@@ -248,6 +278,35 @@ def test_cosine_through_a_map_that_never_saw_the_row():
         cosine(x, y, mapped=False)
     with pytest.raises(ValueError, match="folds"):
         cosine(x, y, folds=1)
+
+
+# --- the field's own code
+
+
+def test_the_variants_of_the_platonic_code_are_those_of_its_definitions():
+    x, y = pair(n=40)
+    x, y = x / np.linalg.norm(x, axis=1, keepdims=True), y / np.linalg.norm(y, axis=1, keepdims=True)
+    assert cknna_platonic(x, y, k=5) == pytest.approx(twins.cknna_platonic(x, y, k=5), abs=1e-9)
+    assert abs(cknna_platonic(x + 1, y, k=5) - cknna(x + 1, y, k=5)) > 0.01  # ours centres the kernel
+    wide = np.random.default_rng(5).standard_normal((80, 30)) * np.logspace(0, 3, 30)
+    shared = wide @ np.random.default_rng(6).standard_normal((30, 25))
+    scaled = [(z - z.mean(0)) / z.std(0, ddof=1) for z in (wide, shared)]
+    expected = twins.canonical_correlations(*(twins.principal(z, 10) for z in scaled)).mean()
+    assert svcca_platonic(wide, shared) == pytest.approx(expected, abs=1e-9)
+    clipped = clip_outliers(np.arange(-10.0, 10.0).reshape(4, 5), q=0.9)
+    assert clipped.min() == -9
+    assert clipped.max() == 9
+    with pytest.raises(ValueError, match="q: got 0"):
+        clip_outliers(x, 0)
+
+
+# Made by rsatoolbox 0.3.2: compare of RDMs of method "correlation" of the two arrays of `pair(3, n=12)`.
+RSATOOLBOX = {"spearman": 0.4729151445569356, "pearson": 0.46311939096660615}
+
+
+@pytest.mark.parametrize("method", RSATOOLBOX)
+def test_rsa_is_that_of_rsatoolbox(method):
+    assert rsa(*pair(3, n=12), method) == pytest.approx(RSATOOLBOX[method], abs=1e-10)
 
 
 # --- bad input

@@ -223,3 +223,34 @@ def test_wrong_shapes_and_indices_are_named(images, texts, image_of_text, messag
 def test_cut_off_below_one_is_an_error():
     with pytest.raises(ValueError, match="ks: got"):
         retrieval_metrics(np.eye(2), np.eye(2), [0, 1], ks=(0, 1))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 10**6), n=st.integers(2, 12), kinds=st.integers(1, 5))
+def test_images_of_one_group_are_right_answers_to_each_others_captions(seed, n, kinds):
+    rng = np.random.default_rng(seed)
+    images, texts = rng.integers(-2, 3, (n, 4)) + 0.5, rng.integers(-2, 3, (3 * n, 4)) + 0.5
+    owner = rng.permutation(np.repeat(np.arange(n), 3))
+    groups = rng.integers(0, kinds, n)
+    cosines = (texts / np.linalg.norm(texts, axis=1)[:, None]) @ (images / np.linalg.norm(images, axis=1)[:, None]).T
+    right = groups[owner][:, None] == groups
+
+    def ranks(scores, own):
+        best = np.where(own, scores, -np.inf).max(axis=1, keepdims=True)
+        return 1 + ((scores >= best - 1e-12) & ~own).sum(axis=1)
+
+    i2t, t2i = retrieval_ranks(images, texts, owner, groups)
+    assert i2t.tolist() == ranks(cosines.T, right.T).tolist()
+    assert t2i.tolist() == ranks(cosines, right).tolist()
+    alone = retrieval_ranks(images, texts, owner, np.full(n, np.nan))
+    for got, want in zip(alone, retrieval_ranks(images, texts, owner), strict=True):
+        assert got.tolist() == want.tolist()
+
+
+def test_a_sentence_that_many_images_share_finds_any_of_them():
+    """Ten labels as captions: without groups all ties are lost, and R@1 is 0 however good the space is."""
+    labels = np.arange(100) % 10
+    space = np.eye(10)[labels]
+    assert retrieval_metrics(space, space, range(100))["t2i_r1"] == 0
+    found = retrieval_metrics(space, space, range(100), groups=labels)
+    assert found["t2i_r1"] == found["i2t_r1"] == 1

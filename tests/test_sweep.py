@@ -102,17 +102,16 @@ def test_a_failing_cell_is_reported_and_not_kept_while_the_others_are(paths, tmp
     assert sum("failed" in line for line in told) == 2
 
 
-def die_or_run(one):
-    """Stands in for `run_cell`: one cell takes its process down, as the kernel does when memory runs out."""
+def die_or_run(key, one, device, attempt=sweep._attempt):
+    """One cell takes its process down, as the kernel does when memory runs out."""
     if one.seed == 13:
         os.kill(os.getpid(), signal.SIGKILL)
-    return sweep.run_cell(one)
+    return attempt(key, one, device)
 
 
 def test_a_dying_process_costs_its_own_cell_alone(paths, together, tmp_path, monkeypatch):
     cells = [cell(paths, seed) for seed in (0, 13, 1)]
-    real = sweep.ProcessPoolExecutor.submit
-    monkeypatch.setattr(sweep.ProcessPoolExecutor, "submit", lambda pool, _, one: real(pool, die_or_run, one))
+    monkeypatch.setattr(sweep, "_attempt", die_or_run)
     found = run_sweep(cells, tmp_path / "two", workers=2)
     assert found[1] == {"error": "its process died (out of memory?)"}
     assert [found[0], found[2]] == together
@@ -148,17 +147,3 @@ def test_a_killed_sweep_leaves_no_process_and_takes_up_where_it_was(paths, tmp_p
     told = []
     run_sweep([cell(paths, seed) for seed in range(3)], tmp_path / "kept", workers=1, report=told.append)
     assert "cells were finished before" in told[0]
-
-
-def test_on_an_accelerator_cells_run_stacked_with_the_same_numbers(paths, tmp_path, monkeypatch):
-    """The stacked path, forced onto the CPU: what a GPU runs, where none is to be had."""
-    cells = [cell(paths, seed, dropout=0.0) for seed in range(2)] + [cell(paths, latent=99), cell(paths, latent=6)]
-    monkeypatch.setattr(sweep, "_in_processes", sweep._stacked)
-    found = run_sweep(cells, tmp_path / "stacked")
-    assert "expected fewer than its d_in" in found[2]["error"]
-    for got, one in zip((found[0], found[1], found[3]), (*cells[:2], cells[3]), strict=True):
-        want = sweep.run_cell(one)
-        assert set(got) == set(want)
-        if one is not cells[3]:  # whose dropout masks differ
-            for name in want:
-                assert got[name] == pytest.approx(want[name], abs=0.03), name

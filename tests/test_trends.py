@@ -35,7 +35,13 @@ def test_the_null_permutes_rows_not_cells():
     # columns repeat it; a null over cells would call it certain.
     x = np.arange(3.0)[:, None]
     found = grid_rank_correlation(x, np.repeat(x, 20, axis=1), permutations=3000)
-    assert found.p_value == pytest.approx(2 / 6, abs=0.04)
+    assert found.p_value == pytest.approx(2 / 6)
+    # Four encoders of one side can never show a trend at .05, and both ways of giving the predictor agree.
+    x = np.arange(4.0)[:, None]
+    y = np.repeat(x, 5, axis=1)
+    assert grid_rank_correlation(x, y).p_value == pytest.approx(2 / 24)
+    assert grid_rank_correlation(np.repeat(x, 5, axis=1), y).p_value == pytest.approx(2 / 24)
+    assert grid_rank_correlation([[0.0], [1.0], [3.0], [3.0]], y).p_value == pytest.approx(4 / 24)  # a tie doubles it
 
 
 def test_chance_is_covered_by_the_interval_and_p_is_uniform():

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from jam.encoders.manifest import Manifest, Modality, weights_sha256
+from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, weights_sha256
 from jam.encoders.pooling import Pooling
-from jam.io import atomic_folder
+from jam.io import atomic_folder, replaceable
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -31,17 +31,20 @@ def save_cave(
     Equal weights give equal bytes, whatever the folder and the machine.
 
     Args:
-        folder: replaced if it exists.
+        folder: new, empty, or that of another encoder, which is replaced.
         model: backbone or causal language model.
         processor: tokenizer or image processor.
         name: id of the encoder.
         modality: ``vision`` or ``text``.
         recipe: how it was trained, JSON-ready.
         pooling: see `jam.encoders.pooling.pool`.
+
+    Raises:
+        InputError: ``folder`` is a file, holds other things, or is the working folder or one above it.
     """
     from transformers.utils import logging
 
-    with atomic_folder(folder) as part:
+    with atomic_folder(replaceable(folder, MANIFEST, KEYS)) as part:
         bars_shown = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         try:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from jam.data.images import as_rgb
 from jam.device import pick_device
 from jam.encoders.families import family_of, marks_of, read_config
 from jam.encoders.hub import hub_folder, hub_manifest
-from jam.encoders.manifest import MANIFEST, Manifest, Modality, Source, weights_sha256
+from jam.encoders.items import listed, opened
+from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, Source, weights_sha256
 from jam.encoders.package import PACKAGES, package_folder, package_manifest
 from jam.encoders.pooling import pool
 from jam.errors import InputError
-from jam.io import atomic_folder
+from jam.io import replace_folder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,8 +58,7 @@ class Encoder:
         """Load an encoder.
 
         Args:
-            name_or_path: a folder with ``encoder.json``, the name of a packaged encoder (``minilm``), or a hub
-                model (``owner/name``).
+            name_or_path: a folder with ``encoder.json``, a packaged one (``minilm``), or a hub model ``owner/name``.
             device: ``cuda``, ``mps`` or ``cpu``; None for the fastest present.
             dtype: of weights and states, ``float32``, ``float16`` or ``bfloat16``. None for float32; on CUDA, for
                 bfloat16: hub models in weights and states, the small ones of the other sources by autocast. Pooling
@@ -80,8 +82,12 @@ class Encoder:
         return cls(model, processor, manifest, folder, autocast)
 
     def save(self, folder: str | Path) -> None:
-        """Write what `load` needs: the manifest, which pins the model, and the weights of one pretrained here."""
-        with atomic_folder(folder) as part:
+        """Write what `load` needs: the manifest, which pins the model, and the weights of one pretrained here.
+
+        Raises:
+            InputError: a folder that holds anything else, see `jam.io.replace_folder`.
+        """
+        with replace_folder(folder, MANIFEST, KEYS) as part:
             if self.manifest.source == "cave":
                 shutil.copytree(self.folder, part, dirs_exist_ok=True)
             else:
@@ -102,12 +108,15 @@ class Encoder:
 
     @cached_property
     def max_tokens(self) -> int:
-        """Texts are cut to this many tokens."""
+        """Texts are cut to this many tokens; InputError where that leaves no room for one of the text."""
         config, limits = self.model.config, [self.manifest.max_tokens, self.processor.model_max_length]
         if positions := getattr(config, "max_position_embeddings", None):
             limits.append(positions - family_of(config).reserved)
         # A tokenizer without a limit says so by an enormous number.
-        return min((limit for limit in limits if limit and limit < 10**9), default=LONGEST)
+        limit = min((limit for limit in limits if limit and limit < 10**9), default=LONGEST)
+        if limit < (least := self.processor.num_special_tokens_to_add() + 1):  # the tokenizer would cut nothing
+            raise InputError(f"{self.manifest.id}: max_tokens: got {limit}, expected at least {least}")
+        return limit
 
     def describe(self) -> dict[str, Any]:
         """What was loaded: identity, size, shape and precision, JSON-ready and free of machine-dependent values."""
@@ -134,17 +143,9 @@ class Encoder:
         """
         if self.modality == "vision":
             images = cast("Sequence[Image]", batch)
-            return dict(self.processor([image.convert("RGB") for image in images], return_tensors="pt"))
-        inputs = dict(
-            self.processor(
-                list(batch),
-                padding=True,
-                truncation=True,
-                max_length=self.max_tokens,
-                return_tensors="pt",
-                verbose=False,
-            )
-        )
+            return dict(self.processor([as_rgb(image) for image in images], return_tensors="pt"))
+        options = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
+        inputs = dict(self.processor(list(batch), verbose=False, **options))
         real = inputs["attention_mask"].any(dim=1)
         if not real.all():  # some tokenizers add no token of their own
             text = str(batch[int(real.long().argmin())])[:40]
@@ -172,25 +173,32 @@ class Encoder:
         """Pooled states of every layer for one batch: for each layer (b, d_l), float32, on the model's device."""
         return self.pooled_states(self.prepare(batch))
 
-    def encode(self, items: Sequence[Image | str], batch_size: int = 64, layer: int = -1) -> np.ndarray:
+    def encode(self, items: Iterable[Image | Path | str], batch_size: int = 64, layer: int = -1) -> np.ndarray:
         """Pooled states of one layer.
 
         Args:
-            items: n images (PIL) or n texts.
+            items: n texts, or n images (PIL, or ``pathlib.Path`` of files); any column or generator, by position.
             batch_size: how many go through the model together.
             layer: 0 … layers−1, or negative from the last.
 
         Returns:
-            (n, d_layer) float32, in the order of ``items``.
+            (n, d_layer) float32, in the order of ``items``, finite.
 
         Raises:
-            ValueError: the encoder has no such layer.
+            InputError: no list, or an item (named by its position) that is no text or image, or becomes a NaN.
+            ValueError: the encoder has no such layer, or a bad batch size.
         """
         if not -len(self.dims) <= layer < len(self.dims):
             raise ValueError(f"layer: got {layer}, expected {-len(self.dims)} … {len(self.dims) - 1}")
-        out = np.empty((len(items), self.dims[layer]), dtype=np.float32)
-        for rows in self.batches(items, batch_size):
-            out[rows] = self.hidden_states([items[row] for row in rows])[layer].cpu().numpy()
+        given = listed(items, self.modality)
+        out = np.empty((len(given), self.dims[layer]), dtype=np.float32)
+        for rows in self.batches(given, batch_size):
+            batch = [opened(given[row], row) if self.modality == "vision" else given[row] for row in rows]
+            out[rows] = self.hidden_states(batch)[layer].cpu().numpy()
+            finite = np.isfinite(out[rows]).all(axis=1)
+            if not finite.all():
+                row = rows[int(finite.argmin())]
+                raise InputError(f"item {row}: {self.manifest.id} made a NaN or infinity of it (try dtype float32)")
         return out
 
     def batches(self, items: Sequence[Image | str], batch_size: int) -> list[np.ndarray]:
@@ -234,7 +242,7 @@ def load_pretrained(
         dtype: of the weights.
 
     Raises:
-        InputError: transformers cannot load it, or weights are missing from the file.
+        InputError: transformers cannot load it, or the file of weights is cut short or lacks some.
     """
     # transformers takes seconds to import, and only a call that loads a model needs it.
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
@@ -260,8 +268,9 @@ def load_pretrained(
             processor = AutoTokenizer.from_pretrained(folder, padding_side="right", trust_remote_code=False)
             if processor.pad_token is None:
                 processor.pad_token = processor.eos_token
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        raise InputError(f"{folder}: transformers cannot load it: {str(error).strip().splitlines()[0]}") from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{folder}: transformers cannot load it: {reason}") from error
     finally:
         logging.set_verbosity(verbosity)
         if bars_shown:

@@ -8,7 +8,6 @@ from jam.encoders.pooling import Pooling
 from jam.errors import InputError
 from jam.hub import snapshot
 from jam.io import read_json
-from jam.progress import Progress, silent
 
 # What the Auto classes read; never pickles, never code, and no copies in other formats, which lie in folders.
 PATTERNS = ["*.json", "*.safetensors", "*.txt", "*.model"]
@@ -21,7 +20,6 @@ def hub_manifest(
     modality: Modality | None = None,
     pooling: Pooling | None = None,
     max_tokens: int | None = None,
-    progress: Progress = silent,
 ) -> Manifest:
     """Manifest of a hub model, its revision (branch, tag or commit) resolved to a commit.
 
@@ -31,13 +29,12 @@ def hub_manifest(
         modality: None to tell it from the files: an image-processor config, or a tokenizer.
         pooling: see `jam.encoders.pooling.pool`; None for the default of the architecture.
         max_tokens: see `Manifest`; None for what the model says of itself.
-        progress: of the download, see `jam.progress`.
 
     Raises:
         InputError: not in the cache and not to be had, no safetensors weights, an architecture that is unknown or does
             not have that pooling, or the modality is not to be told.
     """
-    folder = snapshot(model_id, revision, "model", PATTERNS, IGNORED, progress=progress)
+    folder = snapshot(model_id, revision, "model", PATTERNS, IGNORED)
     if modality is None:
         sees, reads = (folder / "preprocessor_config.json").is_file(), (folder / "tokenizer_config.json").is_file()
         if sees == reads:

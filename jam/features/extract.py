@@ -23,7 +23,7 @@ from jam.encoders import Encoder
 from jam.errors import InputError
 from jam.features.items import Images, Texts
 from jam.features.store import INDEX, MANIFEST, FeatureStore, layer_name
-from jam.io import atomic_folder, file_sha256, read_json, release, write_json
+from jam.io import atomic_folder, file_sha256, read_json, release, replaceable, write_json
 from jam.progress import Progress, silent
 
 RELEASE = 64  # batches after which written pages are given back: the files may be larger than memory
@@ -57,7 +57,8 @@ def extract_features(
     Args:
         encoder: of images or of texts; tells what is encoded.
         tables: split → pairs table.
-        out: the feature folder, written in one step at the end; replaced if it exists.
+        out: the feature folder, written in one step at the end: new, empty, or with other features, which are
+            replaced.
         scratch: folder for unfinished work, best on the file system of ``out``. Work of another configuration that was
             meant for a folder of the same name is deleted.
         batch_size: items a forward pass, at most.
@@ -69,13 +70,13 @@ def extract_features(
         world: the processes that share the batches, on one file system; each fills its own rows of the same files.
 
     Raises:
-        InputError: a bad table, a pair without an image or without a caption, a NaN or infinity from the encoder, or a
-            full disk.
+        InputError: an ``out`` that holds other things, a bad table, a pair without an image or without a caption, a
+            NaN or infinity from the encoder, or a full disk.
         ValueError: a bad batch size or dtype.
     """
     if batch_size < 1 or dtype not in ("float32", "float16"):
         raise ValueError(f"got batch_size {batch_size}, dtype {dtype!r}; expected at least 1, float32 or float16")
-    out, scratch = Path(out), Path(scratch)
+    out, scratch = replaceable(out, MANIFEST, ("encoder", "rows", "dims")), Path(scratch)
     paths = {split: Path(path) for split, path in tables.items()}
     items: Images | Texts
     if encoder.modality == "vision":

@@ -56,7 +56,7 @@ class FeatureStore:
         """Open a folder; layers are mapped only when they are asked for.
 
         Raises:
-            InputError: the folder lacks its manifest or index.
+            InputError: the folder lacks its manifest or index, or they are broken.
         """
         folder = Path(folder)
         for name in (MANIFEST, INDEX):
@@ -64,7 +64,10 @@ class FeatureStore:
                 raise InputError(
                     f"{folder}: expected a feature folder with {name}, found none (run the features stage)"
                 )
-        return cls(folder, read_json(folder / MANIFEST), pq.read_table(folder / INDEX).to_pandas())
+        try:
+            return cls(folder, read_json(folder / MANIFEST), pq.read_table(folder / INDEX).to_pandas())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder}: {MANIFEST} or {INDEX} is broken ({error}); run the features stage") from error
 
     @property
     def layers(self) -> int:

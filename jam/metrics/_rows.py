@@ -20,11 +20,13 @@ def as_rows(values: Array, name: str) -> Tensor:
     """Values as a floating-point (n, d) tensor on the device they are on, without a copy where none is needed.
 
     Raises:
-        ValueError: not two-dimensional, or empty.
+        ValueError: not two-dimensional, empty, complex, masked, or no numbers.
     """
-    rows = _as_tensor(values)
+    rows = _as_tensor(values, name)
     if rows.ndim != 2 or rows.numel() == 0:
         raise ValueError(f"{name}: got shape {tuple(rows.shape)}, expected (rows, dimensions), both at least 1")
+    if rows.is_complex():
+        raise ValueError(f"{name}: got complex numbers, expected real ones")
     return rows if rows.is_floating_point() else rows.double()
 
 
@@ -34,7 +36,7 @@ def as_index(values: Array, name: str, length: int, limit: int, device: torch.de
     Raises:
         ValueError: not a vector of integers, of another length, or out of range.
     """
-    index = _as_tensor(values)
+    index = _as_tensor(values, name)
     if index.is_floating_point() or index.dtype == torch.bool or index.shape != (length,):
         raise ValueError(
             f"{name}: got {index.dtype} of shape {tuple(index.shape)}, expected integers of shape ({length},)"
@@ -127,10 +129,21 @@ def full_precision(device: torch.device) -> Iterator[None]:
         torch.set_float32_matmul_precision(precision)
 
 
-def _as_tensor(values: Array) -> Tensor:
+def _as_tensor(values: Array, name: str) -> Tensor:
     if isinstance(values, Tensor):
         return values.detach()
-    with warnings.catch_warnings():
-        # A read-only memory map is fine: nothing here writes into its inputs.
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(np.ascontiguousarray(values))
+    if isinstance(values, np.ma.MaskedArray):
+        raise ValueError(f"{name}: got a masked array, expected one without gaps (fill it, or leave rows out)")
+    if isinstance(values, list | tuple) and values and all(isinstance(row, Tensor) for row in values):
+        return torch.stack([row.detach() for row in values])
+    try:
+        array = np.ascontiguousarray(values)
+        if array.dtype == object:  # a DataFrame of mixed columns
+            array = array.astype(np.float64)
+        with warnings.catch_warnings():
+            # A read-only memory map is fine: nothing here writes into its inputs.
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(array)
+    except (TypeError, ValueError) as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{name}: got {type(values).__name__}, expected an array of numbers ({told})") from error

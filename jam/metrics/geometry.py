@@ -19,9 +19,7 @@ from jam.metrics._rows import (
     row_norms,
     unit_rows,
 )
-from jam.metrics.kernels.gram import Layer, gram_pass
-from jam.metrics.kernels.inputs import centre, group_codes, matching_pair
-from jam.metrics.kernels.neighbours import check_k
+from jam.metrics.kernels.neighbours import kept_neighbours
 
 _CONSTANT = 1e-12  # rows that differ by less than this, relatively, differ by rounding alone
 _TILE = 2048  # rows and columns of a tile of squared distances: 16 MB
@@ -154,7 +152,8 @@ def reconstruction_r2_rows(x: Array, x_hat: Array) -> npt.NDArray[np.float64]:
 def preservation(features: Array, latents: Array, k: int = 10, groups: Array | Sequence[object] | None = None) -> float:
     """How much of its own neighbourhood structure a modality keeps: mutual kNN of features and their latents.
 
-    The mean of :func:`preservation_rows`: 1 when every row keeps its k nearest neighbours, k/(n − 1) by chance.
+    The mean of :func:`preservation_rows`: 1 when every row keeps its k nearest neighbours (and none of them tie),
+    k/(n − 1) by chance.
 
     Args:
         features: (n, d1) frozen features.
@@ -187,15 +186,9 @@ def preservation_rows(
         ValueError: shapes do not match; k less than 1, or more than the rows that some row may have for neighbours.
         InputError: rows with NaN or infinity, zero rows, rows that all point the same way.
     """
-    a, b = matching_pair(features, latents)
-    codes = group_codes(groups, len(a), a.device)
-    check_k(k, len(a), codes)
-    layers = [Layer(x, None, centre(x, name, unit=True)) for x, name in ((a, "features"), (b, "latents"))]
-    with full_precision(a.device):
-        lists = gram_pass(layers, k, codes, weights=False, products=False).neighbours
-    assert lists is not None
-    kept = (lists[0].unsqueeze(2) == lists[1].unsqueeze(1)).any(dim=2)
-    shares: npt.NDArray[np.float64] = kept.double().mean(dim=1).cpu().numpy()
+    shares: npt.NDArray[np.float64] = (
+        kept_neighbours(features, latents, k, groups, ("features", "latents")).cpu().numpy()
+    )
     return shares
 
 

@@ -19,6 +19,7 @@ from jam.metrics._rows import (
     row_norms,
     unit_rows,
 )
+from jam.metrics.kernels.inputs import Groups, group_codes
 
 Ranks = npt.NDArray[np.int64]
 
@@ -26,7 +27,7 @@ TEXT_TILE, IMAGE_TILE = 512, 5120  # tile of the product: 10 MB of scores; count
 _DENSE = 64  # a tile with more than one unsure score in so many is recomputed whole
 
 
-def retrieval_ranks(images: Array, texts: Array, image_of_text: Array) -> tuple[Ranks, Ranks]:
+def retrieval_ranks(images: Array, texts: Array, image_of_text: Array, groups: Groups = None) -> tuple[Ranks, Ranks]:
     """Rank of the right answer for every image and for every caption, by cosine; 1 is best.
 
     Image to text: 1 + number of other images' captions that score at least as high as the image's best own caption.
@@ -42,6 +43,9 @@ def retrieval_ranks(images: Array, texts: Array, image_of_text: Array) -> tuple[
         images: (n, d) embeddings; rows are L2-normalised here.
         texts: (m, d) embeddings on the same device; rows are L2-normalised here.
         image_of_text: (m,) row of ``images`` that each caption describes; any order, any count per image.
+        groups: (n,) labels of images. To a caption of any image of a group all images of it are right answers, and to
+            an image all of the group's captions: copies of one photo, or images of one class that share a sentence.
+            Right answers do not compete with each other. None, NaN: an image is its own group.
 
     Returns:
         ``(i2t, t2i)``: int64 arrays of shapes (n,) and (m,).
@@ -63,8 +67,12 @@ def retrieval_ranks(images: Array, texts: Array, image_of_text: Array) -> tuple[
         )
     x_norms, y_norms = row_norms(x, "images"), row_norms(y, "texts")
 
-    own = pair_cosines(y, y_norms, torch.arange(m, device=y.device), x, x_norms, owner)
-    best = own.new_full((n,), -torch.inf).scatter_reduce_(0, owner, own, "amax")
+    group = group_codes(groups, n, x.device)
+    if group is None:
+        own = pair_cosines(y, y_norms, torch.arange(m, device=y.device), x, x_norms, owner)
+        best = own.new_full((n,), -torch.inf).scatter_reduce_(0, owner, own, "amax")
+    else:
+        own, best = _best_of_groups(x, x_norms, group, y, y_norms, group[owner])
     i2t = torch.ones(n, dtype=torch.int64, device=x.device)
     t2i = torch.ones(m, dtype=torch.int64, device=x.device)
     with full_precision(x.device):
@@ -76,9 +84,12 @@ def retrieval_ranks(images: Array, texts: Array, image_of_text: Array) -> tuple[
                 rows = slice(top, top + TEXT_TILE)
                 y_tile = y[rows], y_norms[rows]
                 scores = unit_rows(*y_tile, torch.float32) @ x_units.T
-                # An image's own captions compete in neither direction.
-                inside = ((owner[rows] >= left) & (owner[rows] < left + len(x_units))).nonzero().squeeze(1)
-                scores[inside, owner[rows][inside] - left] = -torch.inf
+                # An image's own captions compete in neither direction, nor do those of its group.
+                if group is None:
+                    inside = ((owner[rows] >= left) & (owner[rows] < left + len(x_units))).nonzero().squeeze(1)
+                    scores[inside, owner[rows][inside] - left] = -torch.inf
+                else:
+                    scores.masked_fill_(group[owner[rows], None] == group[columns], -torch.inf)
                 over_own, over_best = _reached(scores, (own[rows, None], best[columns]), y_tile, x_tile)
                 t2i[rows] += over_own.sum(dim=1, dtype=torch.int16)
                 i2t[columns] += over_best.sum(dim=0, dtype=torch.int16)
@@ -86,7 +97,7 @@ def retrieval_ranks(images: Array, texts: Array, image_of_text: Array) -> tuple[
 
 
 def retrieval_metrics(
-    images: Array, texts: Array, image_of_text: Array, ks: Sequence[int] = (1, 5, 10)
+    images: Array, texts: Array, image_of_text: Array, ks: Sequence[int] = (1, 5, 10), groups: Groups = None
 ) -> dict[str, float]:
     """Recall at k, median rank and mean reciprocal rank in both directions, from :func:`retrieval_ranks`.
 
@@ -95,6 +106,7 @@ def retrieval_metrics(
         texts: (m, d) embeddings.
         image_of_text: (m,) row of ``images`` that each caption describes.
         ks: cut-offs of the recalls.
+        groups: (n,) labels of images that are the same right answer, as in :func:`retrieval_ranks`.
 
     Returns:
         ``i2t_r1``, ``i2t_r5``, ``i2t_r10`` (shares in [0, 1]), ``i2t_median_rank`` (≥ 1), ``i2t_mrr`` (in (0, 1]), and
@@ -107,12 +119,31 @@ def retrieval_metrics(
     if any(k < 1 for k in ks):
         raise ValueError(f"ks: got {tuple(ks)}, expected cut-offs of at least 1")
     metrics = {}
-    for direction, ranks in zip(("i2t", "t2i"), retrieval_ranks(images, texts, image_of_text), strict=True):
+    for direction, ranks in zip(("i2t", "t2i"), retrieval_ranks(images, texts, image_of_text, groups), strict=True):
         for k in ks:
             metrics[f"{direction}_r{k}"] = float(np.mean(ranks <= k))
         metrics[f"{direction}_median_rank"] = float(np.median(ranks))
         metrics[f"{direction}_mrr"] = float(np.mean(1 / ranks))
     return metrics
+
+
+def _best_of_groups(
+    x: Tensor, x_norms: Tensor, x_group: Tensor, y: Tensor, y_norms: Tensor, y_group: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The largest cosine with a row of its own group on the other side, for each row of y and of x, exactly."""
+    own, best = torch.full_like(y_norms, -torch.inf), torch.full_like(x_norms, -torch.inf)
+    x_order, y_order = x_group.argsort(stable=True), y_group.argsort(stable=True)
+    groups = int(x_group.max()) + 1
+    x_parts = x_order.split(torch.bincount(x_group, minlength=groups).tolist())
+    y_parts = y_order.split(torch.bincount(y_group, minlength=groups).tolist())
+    for images, texts in zip(x_parts, y_parts, strict=True):
+        for columns in images.split(TEXT_TILE):
+            units = unit_rows(x[columns], x_norms[columns])
+            for rows in texts.split(TEXT_TILE):
+                cosines = unit_rows(y[rows], y_norms[rows]) @ units.T
+                own[rows] = torch.maximum(own[rows], cosines.amax(1))
+                best[columns] = torch.maximum(best[columns], cosines.amax(0))
+    return own, best
 
 
 def _reached(

@@ -1,4 +1,4 @@
-"""Families of metrics, each prepared once for all layer pairs, then read off under any order of the rows of y."""
+"""Families of metrics, each prepared once for all pairs of layers, then read off under any order of the rows of y."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,11 +13,14 @@ from jam.metrics.kernels.gram import Layer, gram_pass
 from jam.metrics.kernels.inputs import centre
 from jam.metrics.kernels.neighbours import overlaps
 from jam.metrics.kernels.nulls import RowOrders
+from jam.metrics.kernels.platonic import MaskedKernel, standardised_basis
 from jam.metrics.kernels.rsa import dissimilarities
 from jam.metrics.kernels.shifts import feature_bands, matrix_bands, shift_products
 
 GRAM_METRICS = ("mutual_knn", "cka", "unbiased_cka", "cknna")
 METRICS = (*GRAM_METRICS, "svcca", "cca", "rsa")
+VARIANTS = ("cknna_platonic", "svcca_platonic")  # as in the code of Huh et al. 2024, see `platonic`
+WITH_K = ("mutual_knn", "cknna", "cknna_platonic")  # those that have neighbours
 
 Scores = dict[str, Tensor]
 """By metric, (P, layers of x, layers of y) scores in double precision, for P orders of the rows of y."""
@@ -45,7 +48,7 @@ def prepare(
         xs: (n, d) features of each layer of one encoder.
         ys: (n, d) features of each layer of the other.
         names: of all layers, those of ``xs`` first, for messages.
-        metrics: some of `METRICS`.
+        metrics: some of `METRICS` and `VARIANTS`.
         k: neighbours.
         codes: (n,) group of each row, or None.
         normalize: divide rows by their lengths first.
@@ -61,8 +64,14 @@ def prepare(
             bases = [principal_basis(x, name, normalize, keep[metric]) for x, name in layers]
             comparisons.append(BasisComparison(metric, bases[: len(xs)], bases[len(xs) :]))
         elif metric == "rsa":
-            matrices = [dissimilarities(x, name, normalize, "spearman") for x, name in layers]
+            matrices = [dissimilarities(x, name, "spearman") for x, name in layers]
             comparisons.append(RsaComparison(matrices[: len(xs)], matrices[len(xs) :]))
+        elif metric == "svcca_platonic":
+            bases = [standardised_basis(x, name, normalize) for x, name in layers]
+            comparisons.append(BasisComparison(metric, bases[: len(xs)], bases[len(xs) :]))
+        elif metric == "cknna_platonic":
+            masked = [MaskedKernel.of(x, name, normalize, k, codes) for x, name in layers]
+            comparisons.append(MaskedComparison(masked[: len(xs)], masked[len(xs) :]))
     return comparisons
 
 
@@ -79,7 +88,7 @@ class GramComparison:
         codes: Tensor | None,
         normalize: bool,
     ) -> None:
-        self.metrics, self.names = metrics, names
+        self.metrics, self.names, self.k = metrics, names, k
         self.x, self.y = slice(len(xs)), slice(len(xs), None)
         lists = "mutual_knn" in metrics or "cknna" in metrics
         products = "cka" in metrics or "unbiased_cka" in metrics
@@ -93,20 +102,28 @@ class GramComparison:
 
     def scores(self, orders: RowOrders | None = None) -> Scores:
         """Scores under each of the orders; under the one order that the rows have if None."""
-        lists, weights, products = self.found.neighbours, self.found.weights, self.found.products
+        lists, kernels, products = self.found.neighbours, self.found.kernels, self.found.products
         scores: Scores = {}
         if lists is not None:
-            matrix = None if orders is None else torch.from_numpy(orders.matrix()).to(lists.device)
+            index = torch.stack([one.index for one in lists])
+            shares = (
+                None if lists[0].share is None else torch.stack([one.share for one in lists if one.share is not None])
+            )
+            matrix = None if orders is None else torch.from_numpy(orders.matrix()).to(index.device)
+
+            def shared(weights: Tensor | None) -> Tensor:
+                left, right = (None, None) if weights is None else (weights[self.x], weights[self.y])
+                return overlaps(index[self.x], index[self.y], matrix, left, right)
+
             if "mutual_knn" in self.metrics:
-                shared = overlaps(lists[self.x], lists[self.y], matrix)
-                scores["mutual_knn"] = shared / (lists.shape[1] * lists.shape[2])
-            if weights is not None:
+                scores["mutual_knn"] = shared(shares) / (index.shape[1] * self.k)
+            if kernels is not None:
+                weights = kernels if shares is None else kernels * shares
                 selves = weights.double().square().sum((1, 2))
                 for name, zero in zip(self.names, (selves == 0).tolist(), strict=True):
                     if zero:
                         raise InputError(f"{name}: the kernel is zero at all neighbours, so CKNNA is not defined")
-                shared = overlaps(lists[self.x], lists[self.y], matrix, weights[self.x], weights[self.y])
-                scores["cknna"] = alignment(shared, selves[self.x], selves[self.y])
+                scores["cknna"] = alignment(shared(weights), selves[self.x], selves[self.y])
         if products is not None:
             scores |= self._cka(products, orders)
         return scores
@@ -159,3 +176,19 @@ class RsaComparison:
         else:
             sums = shift_products(orders, self.xs, self.ys, matrix_bands, self.xs[0].device)
         return {"rsa": (sums / 2).clamp_(max=1)}
+
+
+class MaskedComparison:
+    """CKNNA as in the code of Huh et al., from kernels masked by their own neighbours."""
+
+    def __init__(self, xs: Sequence[MaskedKernel], ys: Sequence[MaskedKernel]) -> None:
+        self.xs, self.ys = xs, ys
+
+    def scores(self, orders: RowOrders | None = None) -> Scores:
+        """Scores under each of the orders."""
+        rows = [None] if orders is None else list(torch.from_numpy(orders.matrix()).to(self.xs[0].kernel.device))
+        values = [
+            [[x.alignment(y if order is None else y.permuted(order)) for y in self.ys] for x in self.xs]
+            for order in rows
+        ]
+        return {"cknna_platonic": torch.tensor(values, dtype=torch.float64)}

@@ -5,11 +5,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jam.errors import InputError
 from jam.metrics._rows import Array, as_rows
+
+Groups = Array | Sequence[object] | None
 
 _CHUNK = 2**18  # numbers held in double precision at a time: 2 MB
 _CONSTANT = 1e-12  # rows that differ by less than this, relatively, differ by rounding alone
@@ -91,18 +95,32 @@ def matching_pair(x: Array, y: Array, minimum: int = 2) -> tuple[Tensor, Tensor]
     return a, b
 
 
-def group_codes(groups: Array | Sequence[object] | None, n: int, device: torch.device) -> Tensor | None:
+def group_codes(groups: Groups, n: int, device: torch.device) -> Tensor | None:
     """Group labels of any kind as (n,) integers, equal where the labels are equal; None stays None.
+
+    A label that is missing (NaN or None) is a group of its own: of such rows nobody said that they belong together.
 
     Raises:
         ValueError: not one label for each row.
     """
     if groups is None:
         return None
+    return torch.from_numpy(numbered(groups, n)).to(device)
+
+
+def numbered(groups: Array | Sequence[object], n: int) -> NDArray[np.int64]:
+    """Group labels of any kind as (n,) integers from 0, see `group_codes`.
+
+    Raises:
+        ValueError: not one label for each row.
+    """
     labels = groups.cpu().numpy() if isinstance(groups, Tensor) else np.asarray(groups)
     if labels.shape != (n,):
         raise ValueError(f"groups: got shape {labels.shape}, expected ({n},), one label for each row")
-    return torch.from_numpy(np.unique(labels, return_inverse=True)[1].astype(np.int64)).to(device)
+    codes, uniques = pd.factorize(labels)
+    missing = codes == -1
+    codes[missing] = len(uniques) + np.arange(missing.sum())
+    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
 
 
 def scaled_rows(x: Tensor, scales: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.comparisons import METRICS, prepare
+from jam.metrics.kernels.comparisons import METRICS, VARIANTS, WITH_K, prepare
 from jam.metrics.kernels.inputs import group_codes, matching_rows
 from jam.metrics.kernels.neighbours import check_k
 from jam.metrics.kernels.nulls import calibrate, draw_orders, p_value
@@ -88,7 +88,7 @@ def layer_alignment(
         xs: layers of one encoder, each (n, d) with a d of its own; numpy or torch, any floating-point type.
         ys: layers of the other, rows in the same order.
         metrics: "mutual_knn", "cka" (biased), "unbiased_cka", "cknna", "svcca" (99 % of variance), "cca" (50
-            components), "rsa" (Spearman).
+            components), "rsa" (Spearman); "cknna_platonic" and "svcca_platonic", as Huh et al.'s code has them.
         k: neighbours of "mutual_knn" and "cknna".
         groups: (n,) labels; rows with the same label, such as captions of one image, are not counted as neighbours
             and are permuted together.
@@ -108,13 +108,13 @@ def layer_alignment(
     left, right = matching_rows(xs, ys, minimum=4)
     names = [f"xs[{i}]" for i in range(len(left))] + [f"ys[{i}]" for i in range(len(right))]
     n, device = len(left[0]), left[0].device
-    unknown = [metric for metric in metrics if metric not in METRICS]
+    unknown = [metric for metric in metrics if metric not in (*METRICS, *VARIANTS)]
     if unknown or not metrics:
-        raise ValueError(f"metrics: got {list(metrics)}, expected some of {', '.join(METRICS)}")
+        raise ValueError(f"metrics: got {list(metrics)}, expected some of {', '.join((*METRICS, *VARIANTS))}")
     if permutations < 0:
         raise ValueError(f"permutations: got {permutations}, expected 0 or more")
     codes = group_codes(groups, n, device)
-    if "mutual_knn" in metrics or "cknna" in metrics:
+    if set(metrics) & set(WITH_K):
         check_k(k, n, codes)
     orders = (
         draw_orders(n, permutations, seed, None if codes is None else codes.cpu().numpy()) if permutations else None

@@ -1,13 +1,18 @@
-"""Nearest neighbours by cosine, exact although the similarities come in single precision, and their overlap."""
+"""Mutual kNN: nearest neighbours by cosine, exact although similarities come in single precision, and their overlap."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from jam.metrics.kernels.inputs import Centred
+from jam.metrics._rows import Array, full_precision
+from jam.metrics.kernels.inputs import Centred, Groups, centre, group_codes, matching_pair
 
+_ROWS = 512  # rows of a block of similarities
 _BUDGET = 2**22  # numbers in a table of `overlaps`: 16 MiB, which stays in cache
 
 
@@ -37,13 +42,29 @@ def resolution(centred: Centred, rows: slice | Tensor, dtype: torch.dtype) -> Te
     return (products + 4 * torch.finfo(torch.float64).eps * centred.stretch).to(dtype)
 
 
-def nearest(features: Tensor, centred: Centred, block: slice, similarities: Tensor, k: int) -> Tensor:
-    """The set of the k nearest neighbours of each row of a block by cosine, ties to the lower index.
+@dataclass(frozen=True)
+class Neighbours:
+    """The k nearest neighbours of each row; those that tie for the last places share them.
+
+    Attributes:
+        index: (n, width) rows; width is k, or more where there are ties. Places that are not needed hold the row
+            itself.
+        share: (n, width) how much each counts: 1, of tied ones the share of them for which there is a place, 0 where
+            not needed; the sum of a row is k. None if all are 1.
+    """
+
+    index: Tensor
+    share: Tensor | None = None
+
+
+def nearest(features: Tensor, centred: Centred, block: slice, similarities: Tensor, k: int) -> Neighbours:
+    """The k nearest neighbours of each row of a block by cosine.
 
     Ranking by the cosine u_i·u_j of unit rows is ranking by −|u_i − u_j|²/2, and thus within row i by
     c_i·c_j − |c_j|²/2 with c the centred unit rows: one centred product serves the kernel and the neighbours. Where
     single precision leaves open which rows are the k nearest, the similarities in question are taken again in double
-    precision; those that are equal to within rounding there are ties.
+    precision; those that are equal to within rounding there are ties. So the neighbours do not depend on the order of
+    the rows.
 
     Args:
         features: (n, d) as given.
@@ -51,9 +72,6 @@ def nearest(features: Tensor, centred: Centred, block: slice, similarities: Tens
         block: rows in question.
         similarities: (rows, n) c_i·c_j − |c_j|²/2; −inf where j cannot be a neighbour of i. At least k are finite.
         k: neighbours, less than n.
-
-    Returns:
-        (rows, k) indices.
     """
     top = similarities.topk(k + 1, dim=1)
     found = top.indices[:, :k].contiguous()
@@ -61,7 +79,7 @@ def nearest(features: Tensor, centred: Centred, block: slice, similarities: Tens
     error = resolution(centred, block, similarities.dtype)
     open_rows = (top.values[:, k - 1 : k] - top.values[:, k:] <= 2 * error).squeeze(1).nonzero().squeeze(1)
     if len(open_rows) == 0:
-        return found
+        return Neighbours(found)
     margin = similarities[open_rows] - top.values[open_rows, k - 1 : k]
     near = margin.abs() <= 2 * error[open_rows]
     above = margin.gt_(0).bool().logical_and_(~near)
@@ -71,11 +89,110 @@ def nearest(features: Tensor, centred: Centred, block: slice, similarities: Tens
     left, right = centred.exact(features, rows), centred.exact(features, columns)
     exact = (left @ right.T).sub_(torch.linalg.vecdot(right, right), alpha=0.5)
     exact.masked_fill_(~near, -math.inf).masked_fill_(above, math.inf)
-    boundary = exact.topk(k, dim=1).values[:, k - 1 :]
-    exact = torch.where((exact - boundary).abs() <= 2 * resolution(centred, rows, exact.dtype), boundary, exact)
-    order = torch.sort(exact, dim=1, descending=True, stable=True).indices[:, :k]
-    found[open_rows] = columns[order]
+    last = exact.topk(k, dim=1).values[:, k - 1 :]
+    tied = (exact - last).abs() <= 2 * resolution(centred, rows, exact.dtype)
+    nearer = (exact > last) & ~tied
+    share = nearer + tied * ((k - nearer.sum(1, dtype=exact.dtype)) / tied.sum(1))[:, None]
+    width = int((share > 0).sum(1).max())
+    heaviest = share.topk(width, dim=1)
+    if width == k:  # nothing ties for the last place
+        found[open_rows] = columns[heaviest.indices]
+        return Neighbours(found)
+    index = torch.arange(block.start, block.stop, device=found.device)[:, None].repeat(1, width)
+    index[:, :k] = found
+    shares = torch.zeros(len(found), width, dtype=exact.dtype, device=found.device)
+    shares[:, :k] = 1
+    index[open_rows] = torch.where(heaviest.values > 0, columns[heaviest.indices], rows[:, None])
+    shares[open_rows] = heaviest.values
+    return Neighbours(index, shares)
+
+
+def joined(layers: Sequence[Sequence[Neighbours]]) -> list[Neighbours]:
+    """The neighbours of each layer from those of its blocks of rows, all layers brought to one width."""
+    width = max(part.index.shape[1] for parts in layers for part in parts)
+    ties = any(part.share is not None for parts in layers for part in parts)
+    found = []
+    for parts in layers:
+        index, start = [], 0
+        for part in parts:
+            rows = torch.arange(start, start + len(part.index), device=part.index.device)[:, None]
+            index.append(torch.cat([part.index, rows.expand(-1, width - part.index.shape[1])], dim=1))
+            start += len(part.index)
+        shares = None
+        if ties:
+            given = [
+                torch.ones_like(part.index, dtype=torch.float64) if part.share is None else part.share for part in parts
+            ]
+            shares = torch.cat([pad(share, (0, width - share.shape[1])) for share in given])
+        found.append(Neighbours(torch.cat(index), shares))
     return found
+
+
+def neighbour_lists(x: Tensor, y: Tensor, names: tuple[str, str], k: int, codes: Tensor | None) -> list[Neighbours]:
+    """The neighbours of each row in two sets of features (n, d1) and (n, d2), a block of rows at a time.
+
+    Raises:
+        ValueError: as `check_k`.
+        InputError: as `centre`.
+    """
+    n = len(x)
+    check_k(k, n, codes)
+    found: list[list[Neighbours]] = []
+    for features, name in ((x, names[0]), (y, names[1])):
+        centred = centre(features, name, unit=True)
+        lengths = centred.squares.float()
+        found.append([])
+        for start in range(0, n, _ROWS):
+            block = slice(start, min(start + _ROWS, n))
+            similarities = (centred.rows[block] @ centred.rows.T).sub_(lengths, alpha=0.5)
+            similarities[:, block].fill_diagonal_(-math.inf)
+            if codes is not None:
+                similarities.masked_fill_(codes[block, None] == codes, -math.inf)
+            found[-1].append(nearest(features, centred, block, similarities, k))
+    return joined(found)
+
+
+@torch.no_grad()
+def kept_neighbours(
+    x: Array, y: Array, k: int = 10, groups: Groups = None, names: tuple[str, str] = ("x", "y")
+) -> Tensor:
+    """Share of the k nearest neighbours that x and y agree on, for each row, (n,) in double precision: `mutual_knn`."""
+    a, b = matching_pair(x, y)
+    n = len(a)
+    with full_precision(a.device):
+        lists = neighbour_lists(a, b, names, k, group_codes(groups, n, a.device))
+    kept = torch.empty(n, dtype=torch.float64, device=a.device)
+    for start in range(0, n, _ROWS):
+        rows = slice(start, min(start + _ROWS, n))
+        shares = kept.new_zeros(2, rows.stop - start, n)
+        for table, one in zip(shares, lists, strict=True):
+            table.scatter_(1, one.index[rows], 1.0 if one.share is None else one.share[rows])
+        kept[rows] = (shares[0] * shares[1]).sum(1) / k
+    return kept
+
+
+def mutual_knn(x: Array, y: Array, k: int = 10, groups: Groups = None) -> float:
+    """Mean share of the k nearest neighbours of a row that x and y agree on; k/(n − 1) by chance.
+
+    Neighbours are by cosine of the rows as they are, not centred; a row is not its own neighbour, by its index. Those
+    that tie for the last places (equal cosines, to within rounding in double precision) each count by the share of
+    them that there is room for, in x and in y: what ties broken at random would give on average. The score does not
+    depend on the order of rows, and where x has ties it is below 1 even with itself.
+
+    Args:
+        x: (n, d1) features.
+        y: (n, d2) features of the same rows.
+        k: neighbours, less than n.
+        groups: (n,) labels; rows with the same label, such as captions of one image, are not neighbours.
+
+    Raises:
+        ValueError: shapes do not match; k less than 1, or more than the rows that some row may have for neighbours.
+        InputError: features with NaN or infinity, zero rows, rows that all point the same way.
+
+    References:
+        Huh et al. 2024, The Platonic representation hypothesis, eq. 11.
+    """
+    return float(kept_neighbours(x, y, k, groups).mean())
 
 
 def overlaps(
@@ -87,12 +204,14 @@ def overlaps(
 ) -> Tensor:
     """Σ_i Σ_{j in both lists of i} w(i, j)·v(i, j), for every layer pair and every order of the rows of y.
 
+    A row that is listed as its own neighbour, as a filler, must have weight 0.
+
     Args:
-        x: (layers, n, k) neighbours by the layers of one encoder.
-        y: (layers, n, k) neighbours by the layers of the other.
+        x: (layers, n, width) neighbours by the layers of one encoder.
+        y: (layers, n, width) neighbours by the layers of the other.
         orders: (P, n) rows of y to pair with the rows of x; None for the one order that they have.
-        x_weights: (layers, n, k) w of each neighbour in ``x``; 1 if None.
-        y_weights: (layers, n, k) v of each neighbour in ``y``; 1 if None.
+        x_weights: (layers, n, width) w of each neighbour in ``x``; 1 if None.
+        y_weights: (layers, n, width) v of each neighbour in ``y``; 1 if None.
 
     Returns:
         (P, layers of x, layers of y) sums in double precision; P = 1 if ``orders`` is None.
@@ -106,7 +225,8 @@ def overlaps(
     indicators = torch.eye(ys, dtype=torch.float64, device=device)
     step = max(1, min(n, _BUDGET // (n * xs)))
     listed = torch.empty(step * n, dtype=torch.bool, device=device)
-    table = torch.empty(step * n, xs, dtype=torch.float32, device=device)
+    ones = torch.ones(xs, n, k, dtype=torch.float32, device=device) if x_weights is None else x_weights
+    table = torch.empty(step * n, xs, dtype=ones.dtype, device=device)
     for start in range(0, n, step):
         stop = min(start + step, n)
         size = stop - start
@@ -116,9 +236,7 @@ def overlaps(
         keys = base + x[:, start:stop]
         listed.zero_()[keys] = True
         table.zero_()
-        ones = torch.ones(xs, size, k, dtype=torch.float32, device=device)
-        entries = ones if x_weights is None else x_weights[:, start:stop]
-        table[keys, torch.arange(xs, device=device)[:, None, None]] = entries
+        table[keys, torch.arange(xs, device=device)[:, None, None]] = ones[:, start:stop]
         base = base.expand(ys, size, k).flatten()
         for p, order in enumerate(orders):
             rows = order[start:stop]

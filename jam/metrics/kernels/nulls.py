@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from jam.metrics.kernels.inputs import numbered
+
 Rows = NDArray[np.int64]
 
 
@@ -54,9 +56,7 @@ def draw_orders(n: int, permutations: int, seed: int, groups: Sequence[object] |
     """
     if permutations < 1:
         raise ValueError(f"permutations: got {permutations}, expected at least 1")
-    labels = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if labels.shape != (n,):
-        raise ValueError(f"groups: got shape {labels.shape}, expected ({n},), one label for each row")
+    labels = np.arange(n) if groups is None else numbered(groups, n)
     sizes = np.bincount(labels)
     if len(sizes) < 2:
         raise ValueError(f"groups: got {len(sizes)} group(s), expected at least 2 to permute")
@@ -93,8 +93,17 @@ def permutation_null(
 
 
 def p_value(observed: float, null: NDArray[np.float64]) -> float:
-    """(1 + #{null ≥ observed}) / (1 + permutations); never 0 (Phipson & Smyth 2010; Gröger et al. 2026, eq. 10)."""
-    return (1 + int((null >= observed).sum())) / (1 + len(null))
+    """(1 + #{null ≥ observed}) / (1 + permutations); never 0 (Phipson & Smyth 2010; Gröger et al. 2026, eq. 10).
+
+    A null score that is below the observed one by rounding alone counts as equal.
+
+    Raises:
+        ValueError: the observed score or one of the null is NaN, or there is no null.
+    """
+    if len(null) == 0 or not np.isfinite([observed, *null]).all():
+        bad = int((~np.isfinite(null)).sum())
+        raise ValueError(f"p-value: got a score of {observed} and a null of {len(null)}, {bad} of them not finite")
+    return (1 + int((null >= observed - 1e-12).sum())) / (1 + len(null))
 
 
 def calibrate(
@@ -150,17 +159,25 @@ def jackknife(
     Raises:
         ValueError: a number of folds or a level out of range; not one label for each row.
     """
-    labels = np.arange(n) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    if labels.shape != (n,):
-        raise ValueError(f"groups: got shape {labels.shape}, expected ({n},), one label for each row")
+    if not 0 < level < 1:
+        raise ValueError(f"level: got {level}, expected a number between 0 and 1")
+    fold = deal(n, folds, seed, groups)
+    scores = np.array([score(np.flatnonzero(fold != f)) for f in range(folds)])
+    return jackknife_interval(score(np.arange(n)), scores, level)
+
+
+def deal(n: int, folds: int, seed: int, groups: Sequence[object] | Rows | None = None) -> Rows:
+    """The fold of each of n rows, (n,) in 0 … folds − 1, groups whole.
+
+    Raises:
+        ValueError: not 2 to as many folds as there are rows or groups.
+    """
+    labels = np.arange(n) if groups is None else numbered(groups, n)
     units = int(labels.max()) + 1
     if not 2 <= folds <= units:
         raise ValueError(f"folds: got {folds}, expected 2 to {units}")
-    if not 0 < level < 1:
-        raise ValueError(f"level: got {level}, expected a number between 0 and 1")
-    fold = np.random.default_rng(seed).permutation(units)[labels] % folds
-    scores = np.array([score(np.flatnonzero(fold != f)) for f in range(folds)])
-    return jackknife_interval(score(np.arange(n)), scores, level)
+    fold: Rows = np.random.default_rng(seed).permutation(units)[labels] % folds
+    return fold
 
 
 def jackknife_interval(whole: float, scores: NDArray[np.float64], level: float = 0.95) -> Interval:

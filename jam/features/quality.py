@@ -15,7 +15,7 @@ from jam.encoders.encoder import load_pretrained
 from jam.encoders.manifest import Manifest
 from jam.encoders.pretrain_masked import leave_one_out_loss
 from jam.encoders.pretrain_text import next_token_loss
-from jam.features import FeatureStore
+from jam.features.store import FeatureStore
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 

@@ -1,0 +1,105 @@
+"""The wheel: all of the library is in it, and nothing of the checkout is needed. Imports run one way."""
+
+import ast
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The wheel, built without network and unpacked into a folder of its own."""
+    folder = tmp_path_factory.mktemp("wheel")
+    source = folder / "source"
+    source.mkdir()
+    for name in ("jam", "stages", "README.md", "LICENSE", "pyproject.toml"):
+        (source / name).symlink_to(ROOT / name)
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-w",
+        folder,
+        source,
+    ]
+    subprocess.run(command, check=True)
+    [wheel] = folder.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(folder / "site")
+    return folder / "site"
+
+
+def modules(folder):
+    paths = [path for room in ("jam", "stages") for path in (folder / room).rglob("*.py")]
+    return sorted(".".join(path.relative_to(folder).with_suffix("").parts).removesuffix(".__init__") for path in paths)
+
+
+def test_every_module_is_in_the_wheel_and_can_be_imported_from_it(installed):
+    assert modules(installed) == modules(ROOT)
+    script = (
+        f"import sys; sys.path.insert(0, {str(installed)!r})\n"
+        f"from importlib import import_module\n"
+        f"for name in {modules(installed)}:\n"
+        f"    assert import_module(name).__file__.startswith({str(installed)!r}), name\n"
+        f"import jam\nfor name in jam.__all__:\n    getattr(jam, name)\n"
+    )
+    subprocess.run([sys.executable, "-P", "-c", script], check=True, cwd=installed)
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("jam", ("torch", "pandas", "transformers", "pydantic")),
+        ("stages.dataset", ("torch", "transformers")),
+        ("jam.encoders", ("transformers", "jam.features", "jam.data.cave", "jam.encoders.pretrain_vision")),
+        ("stages.plots", ("torch", "transformers", "jam.metrics")),
+    ],
+)
+def test_a_room_does_not_load_the_others(module, absent):
+    script = f"import sys, {module}; print(*sorted(set({absent}) & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert found.split() == []
+
+
+# Who may import whom: a room knows those that stand after it, and no room before it.
+FLOORS = [
+    {"score", "embed", "sweep", "aligned", "arrays", "sweep_plots", "report"},
+    {"features", "training", "baselines", "plots", "evaluation"},
+    {"encoders", "joint", "pairing"},
+    {"data", "models", "metrics", "losses", "config"},
+    {"hub", "distributed", "device", "io", "progress"},
+    {"errors"},
+]
+
+
+def test_imports_run_one_way():
+    floor_of = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+    arrows = set()
+    for path in (ROOT / "jam").rglob("*.py"):
+        room = path.relative_to(ROOT / "jam").parts[0].removesuffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            arrows |= {(room, name.split(".")[1]) for name in names if name.startswith("jam.")}
+    arrows = {(a, b) for a, b in arrows if a != b and a != "__init__"}
+    assert {room for arrow in arrows for room in arrow} <= set(floor_of)
+    up = {(a, b) for a, b in arrows if floor_of[a] > floor_of[b]}
+    assert not up, f"imports that run up: {up}"
+    beside: dict[str, set[str]] = {}
+    for a, b in arrows:
+        if floor_of[a] == floor_of[b]:
+            beside.setdefault(a, set()).add(b)
+    for start in beside:  # and none in a circle on one floor
+        seen, front = set(), {start}
+        while front:
+            front = {b for a in front for b in beside.get(a, ())} - seen
+            seen |= front
+        assert start not in seen, f"a circle through {start}"
