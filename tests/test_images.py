@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from jam.data.images import ImageTooLargeError, compact_image, decode_image
+from jam.data.images import ImageTooLargeError, as_rgb, compact_image, decode_image
 from jam.errors import InputError
 
 ORIENTATION = 0x0112
@@ -95,6 +95,7 @@ def test_pixels_of_lossless_files_stay_exact(fmt):
 def test_exif_rotation_is_applied_once(fmt, orientation, turned):
     data = compact_image(encode(noise(), fmt, exif=exif(orientation)))
     np.testing.assert_array_equal(pixels(data), turned)
+    np.testing.assert_array_equal(as_rgb(Image.open(io.BytesIO(encode(noise(), fmt, exif=exif(orientation))))), turned)
     assert Image.open(io.BytesIO(compact_image(data))).getexif().get(ORIENTATION, 1) == 1
     assert compact_image(data) == data
 
@@ -108,17 +109,60 @@ def test_a_rotated_jpeg_is_stored_upright():
     assert upright[22:].min() > 235
 
 
-def test_sixteen_bits_keep_their_range():
-    ramp = np.arange(256, dtype=np.uint16)[None].repeat(4, axis=0) * 257
-    for fmt in ("PNG", "TIFF", "PPM"):
-        data = compact_image(encode(Image.fromarray(ramp), fmt))
-        np.testing.assert_array_equal(pixels(data)[..., 0], ramp // 257)
+RAMP = np.arange(256)[None].repeat(4, axis=0)
+DEPTHS = {
+    "16 bits": (np.uint16, RAMP * 257, ["PNG", "TIFF", "PPM"]),
+    "12 bits in 16": (np.uint16, RAMP * 4095 // 255, ["PNG", "TIFF"]),
+    "8 bits in 16": (np.uint16, RAMP, ["PNG", "TIFF"]),
+    "16 bits in 32": (np.int32, RAMP * 257, ["TIFF"]),
+    "12 bits in 32": (np.int32, RAMP * 4095 // 255, ["TIFF"]),
+    "8 bits in 32": (np.int32, RAMP, ["TIFF"]),
+    "floats to 255": (np.float32, RAMP, ["TIFF"]),
+    "floats to 1": (np.float32, RAMP / 255, ["TIFF"]),
+}
 
 
-def test_samples_of_unknown_range_are_refused():
-    for samples in (np.ones((2, 2), np.float32), np.full((2, 2), 70000, np.int32)):
-        with pytest.raises(InputError, match="expected 8 or 16 bits"):
-            compact_image(encode(Image.fromarray(samples), "TIFF"))
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_a_ramp_is_the_same_ramp_at_any_depth(depth):
+    dtype, samples, formats = DEPTHS[depth]
+    image = Image.fromarray(samples.astype(dtype))
+    shown = [as_rgb(image)]
+    for data in (encode(image, fmt) for fmt in formats):
+        shown += [decode_image(data), decode_image(compact_image(data)), as_rgb(Image.open(io.BytesIO(data)))]
+    for found in shown:
+        assert np.abs(np.asarray(found, int) - RAMP[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("samples", "got"),
+    [
+        (np.full((2, 2), 70000, np.int32), "integers from 70000 to 70000"),
+        (np.full((2, 2), -1, np.int32), "integers from -1 to -1"),
+        (np.full((2, 2), 256, np.float32), "floats from 256 to 256"),
+        (np.full((2, 2), -0.5, np.float32), "floats from -0.5 to -0.5"),
+        (np.array([[0, np.nan]], np.float32), "floats from nan to nan"),
+    ],
+)
+def test_samples_of_unknown_range_are_refused(samples, got):
+    with pytest.raises(InputError, match=f"^got {got}, expected"):
+        compact_image(encode(Image.fromarray(samples), "TIFF"))
+    with pytest.raises(InputError, match=f"^got {got}, expected"):
+        as_rgb(Image.fromarray(samples))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "I;16", "I", "F", "LA", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV"])
+def test_an_open_image_is_read_as_its_file(mode):
+    image = Image.new(mode, (3, 2))
+    opened = as_rgb(image)
+    assert (opened.mode, opened.size) == ("RGB", (3, 2))
+    np.testing.assert_array_equal(np.asarray(as_rgb(opened)), np.asarray(opened))
+
+
+def test_an_open_image_that_cannot_be_read_is_one_line():
+    for bad in (Image.open(io.BytesIO(encode(noise(), "JPEG")[:-30])), Image.new("La", (2, 2)), "a.png", RGB):
+        with pytest.raises(InputError, match="expected") as caught:
+            as_rgb(bad)
+        assert "\n" not in str(caught.value)
 
 
 def test_palette_grey_bilevel_and_cmyk_show_the_same_picture():

@@ -1,7 +1,9 @@
-"""Decoding images that anybody may have made: every pixel is read, nothing is guessed, and no file can fill the memory.
+"""Decoding images that anybody may have made: every pixel is read, and no file can fill the memory.
 
 Whatever Pillow reads comes out as an upright 8-bit RGB image: the first frame of an animation, turned as its EXIF
-orientation says, 16-bit samples by their high byte, transparency laid over white.
+orientation says, transparency laid over white. Files do not tell the range of samples wider than 8 bits, which is not
+that of their container: a camera's 12 bits come in 16, masks in 32. So it is taken from the largest sample: integers
+are of 8, 12 or 16 bits, whichever are the fewest that hold it, and floats reach to 1 or to 255. Any others are refused.
 """
 
 import io
@@ -77,19 +79,27 @@ def _load(data: bytes) -> Image.Image:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Upright 8-bit RGB of a loaded image."""
+    """Upright 8-bit RGB of an image."""
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # convert() would clip 16 bits at 255
-        samples = np.asarray(image)
-        if samples.min() < 0 or samples.max() > 65535:
-            raise InputError("got 32-bit samples, expected 8 or 16 bits")
-        image = Image.fromarray((samples >> 8).astype(np.uint8))
-    elif image.mode == "F":
-        raise InputError("got floating-point samples, whose white is unknown, expected 8 or 16 bits")
+    if image.mode == "F" or image.mode.startswith("I"):  # convert() would clip them at 255
+        image = Image.fromarray(_eight_bits(np.asarray(image)))
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert("RGB")
+
+
+def _eight_bits(samples: np.ndarray) -> np.ndarray:
+    """Wide samples as bytes, by the range that the largest of them says."""
+    least, most = samples.min(), samples.max()
+    if samples.dtype.kind == "f":
+        if not (least >= 0 and most <= 255):  # NaN too
+            raise InputError(f"got floats from {least:g} to {most:g}, expected them from 0 to 1 or to 255")
+        return np.rint(samples * 255 if most <= 1 else samples).astype(np.uint8)
+    if least < 0 or most > 65535:
+        raise InputError(f"got integers from {least} to {most}, expected 8, 12 or 16 bits, from 0 to 65535 at most")
+    bits = next(bits for bits in (8, 12, 16) if most < 1 << bits)
+    return (samples >> (bits - 8)).astype(np.uint8)
 
 
 def _is_plain(image: Image.Image) -> bool:
@@ -152,7 +162,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
     Raises:
         ImageTooLargeError: more than ``max_pixels`` pixels.
-        InputError: not an image, truncated or damaged, or samples that are neither 8 nor 16 bits wide.
+        InputError: not an image, truncated or damaged, or samples of unknown range.
     """
     with _one_line_errors(max_pixels):
         return _to_rgb(_load(data))
@@ -173,7 +183,7 @@ def compact_image(data: bytes, *, image_size: int = IMAGE_SIZE, max_pixels: int 
 
     Raises:
         ImageTooLargeError: more than ``max_pixels`` pixels.
-        InputError: not an image, truncated or damaged, or samples that are neither 8 nor 16 bits wide.
+        InputError: not an image, truncated or damaged, or samples of unknown range.
     """
     if image_size < 1:
         raise ValueError(f"image_size: got {image_size}, expected at least 1 pixel")
