@@ -12,7 +12,7 @@ from tiny_encoders import picture, text_folder, vision_folder
 from tiny_hub import save_tiny
 
 import jam
-from jam.embed import load_embeddings, main, nearest
+from jam.embed import main, nearest
 from jam.errors import InputError
 from jam.io import write_json
 
@@ -107,6 +107,22 @@ def test_ties_rank_by_row_and_k_may_exceed_the_images():
     assert cosines.tolist() == [1.0, 1.0, 0.0]
 
 
+def test_what_is_no_image_is_passed_over_and_named(pair, photos, capsys):
+    whole = (photos / "a.png").read_bytes()
+    Image.open(photos / "a.png").save(photos / "d.tiff")
+    (photos / "cut.png").write_bytes(whole[:60])
+    (photos / "empty.jpg").write_bytes(b"")
+    (photos / "._a.png").write_bytes(b"Mac OS X")
+    (pair / "away.png").write_bytes(whole)
+    (photos / "link.png").symlink_to(pair / "away.png")
+    options = ["--encoders", str(pair / "encoders"), "--device", "cpu"]
+    main([str(pair / "adapters"), str(photos), "red seven", "-k", "9", *options])
+    out, err = capsys.readouterr()
+    assert sorted(line.split()[-1] for line in out.splitlines()[1:]) == ["a.png", "b.png", "d.tiff", "more/c.jpg"]
+    passed = [line.split(": ")[1] for line in err.splitlines() if line.startswith("passed over: ")]
+    assert passed == ["._a.png", "cut.png", "empty.jpg", "link.png", "notes.txt"]
+
+
 def test_what_cannot_be_searched_is_named(pair, photos, tmp_path):
     options = ["--encoders", str(pair / "encoders"), "--device", "cpu"]
     with pytest.raises(InputError, match="nothing: expected a folder of images"):
@@ -116,14 +132,29 @@ def test_what_cannot_be_searched_is_named(pair, photos, tmp_path):
         main([str(pair / "adapters"), str(tmp_path / "empty"), "red", *options])
     with pytest.raises(InputError, match=r"expected image/, text/ and layers\.json"):
         main([str(tmp_path / "empty"), str(photos), "red", *options])
-    (photos / "d.png").write_bytes((photos / "a.png").read_bytes()[:60])
-    with pytest.raises(InputError, match=r"d\.png: "):
-        main([str(pair / "adapters"), str(photos), "red", *options])
     with pytest.raises(SystemExit):
         main([str(pair / "adapters"), str(photos), " ", *options])
-    np.savez(tmp_path / "odd.npz", paths=np.array(["a"]), vectors=np.ones((1, 9), np.float32))
-    with pytest.raises(InputError, match=r"got vectors of shape \(1, 9\), expected \(1, 3\)"):
-        load_embeddings(tmp_path / "odd.npz", 3)
+
+
+def test_embeddings_of_another_pair_are_refused_and_any_name_is_read_back(pair, photos, capsys):
+    options = ["--encoders", str(pair / "encoders"), "--device", "cpu"]
+    adapters, kept = str(pair / "adapters"), pair / "kept"
+    main([adapters, str(photos), "--save", str(kept), *options])
+    main([adapters, str(kept), "red seven", "--save", str(kept), *options])  # its own file may be written again
+    jam.Adapter("linear", d_in=4, d_latent=3).save(pair / "adapters" / "image")
+    with pytest.raises(InputError, match="kept: got embeddings of another pair of adapters, expected this pair's"):
+        main([adapters, str(kept), "red seven", *options])
+    np.savez(pair / "old.npz", paths=np.array(["a"]), vectors=np.ones((1, 3), np.float32))
+    with pytest.raises(InputError, match=r"old\.npz: got embeddings of another pair"):
+        main([adapters, str(pair / "old.npz"), "red", *options])
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(pair, photos):
+    (pair / "file").write_text("mine")
+    for place in (pair / "file", pair / "file" / "below", photos):
+        with pytest.raises(InputError, match="expected"):
+            main(["no/adapters/are/loaded", str(photos), "--save", str(place)])
+    assert (pair / "file").read_text() == "mine"
 
 
 def test_adapters_of_another_width_are_refused(pair):
