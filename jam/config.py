@@ -72,6 +72,7 @@ class FolderData(Section):
     max_pixels: Count
     max_side: Count
     errors: Literal["raise", "skip"]
+    links: tuple[str, ...] = ()  # folders outside that images may be soft links into, such as a cache
 
 
 class HubColumns(Section):

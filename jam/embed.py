@@ -161,7 +161,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.save:
         check_writable(args.save)
     pair = Aligned.load(args.adapters, args.encoders, args.device)
-    queries = pair.text.encode(args.queries)  # a bad query is told before the images are read
+    queries = (
+        pair.text.encode(args.queries) if args.queries else np.empty((0, 0))
+    )  # a bad query is told before the images are read
     made_by = fingerprint(pair.image)
     if args.images.is_file():
         names, vectors = load_embeddings(args.images, made_by)

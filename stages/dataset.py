@@ -55,6 +55,7 @@ def _write_found(params: Params, pairs: Path) -> dict[str, Any]:
             image_size=options.max_side,
             max_pixels=options.max_pixels,
             errors=options.errors,
+            links=options.links,
         )
     for problem in found.problems:
         say(f"left out: {problem}")

@@ -293,8 +293,10 @@ BAD_ROWS = {
     "true negative": (record(1, negatives=["Photo  1"]), "negative is a caption", "both"),
     "context of wrong type": (record(1, context=3), "wrong type", "context: got int"),
     "half a surrogate pair": (record(1, captions=["\ud83d"]), "malformed row", "surrogate"),
-    "duplicate": (record(0, captions=["again"]), "duplicate file name", "'0.png'"),
-    "duplicate in other words": (record(0, file_name=".//0.png"), "duplicate file name", "'0.png'"),
+    "wrong case": (record(1, file_name="1.PNG"), "missing file", "no such file in"),
+    "wrong slash": (record(1, file_name=".\\1.png"), "missing file", "no such file in"),
+    "zero width": (record(1, captions=["\u200b\u2060"]), "empty caption", r"invisible characters ('\u200b\u2060')"),
+    "NUL alone": (record(1, captions=["\0"]), "empty caption", r"invisible characters ('\x00')"),
     "parent folder": (record(1, file_name="../album/1.png"), "path outside the folder", "'../album/1.png'"),
     "absolute path": (record(1, file_name="/etc/hostname"), "path outside the folder", "'/etc/hostname'"),
     "missing file": (record(1, file_name="x\ny.png"), "missing file", r"'x\ny.png': no such file"),
@@ -364,6 +366,44 @@ def test_a_link_that_stays_inside_is_followed(album):
     for seed in range(5):
         split = split_of(load_folder(album, seed=seed))
         assert split["0.png"] == split["1.png"]
+
+
+def test_a_link_into_a_named_folder_is_followed(album, tmp_path):
+    """As a hub's snapshot folder and DVC's cache type symlink have them."""
+    (tmp_path / "cache").mkdir()
+    (album / "1.png").rename(tmp_path / "cache" / "abc")
+    (album / "1.png").symlink_to(tmp_path / "cache" / "abc")
+    assert f"or {tmp_path / 'cache'} or a folder above it among dataset.folder.links" in only_problem(album).detail
+    assert len(rows_of(load_folder(album, seed=0, links=[str(tmp_path)]))) == 10
+    with pytest.raises(InputError, match="leads out"):
+        load_folder(album, seed=0, links=[str(tmp_path / "other")])
+
+
+@pytest.mark.parametrize("name", ["Café/É.png", "cafe\u0301/e\u0301.PNG", "CAFÉ\\é.png"])
+def test_a_name_in_another_form_is_asked_after(album, name):
+    (album / "café").mkdir()
+    (album / "café" / "é.png").write_bytes(photo(3))
+    write_jsonl(album, [*map(record, range(9)), record(0, file_name=name)])
+    assert only_problem(album).detail.endswith("; did you mean 'café/é.png'?")
+
+
+def test_rows_of_one_image_are_put_together(album):
+    more = [
+        record(0, captions=["another caption"], negatives=["not this"], context="indoors"),
+        record(0, file_name=".//0.png", captions=["another caption", "a third"]),
+    ]
+    write_jsonl(album, [*map(record, range(10)), *more])
+    row = rows_of(load_folder(album, seed=0))["0.png"]
+    assert row["captions"] == [*record(0)["captions"], "another caption", "a third"]
+    hard = [negative for negative in row["negatives"] if negative["tier"] == "hard"]
+    assert [(negative["text"], negative["of"]) for negative in hard][-1] == ("not this", len(record(0)["captions"]))
+    assert row["context"] == "indoors"
+    for bad, text in (
+        (record(0, captions=["x"], context="outdoors"), "got the contexts 'indoors' and 'outdoors', expected one"),
+        (record(0, captions=["Not  this"]), "is both a negative and a caption"),
+    ):
+        write_jsonl(album, [*map(record, range(10)), *more, bad])
+        assert text in only_problem(album).detail
 
 
 def test_a_folder_reached_by_a_link_is_no_way_out(album, tmp_path):

@@ -1,7 +1,8 @@
 """A user's own photos and captions: a folder of images described by ``metadata.jsonl`` or ``metadata.csv``.
 
-The layout is that of the Hugging Face imagefolder. Images, in subfolders or not, are named by the metadata, one row
-(a line of JSON, or a record of CSV with a header) per image:
+The layout is that of the Hugging Face imagefolder. Images, in subfolders or not, are named by the metadata, a row (a
+line of JSON, or a record of CSV with a header) per image, or several: those of one ``file_name`` are put together in
+order, as exports with a caption a row need:
 
 =============  ======================================================================================================
 column         meaning
@@ -64,6 +65,7 @@ def load_folder(
     image_size: int = IMAGE_SIZE,
     max_pixels: int = MAX_PIXELS,
     errors: Literal["raise", "skip"] = "raise",
+    links: Sequence[str] = (),
 ) -> LoadedPairs:
     """Read, check and split a folder of captioned images.
 
@@ -79,6 +81,7 @@ def load_folder(
         max_pixels: images of more pixels (width times height) are bad rows.
         errors: what bad rows do. ``raise``: an error that names the first and counts the others, after all rows
             were checked. ``skip``: they are left out and listed in ``problems``.
+        links: folders outside that images may be soft links into, such as a cache.
 
     Raises:
         InputError: no folder, no metadata or two; metadata that is empty, not UTF-8 or has a wrong header; a bad
@@ -96,14 +99,17 @@ def load_folder(
     problems: list[Problem] = []
     for number, parse in _records(metadata):
         try:
-            row, photo = _load_row(root, parse(), image_size, max_pixels)
+            row = _check(parse())
             if row["id"] in rows:
-                raise RowError("duplicate file name", f"{quote(row['id'])} has a row already, expected one per image")
+                _add(rows[row["id"]], row)
+                continue
+            data = read_inside(root, row["id"], links)
+            stored = checked_image(data, row["id"], image_size=image_size, max_pixels=max_pixels)
         except RowError as error:
             problems.append(Problem(f"{metadata}:{number}", error.reason, str(error)))
             continue
-        rows[row["id"]] = row
-        photos.append(photo)
+        rows[row["id"]] = row | {"image": {"bytes": stored, "path": row["id"]}, "labels": [], "reality": None}
+        photos.append(hashlib.sha256(data).hexdigest())
 
     if not rows and not problems:
         raise InputError(f"{metadata}: got no rows, expected one per image")
@@ -226,13 +232,19 @@ def _parse_cells(header: list[str], cells: list[str]) -> Row:
 # --- record → checked row ---------------------------------------------------------------------------------------------
 
 
-def _load_row(root: Path, record: Row, image_size: int, max_pixels: int) -> tuple[Row, str]:
-    """Row of the pairs table of one record, and the SHA-256 of its image file."""
-    row = _check(record)
-    data = read_inside(root, row["id"])
-    stored = checked_image(data, row["id"], image_size=image_size, max_pixels=max_pixels)
-    row |= {"image": {"bytes": stored, "path": row["id"]}, "labels": [], "reality": None}
-    return row, hashlib.sha256(data).hexdigest()
+def _add(row: Row, more: Row) -> None:
+    """Take into the row of an image what another row says of it; captions that are there already are not repeated."""
+    if more["context"] is not None and row["context"] not in (None, more["context"]):
+        got = f"{quote(row['context'])} and {quote(more['context'])}"
+        raise RowError("two contexts", f"{quote(row['id'])}: got the contexts {got}, expected one")
+    captions = [*row["captions"], *(each for each in more["captions"] if each not in row["captions"])]
+    negatives = [each | {"of": captions.index(more["captions"][0])} for each in more["negatives"]]
+    check_false([*row["negatives"], *negatives], captions)
+    row |= {
+        "captions": captions,
+        "negatives": row["negatives"] + negatives,
+        "context": row["context"] if more["context"] is None else more["context"],
+    }
 
 
 def _check(record: Row) -> Row:

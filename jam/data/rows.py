@@ -1,9 +1,11 @@
 """What the sources of found data share: checking rows, telling what is wrong, cutting photos into splits."""
 
 import hashlib
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,10 +91,11 @@ def clean_string(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise RowError("wrong type", f"{what}: got {type(value).__name__}, expected a string")
     value = value.strip()
-    if not value:
-        raise RowError(f"empty {what}", f"{what}: got an empty string")
     if any("\ud800" <= character <= "\udfff" for character in value):
         raise RowError("malformed row", f"{what}: got half a surrogate pair, expected text")
+    if not any(character.isprintable() for character in value):  # NUL, zero-width space and their like show nothing
+        got = f"nothing but invisible characters ({value[:20]!a})" if value else "an empty string"
+        raise RowError(f"empty {what}", f"{what}: got {got}")
     return value
 
 
@@ -108,25 +111,53 @@ def check_false(negatives: Iterable[Row], captions: Iterable[str]) -> None:
             raise RowError("negative is a caption", f"{quote(negative['text'])} is both a negative and a caption")
 
 
-def read_inside(root: Path, name: str) -> bytes:
+def read_inside(root: Path, name: str, links: Sequence[str] = ()) -> bytes:
     """Content of an image of a folder; a path or link that leaves the folder is an error.
 
+    Args:
+        root: the folder.
+        name: relative to it.
+        links: further folders that a soft link may lead into, such as the cache of a hub or of DVC.
+
     Raises:
-        RowError: no such file, no file that can be read, or one outside ``root``.
+        RowError: no such file, no file that can be read, or one outside ``root`` and ``links``.
     """
     path = Path(name)
     try:
         file = (root / path).resolve()
-        if path.is_absolute() or ".." in path.parts or not file.is_relative_to(root.resolve()):
-            raise RowError("path outside the folder", f"{quote(name)} leads out of {root}, expected a path inside")
+        inside = any(file.is_relative_to(place.resolve()) for place in (root, *map(Path, links)))
+        if path.is_absolute() or ".." in path.parts or not inside:
+            detail = f"{quote(name)} leads out of {root}, expected a path inside"
+            if (root / path).is_symlink() and file.is_file():
+                detail += f", or {file.parent} or a folder above it among dataset.folder.links"
+            raise RowError("path outside the folder", detail)
         if file.is_dir():
             raise RowError("missing file", f"{quote(name)} is a folder, expected an image file")
         if not file.is_file():
-            raise RowError("missing file", f"{quote(name)}: no such file in {root}")
+            raise RowError("missing file", f"{quote(name)}: no such file in {root}{_meant(root, name)}")
         return file.read_bytes()
     except (OSError, RuntimeError, ValueError) as error:  # no permission, name too long; loop of links; NUL in a name
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise RowError("missing file", f"{quote(name)}: {reason}, expected a readable file") from error
+
+
+def _meant(root: Path, name: str) -> str:
+    """A file of the folder whose name differs in case, Unicode form or the kind of slash alone, as a question."""
+    found = _by_form(root, root.stat().st_mtime_ns).get(_form(name), [])
+    return f"; did you mean {quote(found[0])}?" if len(found) == 1 else ""
+
+
+def _form(name: str) -> str:
+    return unicodedata.normalize("NFC", name.replace("\\", "/")).casefold()
+
+
+@lru_cache(maxsize=1)
+def _by_form(root: Path, changed: int) -> dict[str, list[str]]:
+    """The files of a folder by `_form`; listed once for all rows that name none, as long as it has not ``changed``."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for path in root.rglob("*"):
+        found[_form(path.relative_to(root).as_posix())].append(path.relative_to(root).as_posix())
+    return found
 
 
 def checked_image(data: bytes, name: str, *, image_size: int, max_pixels: int) -> bytes:
