@@ -24,7 +24,7 @@ def pick_device(name: str | None = None) -> torch.device:
         )
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.zeros(1, device=device).item()  # of "meta", which holds nothing, there is nothing to read
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(f"device: got {name!r}, expected cuda, mps or cpu, present on this machine") from error
     return device

@@ -24,10 +24,11 @@ def main(argv: list[str] | None = None) -> str:
     parser.add_argument("seed", type=int, help="seed of initialisation, batches and dropout")
     args = parser.parse_args(argv)
     params = load_params()
-    objective = params.objectives.get(args.objective)
-    if not isinstance(objective, Objective):
+    if args.objective not in params.align.objectives:
         raise InputError(f"objective: got {args.objective!r}, expected one of {list(params.align.objectives)}")
 
+    objective = params.objectives[args.objective]
+    assert isinstance(objective, Objective)  # as the schema promises
     pairs, validation = load_pairs(params, "train"), load_pairs(params, "val")
     try:
         trained = train(pairs, validation, objective, params.training, seed=args.seed, device=pick_device(), report=say)

@@ -28,10 +28,10 @@ def main(argv: list[str] | None = None) -> str:
     parser.add_argument("baseline", help="a name among align.baselines in params.yaml")
     args = parser.parse_args(argv)
     params = load_params()
-    spec = params.objectives.get(args.baseline)
-    if spec is None:
+    if args.baseline not in params.align.baselines:  # the outputs of others are those of another stage
         raise InputError(f"baseline: got {args.baseline!r}, expected one of {list(params.align.baselines)}")
 
+    spec = params.objectives[args.baseline]
     pairs, validation = load_pairs(params, "train"), load_pairs(params, "val")
     history = []
     with atomic_folder(ADAPTERS / args.baseline) as folder:

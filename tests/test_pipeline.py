@@ -147,6 +147,21 @@ def test_a_bad_parameter_stops_a_stage_with_one_line(checkout, tmp_path):
     assert "training.epochs" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("stage", "name", "args"), [("baseline", "con", ()), ("align", "short", ("0",)), ("align", "ridge", ("0",))]
+)
+def test_a_stage_does_not_write_what_is_another_ones(tmp_path, stage, name, args):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    done = subprocess.run(
+        [sys.executable, "-m", f"stages.{stage}", name, *args], cwd=tmp_path, capture_output=True, text=True,
+        env={**environment(), "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert f"got '{name}', expected one of [" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "data").exists()
+
+
 def test_the_committed_tree_has_no_orphans():
     """Every committed metric belongs to a name that params.yaml lists."""
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
