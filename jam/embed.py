@@ -3,50 +3,63 @@
 By hand:  python -m jam.embed data/adapters/spread/0 photos "a red seven on the left"
           python -m jam.embed data/adapters/spread/0 photos --save photos.npz            embed once …
           python -m jam.embed data/adapters/spread/0 photos.npz "two blue threes" -k 3   … ask often
-
-Files that are no images, or that cannot be read, are passed over and named on stderr.
 """
 
-import argparse
 import hashlib
 import json
 import os
 import sys
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 
 import numpy as np
 from PIL import Image
+from safetensors.torch import save
 
 from jam.aligned import Aligned, Side
 from jam.data.images import decode_image
+from jam.encoders.items import listed
 from jam.errors import InputError
 from jam.io import atomic_path
 from jam.progress import Progress, silent, track
 
-NO_PICTURES = {"EPS", "PDF", "MPEG", "HDF5", "GRIB", "BUFR", "WMF", "FITS"}  # programs, documents, films, data
+NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow knows their headers, or hands them to a program
 
 
-def suffixes() -> set[str]:
-    """The endings of files that Pillow reads as pictures."""
-    found = Image.registered_extensions()  # fills the table of readers
-    return {suffix for suffix, kind in found.items() if kind in Image.OPEN and kind not in NO_PICTURES} | {".jfif"}
+def image_files(folder: Path) -> tuple[list[Path], list[str]]:
+    """The files below a folder whose suffix is that of an image, in order, and lines for what else is there."""
+    suffixes = {suffix for suffix, name in Image.registered_extensions().items() if name in {*Image.OPEN} - NO_PICTURES}
+    root, found, passed_over, errors, others = os.path.realpath(folder), [], [], list[OSError](), Counter[str]()
+    for parent, folders, files in os.walk(folder, onerror=errors.append):  # follows no link
+        passed_over += [f"{path}: a link to a folder" for name in folders if (path := Path(parent, name)).is_symlink()]
+        for path in (Path(parent, name) for name in files):
+            if path.suffix.lower() not in suffixes:
+                others[path.suffix.lower()] += 1
+            elif Path(os.path.realpath(path)).is_relative_to(root) and os.path.isfile(path):  # noqa: PTH113 (no raise)
+                found.append(path)
+            else:
+                passed_over.append(f"{path}: a broken link, or one out of the folder")
+    passed_over += [f"{error.filename}: {error.strerror}" for error in errors]
+    passed_over += [f"{folder}: {n} × {kind!r}, which Pillow does not read" for kind, n in sorted(others.items())]
+    return sorted(found), passed_over
 
 
 def embed_folder(
     side: Side, folder: str | Path, batch_size: int = 64, progress: Progress = silent
 ) -> tuple[list[str], np.ndarray, list[str]]:
-    """Embed every image below a folder.
+    """Embed every image below a folder that Pillow can read.
 
     Args:
         side: the image side of an `Aligned` pair.
-        folder: searched with its subfolders; links that lead out of it are passed over.
+        folder: searched with its subfolders; links that lead out of it are not followed.
         batch_size: images at a time.
         progress: wraps the batches, see `jam.progress`.
 
     Returns:
-        Paths relative to the folder, in their order; unit vectors (n, d_latent); and a line for each file that was
-        passed over: of another kind, empty, damaged, or a link out of the folder.
+        Paths relative to the folder, in their order; unit vectors (n, d_latent); and a line for each file passed over.
 
     Raises:
         InputError: no such folder, or no image in it that can be read.
@@ -54,134 +67,104 @@ def embed_folder(
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: expected a folder of images, or a file of an earlier --save")
-    root, known = folder.resolve(), suffixes()
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    names: list[str] = []
-    vectors, passed = [], []
-    batches = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
+    found, passed_over = image_files(folder)
+    batches = [found[start : start + batch_size] for start in range(0, len(found), batch_size)]
+    paths, vectors = [], []
     for batch in progress(batches, len(batches), "embed"):
         images = []
         for path in batch:
-            name = path.relative_to(folder).as_posix()
             try:
-                if path.name.startswith("._") or path.suffix.lower() not in known:
-                    raise InputError("not an image by its name")
-                if not path.resolve().is_relative_to(root):
-                    raise InputError("a link that leads out of the folder")
                 images.append(decode_image(path.read_bytes()))
-            except (InputError, OSError) as error:
-                passed.append(f"{name}: {error}")
-            else:
-                names.append(name)
-        if images:
-            vectors.append(side.encode(images, batch_size))
-    if not vectors:
-        raise InputError(f"{folder}: got no image that can be read" + (f" ({passed[0]})" if passed else ""))
-    return names, np.concatenate(vectors), passed
+                paths.append(path.relative_to(folder).as_posix())
+            except (OSError, InputError) as error:
+                passed_over.append(f"{path}: {getattr(error, 'strerror', None) or error}")
+        vectors += [side.encode(images, batch_size)] if images else []
+    if not paths:
+        raise InputError(f"{folder}: got no image that Pillow reads, passed over: {'; '.join(passed_over[:3]) or '-'}")
+    return paths, np.concatenate(vectors), passed_over
+
+
+def fingerprint(side: Side) -> str:
+    """SHA-256 of all that decides a vector: the encoder, its pooling and layer, the adapter's weights and config."""
+    encoder, layer = side.encoder.manifest, side.layer % len(side.encoder.dims)
+    facts = [encoder.id, encoder.sha256, encoder.pooling, layer, side.adapter.config]
+    weights = save({name: tensor.cpu().contiguous() for name, tensor in side.adapter.state_dict().items()})
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + weights).hexdigest()
 
 
 def nearest(query: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k rows of ``vectors`` (n, d) with the largest cosine to ``query`` (d,), best first: rows and cosines.
 
-    Both hold unit vectors; equal cosines rank by the lower row.
+    Both hold unit vectors; equal cosines rank by the lower row; k is at least 1 and may exceed n.
     """
     cosines = vectors @ query
     order = np.argsort(-cosines, kind="stable")[:k]
     return order, cosines[order]
 
 
-def fingerprint(side: Side) -> str:
-    """What made an embedding: a hash of the adapter's weights, of the layer, and of what pins the encoder."""
-    digest = hashlib.sha256()
-    for name, value in sorted(side.adapter.state_dict().items()):
-        digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
-    layer = side.layer % len(side.encoder.dims)
-    digest.update(json.dumps([side.adapter.config, layer, side.encoder.describe()], sort_keys=True).encode())
-    return digest.hexdigest()
-
-
-def save_embeddings(path: Path, names: Sequence[str], vectors: np.ndarray, made_by: str) -> None:
-    """Keep embeddings under exactly this path."""
-    with atomic_path(path) as part, part.open("wb") as file:
-        np.savez(file, paths=np.array(names), vectors=vectors, made_by=np.array(made_by))
-
-
-def load_embeddings(path: Path, made_by: str) -> tuple[list[str], np.ndarray]:
-    """Paths and vectors of an earlier ``--save``.
+def load_embeddings(path: Path, made_by: str | None = None) -> tuple[list[str], np.ndarray]:
+    """Paths and vectors (n, d_latent) of an earlier ``--save``.
 
     Raises:
-        InputError: not such a file, or made by another pair: its vectors lie in another space, whatever their width.
+        InputError: not such a file, or one with another `fingerprint` than ``made_by`` (None: whichever).
     """
     try:
         with np.load(path, allow_pickle=False) as saved:
-            names, vectors = [str(name) for name in saved["paths"]], saved["vectors"]
-            maker = str(saved["made_by"]) if "made_by" in saved else ""
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path}: expected embeddings that --save wrote, got: {error}") from error
-    if maker != made_by:
-        raise InputError(
-            f"{path}: got embeddings of another pair of adapters, expected this pair's: embed again (--save)"
-        )
-    return names, vectors
+            paths, vectors, maker = [str(name) for name in saved["paths"]], saved["vectors"], saved.get("made_by")
+    except Exception as error:  # OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error and more
+        raise InputError(f"{path}: expected a file that --save wrote, got something else or a damaged one") from error
+    if made_by not in (None, str(maker)):
+        raise InputError(f"{path}: not embedded by this pair, encoder and layer; embed the images again with --save")
+    return paths, vectors
 
 
-def check_writable(path: Path) -> None:
-    """Refuse, before any work, a place that embeddings cannot be kept at.
-
-    Raises:
-        InputError: a folder, a file that `save_embeddings` did not write, or a place that cannot be written to.
-    """
+def check_save(path: Path) -> None:
+    """Raise an ``InputError`` where ``--save`` could not write, or would overwrite anything but an earlier save."""
+    if os.path.lexists(path):  # a broken link too
+        load_embeddings(path)
     try:
-        if path.is_dir() or (path.exists() and path.read_bytes()[:4] != b"PK\x03\x04"):
-            raise InputError(f"{path}: got a folder or a file of another kind, expected a new name or embeddings")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if not os.access(path.parent, os.W_OK):
-            raise InputError(f"{path}: got a folder that may not be written to, expected another")
+        NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.part").close()
     except OSError as error:
-        raise InputError(f"{path}: {error.strerror}, expected a place to keep embeddings at") from error
+        raise InputError(f"--save {path}: cannot be written: {error}") from error
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Embed, save, answer."""
-    parser = argparse.ArgumentParser(
-        "python -m jam.embed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = ArgumentParser("python -m jam.embed", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
     parser.add_argument("adapters", help="folder of a trained pair, such as data/adapters/spread/0")
     parser.add_argument("images", type=Path, help="folder of images, or a file of an earlier --save")
     parser.add_argument("queries", nargs="*", help="texts to look for")
     parser.add_argument("-k", type=int, default=5, help="images to show for each query")
-    parser.add_argument("--save", type=Path, help="keep the images' embeddings in this file (.npz)")
+    parser.add_argument("--save", type=Path, help="keep the images' embeddings in this file (numpy's .npz)")
     parser.add_argument("--encoders", help="folder of the encoders; by default the pair's own, or data/encoders")
     parser.add_argument("--device", help="cuda, mps or cpu; the fastest present by default")
     args = parser.parse_args(argv)
     if args.k < 1 or not (args.queries or args.save):
-        parser.error("expected at least one query or --save, and k at least 1")
-    if any(not query.strip() for query in args.queries):
-        parser.error("got an empty query, expected a text")
+        raise InputError(f"got k = {args.k} and {len(args.queries)} queries, expected k ≥ 1 and a query or --save")
+    listed(args.queries, "text")
     if args.save:
-        check_writable(args.save)
+        check_save(args.save)
     pair = Aligned.load(args.adapters, args.encoders, args.device)
-    queries = (
-        pair.text.encode(args.queries) if args.queries else np.empty((0, 0))
-    )  # a bad query is told before the images are read
     made_by = fingerprint(pair.image)
     if args.images.is_file():
-        names, vectors = load_embeddings(args.images, made_by)
+        paths, vectors = load_embeddings(args.images, made_by)
     else:
-        names, vectors, passed = embed_folder(pair.image, args.images, progress=track)
-        for line in passed:
-            print(f"passed over: {line}", file=sys.stderr)
+        paths, vectors, passed_over = embed_folder(pair.image, args.images, progress=track)
+        print(*(f"passed over {line}\n" for line in passed_over), sep="", end="", file=sys.stderr)
     if args.save:
-        save_embeddings(args.save, names, vectors, made_by)
-        print(f"{len(names)} images embedded in {args.save}")
-    for query, vector in zip(args.queries, queries, strict=True):
+        with atomic_path(args.save) as part, part.open("wb") as file:  # to an open file numpy adds no suffix
+            np.savez(file, paths=np.array(paths), vectors=vectors, made_by=made_by)
+        print(f"{len(paths)} images embedded in {args.save}")
+    for query, vector in zip(args.queries, pair.text.encode(args.queries) if args.queries else [], strict=True):
         print(f"{query}:")
         for rank, (row, cosine) in enumerate(zip(*nearest(vector, vectors, args.k), strict=True), start=1):
-            print(f"{rank:>3}  {cosine:.3f}  {names[row]}")
+            print(f"{rank:>3}  {cosine:.3f}  {paths[row]}")
 
 
 if __name__ == "__main__":
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # a file name need not be UTF-8
     try:
         main()
-    except InputError as error:
+    except (InputError, OSError) as error:  # a full disk
         sys.exit(f"embed: {error}")

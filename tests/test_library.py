@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_encoders import picture, text_folder, vision_folder
+from tiny_encoders import text_folder, vision_folder
 from tiny_hub import save_tiny
 
 import jam
-from jam.embed import main, nearest
 from jam.errors import InputError
 from jam.io import write_json
 
@@ -71,90 +70,6 @@ def pair(tmp_path):
     layers = {"image": {"encoder": "v", "layer": "02"}, "text": {"encoder": "t", "layer": "01"}}
     write_json(tmp_path / "adapters" / "layers.json", layers)
     return tmp_path
-
-
-@pytest.fixture
-def photos(tmp_path):
-    rng = np.random.default_rng(0)
-    (tmp_path / "photos" / "more").mkdir(parents=True)
-    for name in ("b.png", "a.png", "more/c.jpg"):
-        picture(rng).save(tmp_path / "photos" / name)
-    (tmp_path / "photos" / "notes.txt").write_text("not an image")
-    return tmp_path / "photos"
-
-
-def test_a_query_finds_the_nearest_images(pair, photos, capsys):
-    options = ["--encoders", str(pair / "encoders"), "--device", "cpu"]
-    main([str(pair / "adapters"), str(photos), "red seven", "-k", "2", *options])
-    lines = capsys.readouterr().out.splitlines()
-    aligned = jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
-    names = ["a.png", "b.png", "more/c.jpg"]
-    images = aligned.image.encode([Image.open(photos / name) for name in names])
-    cosines = (images @ aligned.text.encode(["red seven"]).T)[:, 0]
-    order = np.argsort(-cosines)[:2]
-    expected = [f"{rank:>3}  {cosines[row]:.3f}  {names[row]}" for rank, row in enumerate(order, start=1)]
-    assert lines == ["red seven:", *expected]
-
-    main([str(pair / "adapters"), str(photos), "--save", str(pair / "photos.npz"), *options])
-    capsys.readouterr()
-    main([str(pair / "adapters"), str(pair / "photos.npz"), "red seven", "-k", "2", *options])
-    assert capsys.readouterr().out.splitlines() == lines
-
-
-def test_ties_rank_by_row_and_k_may_exceed_the_images():
-    rows, cosines = nearest(np.array([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]), 9)
-    assert rows.tolist() == [1, 2, 0]
-    assert cosines.tolist() == [1.0, 1.0, 0.0]
-
-
-def test_what_is_no_image_is_passed_over_and_named(pair, photos, capsys):
-    whole = (photos / "a.png").read_bytes()
-    Image.open(photos / "a.png").save(photos / "d.tiff")
-    (photos / "cut.png").write_bytes(whole[:60])
-    (photos / "empty.jpg").write_bytes(b"")
-    (photos / "._a.png").write_bytes(b"Mac OS X")
-    (pair / "away.png").write_bytes(whole)
-    (photos / "link.png").symlink_to(pair / "away.png")
-    options = ["--encoders", str(pair / "encoders"), "--device", "cpu"]
-    main([str(pair / "adapters"), str(photos), "red seven", "-k", "9", *options])
-    out, err = capsys.readouterr()
-    assert sorted(line.split()[-1] for line in out.splitlines()[1:]) == ["a.png", "b.png", "d.tiff", "more/c.jpg"]
-    passed = [line.split(": ")[1] for line in err.splitlines() if line.startswith("passed over: ")]
-    assert passed == ["._a.png", "cut.png", "empty.jpg", "link.png", "notes.txt"]
-
-
-def test_what_cannot_be_searched_is_named(pair, photos, tmp_path):
-    options = ["--encoders", str(pair / "encoders"), "--device", "cpu"]
-    with pytest.raises(InputError, match="nothing: expected a folder of images"):
-        main([str(pair / "adapters"), str(tmp_path / "nothing"), "red", *options])
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="empty: got no image"):
-        main([str(pair / "adapters"), str(tmp_path / "empty"), "red", *options])
-    with pytest.raises(InputError, match=r"expected image/, text/ and layers\.json"):
-        main([str(tmp_path / "empty"), str(photos), "red", *options])
-    with pytest.raises(SystemExit):
-        main([str(pair / "adapters"), str(photos), " ", *options])
-
-
-def test_embeddings_of_another_pair_are_refused_and_any_name_is_read_back(pair, photos, capsys):
-    options = ["--encoders", str(pair / "encoders"), "--device", "cpu"]
-    adapters, kept = str(pair / "adapters"), pair / "kept"
-    main([adapters, str(photos), "--save", str(kept), *options])
-    main([adapters, str(kept), "red seven", "--save", str(kept), *options])  # its own file may be written again
-    jam.Adapter("linear", d_in=4, d_latent=3).save(pair / "adapters" / "image")
-    with pytest.raises(InputError, match="kept: got embeddings of another pair of adapters, expected this pair's"):
-        main([adapters, str(kept), "red seven", *options])
-    np.savez(pair / "old.npz", paths=np.array(["a"]), vectors=np.ones((1, 3), np.float32))
-    with pytest.raises(InputError, match=r"old\.npz: got embeddings of another pair"):
-        main([adapters, str(pair / "old.npz"), "red", *options])
-
-
-def test_a_place_that_cannot_be_written_to_is_told_before_the_work(pair, photos):
-    (pair / "file").write_text("mine")
-    for place in (pair / "file", pair / "file" / "below", photos):
-        with pytest.raises(InputError, match="expected"):
-            main(["no/adapters/are/loaded", str(photos), "--save", str(place)])
-    assert (pair / "file").read_text() == "mine"
 
 
 def test_adapters_of_another_width_are_refused(pair):
