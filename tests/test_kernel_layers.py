@@ -1,5 +1,7 @@
 """All layer pairs at once, and what a score is worth: nulls, calibration, intervals."""
 
+from collections.abc import Callable
+
 import kernel_twins as twins
 import numpy as np
 import pytest
@@ -7,9 +9,9 @@ import torch
 from scipy import stats
 
 from jam.errors import InputError
-from jam.metrics import cca, cka, cknna, kernel_score, layer_alignment, mutual_knn, permutation_null, rsa, svcca
-from jam.metrics.kernels import KERNEL_METRICS, calibrate, gram, jackknife, neighbours, p_value, shifts
-from jam.metrics.kernels.nulls import draw_orders
+from jam.metrics import cca, cka, cknna, kernel_table, layer_alignment, mutual_knn, permutation_null, rsa, svcca
+from jam.metrics.kernels import KERNEL_METRICS, calibrate, gram, neighbours, p_value, shifts
+from jam.metrics.kernels.nulls import Interval, deal, draw_orders, jackknife_interval
 
 SINGLE = {
     "mutual_knn": mutual_knn,
@@ -172,7 +174,6 @@ def test_null_is_the_maximum_within_each_permutation(n, permutations):
         best = found.best[metric]
         assert best.p_value == p_value(best.score, found.null[metric])
         assert (best.calibrated, best.threshold) == calibrate(best.score, found.null[metric])
-        assert dict(best)["p_value"] == best["p_value"] == best.p_value
 
 
 @pytest.mark.parametrize("case", ["mean cosine .9999", "duplicates", "far more dimensions than rows"])
@@ -247,7 +248,13 @@ def test_calibration_and_p_value_by_hand():
     assert calibrate(0.5, np.zeros(199))[1] == 0  # 0.95 · 200 is 190 and not 191, whatever the rounding
 
 
-# --- intervals and single scores
+# --- intervals
+
+
+def jackknife(score: Callable[[np.ndarray], float], n: int, folds: int) -> Interval:
+    fold = deal(n, folds, seed=0)
+    parts = [score(np.flatnonzero(fold != f)) for f in range(folds)]
+    return jackknife_interval(score(np.arange(n)), np.array(parts))
 
 
 def test_jackknife_of_a_mean_is_its_standard_error():
@@ -259,15 +266,14 @@ def test_jackknife_of_a_mean_is_its_standard_error():
     assert found.low == pytest.approx(values.mean() - stats.t.ppf(0.975, 39) * error)
 
 
-def test_jackknife_deletes_whole_groups():
-    groups = np.repeat(np.arange(10), 4)
-    seen: list[np.ndarray] = []
-    jackknife(lambda rows: seen.append(rows) or 0.0, 40, folds=5, groups=groups)
-    assert [len(rows) for rows in seen] == [32] * 5 + [40]
-    assert all((np.bincount(groups[rows]) % 4 == 0).all() for rows in seen)
+def test_groups_are_dealt_whole_and_evenly():
+    groups = np.repeat([f"image {i}" for i in range(10)], 4)
+    fold = deal(40, 5, seed=0, groups=groups)
+    assert (fold.reshape(10, 4) == fold[::4, None]).all()
+    assert np.bincount(fold).tolist() == [8] * 5
     for folds in (1, 11):
         with pytest.raises(ValueError, match="folds"):
-            jackknife(lambda rows: 0.0, 40, folds=folds, groups=groups)
+            deal(40, folds, seed=0, groups=groups)
 
 
 @pytest.mark.parametrize("metric", ["mutual_knn", "unbiased_cka"])
@@ -286,23 +292,6 @@ def test_jackknife_error_is_that_of_fresh_samples(metric):
         x, y = draw(seed)
         errors.append(jackknife(lambda rows, x=x, y=y: single(x[rows], y[rows]), 120, folds=15).error)
     assert 0.7 * spread < np.mean(errors) < 2 * spread
-
-
-@pytest.mark.parametrize("metric", KERNEL_METRICS)
-def test_kernel_score_carries_all_it_takes_to_read_it(metric):
-    xs, ys = encoders()
-    x, y = xs[1], ys[1]
-    found = kernel_score(metric, x, y, permutations=19, folds=5, seed=1)
-    assert found.value == pytest.approx(SINGLE[metric](x, y), abs=1e-6)
-    assert found.low < found.value < found.high
-    assert found.null_mean <= found.threshold
-    assert 0 < found.p_value <= 1
-    assert (found.n, found.permutations) == (70, 19)
-    assert found.k == (10 if metric in ("mutual_knn", "cknna") else None)
-    assert kernel_score(metric, x, y, permutations=19, folds=5, seed=1) == found
-    if metric not in ("svcca", "cca"):  # bases of many dimensions among few rows meet by chance
-        assert found.p_value == 0.05
-        assert found.calibrated > 0
 
 
 # --- bad input
@@ -338,7 +327,7 @@ def test_bad_parameters_are_named():
     with pytest.raises(ValueError, match="permutations"):
         layer_alignment(xs, ys, permutations=-1)
     with pytest.raises(ValueError, match="permutations"):
-        kernel_score("cka", xs[0], ys[0], permutations=0)
+        kernel_table({"x": xs[0]}, {"y": ys[0]}, permutations=0)
     with pytest.raises(ValueError, match="groups"):
         layer_alignment(xs, ys, groups=np.arange(3))
 

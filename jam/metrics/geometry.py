@@ -123,49 +123,12 @@ def reconstruction_r2(x: Array, x_hat: Array) -> float:
         ValueError: shapes differ.
         InputError: a row is not finite, or all rows of x are equal.
     """
-    return float(reconstruction_r2_rows(x, x_hat).mean())
-
-
-def reconstruction_r2_rows(x: Array, x_hat: Array) -> npt.NDArray[np.float64]:
-    """Share of each row in :func:`reconstruction_r2`: 1 − n·|xᵢ − x̂ᵢ|² / Σ|x − mean|²; their mean is R².
-
-    Args:
-        x: (n, d) features.
-        x_hat: (n, d) their reconstruction.
-
-    Returns:
-        (n,) values ≤ 1, for intervals over rows.
-
-    Raises:
-        ValueError: shapes differ.
-        InputError: a row is not finite, or all rows of x are equal.
-    """
     a, b = paired_rows(x, x_hat, "x", "x_hat")
     require_finite(a, "x")
     require_finite(b, "x_hat")
     variance = _centred(a, "x").square_().sum() / len(a)
     errors = a.to(torch.float64, copy=True).sub_(b).square_().sum(dim=1)
-    shares: npt.NDArray[np.float64] = (1 - errors / variance).cpu().numpy()
-    return shares
-
-
-def preservation(features: Array, latents: Array, k: int = 10, groups: Array | Sequence[object] | None = None) -> float:
-    """How much of its own neighbourhood structure a modality keeps: mutual kNN of features and their latents.
-
-    The mean of :func:`preservation_rows`: 1 when every row keeps its k nearest neighbours (and none of them tie),
-    k/(n − 1) by chance.
-
-    Args:
-        features: (n, d1) frozen features.
-        latents: (n, d2) what an adapter made of them.
-        k: neighbours, less than n.
-        groups: (n,) labels; rows with the same label, such as captions of one image, are not neighbours.
-
-    Raises:
-        ValueError: as :func:`preservation_rows`.
-        InputError: as :func:`preservation_rows`.
-    """
-    return float(preservation_rows(features, latents, k, groups).mean())
+    return float((1 - errors / variance).cpu().numpy().mean())
 
 
 def preservation_rows(

@@ -1,7 +1,7 @@
 """Kernel alignment of all layers of two encoders, the best pair of layers, and what a maximum is worth."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from jam.metrics.kernels.nulls import calibrate, draw_orders, p_value
 
 @dataclass(frozen=True)
 class Best:
-    """The best pair of layers under one metric; also a mapping, so that ``dict(best)`` goes into a table.
+    """The best pair of layers under one metric.
 
     Attributes:
         score: its score, the maximum over all pairs.
@@ -33,13 +33,6 @@ class Best:
     calibrated: float | None = None
     threshold: float | None = None
     null_mean: float | None = None
-
-    def keys(self) -> Iterator[str]:
-        """Names of the attributes."""
-        return iter([field.name for field in fields(self)])
-
-    def __getitem__(self, name: str) -> object:
-        return getattr(self, name)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Kernel scores with all that it takes to read them: interval, null, p-value, calibrated score."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -120,76 +119,3 @@ def kernel_table(
                     }
                 )  # fmt: skip
     return pd.DataFrame(table)
-
-
-@dataclass(frozen=True)
-class KernelScore:
-    """One score with all that it takes to read it.
-
-    Attributes:
-        metric: its name.
-        value: the score.
-        n: rows.
-        k: neighbours; None where the metric has none.
-        low: lower end of the 95 % jackknife interval.
-        high: its upper end.
-        null_mean: mean over the permutations.
-        threshold: what the score has to exceed to be above chance at level .05.
-        p_value: of the permutation test.
-        calibrated: score above chance, see `calibrate`.
-        permutations: how many.
-    """
-
-    metric: str
-    value: float
-    n: int
-    k: int | None
-    low: float
-    high: float
-    null_mean: float
-    threshold: float
-    p_value: float
-    calibrated: float
-    permutations: int
-
-
-def kernel_score(
-    metric: str,
-    x: Array,
-    y: Array,
-    k: int = 10,
-    groups: Groups = None,
-    permutations: int = 200,
-    folds: int = 20,
-    seed: int = 0,
-) -> KernelScore:
-    """Score one pair of representations, rows as given, with its interval and its null: a row of `kernel_table`.
-
-    Args:
-        metric: as in `layer_alignment`.
-        x: (n, d1) features.
-        y: (n, d2) features of the same rows.
-        k: neighbours, for the metrics that have them.
-        groups: as in `kernel_table`.
-        permutations: of the null.
-        folds: of the jackknife.
-        seed: of the permutations and the folds.
-
-    Raises:
-        ValueError: as `kernel_table`.
-        InputError: as `kernel_table`.
-    """
-    row = kernel_table({"x": x}, {"y": y}, (metric,), k, groups, permutations, folds, seed).iloc[0]
-    return KernelScore(
-        metric=metric,
-        value=float(row["value"]),
-        n=int(row["n"]),
-        k=k if metric in WITH_K else None,
-        low=float(row["low"]),
-        high=float(row["high"]),
-        null_mean=float(row["null_mean"]),
-        threshold=float(row["null"]),
-        p_value=float(row["p_value"]),
-        calibrated=float(row["calibrated"]),
-        permutations=permutations,
-    )
