@@ -305,7 +305,7 @@ def test_bad_layers_are_named():
             layer_alignment(xs, [ys[0], np.ones((70, 3))], (metric,))
         with pytest.raises(InputError, match=r"xs\[2\]: row 4 .*NaN or infinity"):
             layer_alignment([*xs[:2], infinite], ys, (metric,))
-    with pytest.raises(ValueError, match=r"ys\[1\]: got 69 rows"):
+    with pytest.raises(ValueError, match=r"xs\[0\], ys\[1\]: got 70 and 69 rows"):
         layer_alignment(xs, [ys[0], ys[1][:69]])
     with pytest.raises(ValueError, match="list of layers"):
         layer_alignment(xs[0], ys)

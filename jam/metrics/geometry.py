@@ -13,13 +13,13 @@ from jam.metrics._rows import (
     Array,
     as_rows,
     full_precision,
-    paired_rows,
+    matching_pair,
     require_finite,
     require_one_space,
     row_norms,
     unit_rows,
 )
-from jam.metrics.kernels.neighbours import kept_neighbours
+from jam.metrics.kernels.knn import kept_neighbours
 
 _CONSTANT = 1e-12  # rows that differ by less than this, relatively, differ by rounding alone
 _TILE = 2048  # rows and columns of a tile of squared distances: 16 MB
@@ -36,7 +36,8 @@ def alignment(x: Array, y: Array) -> float:
         ValueError: shapes differ.
         InputError: a row is zero or not finite.
     """
-    a, b = paired_rows(x, y, "x", "y")
+    a, b = matching_pair(x, y, minimum=1)
+    require_one_space(x=a, y=b)
     units = unit_rows(a, row_norms(a, "x"))
     return float(units.sub_(unit_rows(b, row_norms(b, "y"))).square_().sum(dim=1).mean())
 
@@ -123,7 +124,8 @@ def reconstruction_r2(x: Array, x_hat: Array) -> float:
         ValueError: shapes differ.
         InputError: a row is not finite, or all rows of x are equal.
     """
-    a, b = paired_rows(x, x_hat, "x", "x_hat")
+    a, b = matching_pair(x, x_hat, 1, ("x", "x_hat"))
+    require_one_space(x=a, x_hat=b)
     require_finite(a, "x")
     require_finite(b, "x_hat")
     variance = _centred(a, "x").square_().sum() / len(a)

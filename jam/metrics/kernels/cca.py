@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.inputs import centre, matching_pair
+from jam.metrics._rows import Array, full_precision, matching_pair
+from jam.metrics.kernels.inputs import centre
 
 
 def principal_basis(x: Tensor, name: str, unit: bool, keep: float | int) -> Tensor:

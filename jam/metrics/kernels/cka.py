@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from jam.errors import InputError
-from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.inputs import centre, matching_pair
+from jam.metrics._rows import Array, full_precision, matching_pair
+from jam.metrics.kernels.inputs import centre
 
 _FLAT = 1e-10  # an unbiased HSIC below this share of (tr K)² is what rounding left of zero
 _SAME = 1e-14  # squared distances below this share of the squared lengths are rounding too

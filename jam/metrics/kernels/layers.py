@@ -8,9 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.comparisons import METRICS, VARIANTS, WITH_K, prepare
+from jam.metrics.kernels.comparisons import check_metrics, prepare
 from jam.metrics.kernels.inputs import group_codes, matching_rows
-from jam.metrics.kernels.neighbours import check_k
 from jam.metrics.kernels.nulls import calibrate, draw_orders, p_value
 
 
@@ -101,14 +100,10 @@ def layer_alignment(
     left, right = matching_rows(xs, ys, minimum=4)
     names = [f"xs[{i}]" for i in range(len(left))] + [f"ys[{i}]" for i in range(len(right))]
     n, device = len(left[0]), left[0].device
-    unknown = [metric for metric in metrics if metric not in (*METRICS, *VARIANTS)]
-    if unknown or not metrics:
-        raise ValueError(f"metrics: got {list(metrics)}, expected some of {', '.join((*METRICS, *VARIANTS))}")
     if permutations < 0:
         raise ValueError(f"permutations: got {permutations}, expected 0 or more")
     codes = group_codes(groups, n, device)
-    if set(metrics) & set(WITH_K):
-        check_k(k, n, codes)
+    check_metrics(metrics, k, n, codes)
     orders = (
         draw_orders(n, permutations, seed, None if codes is None else codes.cpu().numpy()) if permutations else None
     )

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.inputs import centre, matching_pair, row_scales, scaled_rows
+from jam.metrics._rows import Array, full_precision, matching_pair
+from jam.metrics.kernels.inputs import centre, row_scales, scaled_rows
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from jam.errors import InputError
-from jam.metrics._rows import Array, as_rows, full_precision
+from jam.metrics._rows import Array, as_rows, full_precision, matching_pair
 from jam.metrics.kernels.cca import mean_correlation
-from jam.metrics.kernels.inputs import Groups, centre, group_codes, matching_pair, row_scales, scaled_rows
+from jam.metrics.kernels.inputs import Groups, centre, group_codes, row_scales, scaled_rows
 from jam.metrics.kernels.neighbours import check_k
 
 _COMPONENTS = 10

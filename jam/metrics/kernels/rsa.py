@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from jam.errors import InputError
-from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.inputs import matching_pair, row_scales, scaled_rows
+from jam.metrics._rows import Array, full_precision, matching_pair
+from jam.metrics.kernels.inputs import row_scales, scaled_rows
 
 METHODS = ("spearman", "pearson")
 

@@ -8,38 +8,9 @@ import torch
 
 from jam.errors import InputError
 from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.comparisons import METRICS, VARIANTS, WITH_K, GramComparison, prepare
-from jam.metrics.kernels.inputs import Groups, group_codes, matching_pair, matching_rows
-from jam.metrics.kernels.neighbours import check_k
+from jam.metrics.kernels.comparisons import METRICS, WITH_K, check_metrics, prepare
+from jam.metrics.kernels.inputs import Groups, group_codes, matching_rows
 from jam.metrics.kernels.nulls import calibrate, deal, draw_orders, jackknife_interval, p_value
-
-
-@torch.no_grad()
-def cknna(x: Array, y: Array, k: int = 10, groups: Groups = None) -> float:
-    """Centred kernel nearest-neighbour alignment: CKA over pairs that are neighbours in both spaces.
-
-    A(K, L)/√(A(K, K)·A(L, L)) with A(K, L) = Σ w[i, j]·K[i, j]·v[i, j]·L[i, j]; K and L are the Gram matrices of the
-    centred rows, w and v say who is a neighbour of whom: 1, 0, or a share where neighbours tie, as in `mutual_knn`.
-
-    Args:
-        x: (n, d1) features; rows are taken as given, columns are centred here.
-        y: (n, d2) features of the same rows.
-        k: neighbours, less than n.
-        groups: as in `mutual_knn`.
-
-    Raises:
-        ValueError: as `mutual_knn`.
-        InputError: as `mutual_knn`.
-
-    References:
-        Huh et al. 2024, The Platonic representation hypothesis, appendix A.
-    """
-    a, b = matching_pair(x, y)
-    codes = group_codes(groups, len(a), a.device)
-    check_k(k, len(a), codes)
-    with full_precision(a.device):
-        comparison = GramComparison([a], [b], ("x", "y"), ["cknna"], k, codes, normalize=False)
-        return float(comparison.scores()["cknna"])
 
 
 @torch.no_grad()
@@ -73,16 +44,13 @@ def kernel_table(
         ValueError: an unknown metric, bad shapes or numbers out of range.
         InputError: a representation that is constant or not finite, or too few rows for k and the folds.
     """
-    unknown = [metric for metric in metrics if metric not in (*METRICS, *VARIANTS)]
-    if unknown or not metrics:
-        raise ValueError(f"metrics: got {list(metrics)}, expected some of {', '.join((*METRICS, *VARIANTS))}")
     left, right = matching_rows(list(xs.values()), list(ys.values()), minimum=4)
     n, names = len(left[0]), [*xs, *ys]
     codes = group_codes(groups, n, left[0].device)
     labels = None if codes is None else codes.cpu().numpy()
+    check_metrics(metrics, k, n, codes)
     fold = deal(n, folds, seed, labels)
     if set(metrics) & set(WITH_K):
-        check_k(k, n, codes)
         largest = 1 if labels is None else int(np.bincount(labels).max())
         left_over = n - int(np.bincount(fold).max())
         if left_over - largest < k:
