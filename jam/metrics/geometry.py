@@ -29,8 +29,7 @@ def alignment(x: Array, y: Array) -> float:
     """Mean squared distance of matching unit rows, E|x − y|² (Wang & Isola 2020, eq. 1, α = 2); 0 is best, 4 worst.
 
     Args:
-        x: (n, d) embeddings; rows are L2-normalised here.
-        y: (n, d) embeddings of the same things.
+        x, y: (n, d) embeddings of the same things; rows are L2-normalised here.
 
     Raises:
         ValueError: shapes differ.
@@ -80,8 +79,7 @@ def modality_gap(x: Array, y: Array) -> float:
     """Distance between the centres of two modalities, |mean(x) − mean(y)| of unit rows (Liang et al. 2022); in [0, 2].
 
     Args:
-        x: (n, d) embeddings; rows are L2-normalised here.
-        y: (m, d) embeddings.
+        x, y: (n, d) and (m, d) embeddings; rows are L2-normalised here.
 
     Raises:
         ValueError: dimensions differ.
@@ -117,8 +115,7 @@ def reconstruction_r2(x: Array, x_hat: Array) -> float:
     1 is perfect, 0 as good as the column means of x, below 0 worse than them.
 
     Args:
-        x: (n, d) features.
-        x_hat: (n, d) their reconstruction.
+        x, x_hat: (n, d) features and their reconstruction.
 
     Raises:
         ValueError: shapes differ.
@@ -138,22 +135,20 @@ def preservation_rows(
 ) -> npt.NDArray[np.float64]:
     """Share of the k nearest neighbours that each row keeps, by cosine (`jam.metrics.mutual_knn`, row by row).
 
+    The mean is 1 when every row keeps its k nearest neighbours (and none of them tie), k/(n − 1) by chance.
+
     Args:
-        features: (n, d1) frozen features.
-        latents: (n, d2) what an adapter made of them.
-        k: neighbours, less than n.
-        groups: (n,) labels; rows with the same label are not neighbours.
+        features, latents: (n, d1) frozen features, and (n, d2) what an adapter made of them.
+        k, groups: as in `jam.metrics.mutual_knn`.
 
     Returns:
         (n,) shares in [0, 1], for intervals over rows.
 
     Raises:
-        ValueError: shapes do not match; k less than 1, or more than the rows that some row may have for neighbours.
-        InputError: rows with NaN or infinity, zero rows, rows that all point the same way.
+        ValueError, InputError: as `jam.metrics.mutual_knn`.
     """
-    shares: npt.NDArray[np.float64] = (
-        kept_neighbours(features, latents, k, groups, ("features", "latents")).cpu().numpy()
-    )
+    kept = kept_neighbours(features, latents, k, groups, ("features", "latents"))
+    shares: npt.NDArray[np.float64] = kept.cpu().numpy()
     return shares
 
 

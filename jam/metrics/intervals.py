@@ -16,9 +16,6 @@ def t_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
         values: (n,) one score a seed, n ≥ 2.
         confidence: coverage aimed at, in (0, 1).
 
-    Returns:
-        ``(low, high)``.
-
     Raises:
         ValueError: fewer than two values, or a confidence out of range.
         InputError: a value is not finite.
@@ -40,9 +37,6 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> Interva
         successes: 0 to n.
         n: trials, at least 1.
         confidence: coverage aimed at, in (0, 1).
-
-    Returns:
-        ``(low, high)`` within [0, 1].
 
     Raises:
         ValueError: a count or the confidence is out of range.

@@ -62,8 +62,7 @@ def prepare(
     """Do for each layer what can be done once, for all the metrics named.
 
     Args:
-        xs: (n, d) features of each layer of one encoder.
-        ys: (n, d) features of each layer of the other.
+        xs, ys: (n, d) features of each layer of the one and of the other encoder.
         names: of all layers, those of ``xs`` first, for messages.
         metrics: some of `METRICS` and `VARIANTS`.
         k: neighbours.

@@ -44,8 +44,7 @@ def mutual_knn(x: Array, y: Array, k: int = 10, groups: Groups = None) -> float:
     depend on the order of rows, and where x has ties it is below 1 even with itself.
 
     Args:
-        x: (n, d1) features.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows.
         k: neighbours, less than n.
         groups: (n,) labels; rows with the same label, such as captions of one image, are not neighbours.
 
@@ -67,14 +66,11 @@ def cknna(x: Array, y: Array, k: int = 10, groups: Groups = None) -> float:
     centred rows, w and v say who is a neighbour of whom: 1, 0, or a share where neighbours tie, as in `mutual_knn`.
 
     Args:
-        x: (n, d1) features; rows are taken as given, columns are centred here.
-        y: (n, d2) features of the same rows.
-        k: neighbours, less than n.
-        groups: as in `mutual_knn`.
+        x, y: (n, d1) and (n, d2) features of the same rows, as given; columns are centred here.
+        k, groups: as in `mutual_knn`.
 
     Raises:
-        ValueError: as `mutual_knn`.
-        InputError: as `mutual_knn`.
+        ValueError, InputError: as `mutual_knn`.
 
     References:
         Huh et al. 2024, The Platonic representation hypothesis, appendix A.

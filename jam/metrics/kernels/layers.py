@@ -77,8 +77,7 @@ def layer_alignment(
     pair, choose it on other rows.
 
     Args:
-        xs: layers of one encoder, each (n, d) with a d of its own; numpy or torch, any floating-point type.
-        ys: layers of the other, rows in the same order.
+        xs, ys: layers of each encoder, (n, d) with a d of their own, rows in the same order; numpy or torch.
         metrics: "mutual_knn", "cka" (biased), "unbiased_cka", "cknna", "svcca" (99 % of variance), "cca" (50
             components), "rsa" (Spearman); "cknna_platonic" and "svcca_platonic", as Huh et al.'s code has them.
         k: neighbours of "mutual_knn" and "cknna".

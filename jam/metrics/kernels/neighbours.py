@@ -138,11 +138,9 @@ def overlaps(
     A row that is listed as its own neighbour, as a filler, must have weight 0.
 
     Args:
-        x: (layers, n, width) neighbours by the layers of one encoder.
-        y: (layers, n, width) neighbours by the layers of the other.
+        x, y: (layers, n, width) neighbours by the layers of each encoder.
         orders: (P, n) rows of y to pair with the rows of x; None for the one order that they have.
-        x_weights: (layers, n, width) w of each neighbour in ``x``; 1 if None.
-        y_weights: (layers, n, width) v of each neighbour in ``y``; 1 if None.
+        x_weights, y_weights: (layers, n, width) w and v of these neighbours; 1 if None.
 
     Returns:
         (P, layers of x, layers of y) sums in double precision; P = 1 if ``orders`` is None.

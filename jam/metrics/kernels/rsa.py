@@ -62,8 +62,7 @@ def rsa(x: Array, y: Array, method: str = "spearman") -> float:
     """Correlation of the dissimilarities 1 − corr(x_i, x_j) with those of y, over all pairs i < j.
 
     Args:
-        x: (n, d1) features, d1 ≥ 2; rows are taken as given. Holds a few n × n matrices.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows, as given; a few n × n matrices are held.
         method: "spearman" or "pearson".
 
     Raises:

@@ -27,8 +27,7 @@ def kernel_table(
     """Score every x with every y, rows as given, each with its own interval and null; work on a layer is done once.
 
     Args:
-        xs: name → (n, d) features.
-        ys: name → (n, d) features of the same rows.
+        xs, ys: name → (n, d) features of the same rows.
         metrics: as in `layer_alignment`.
         k: neighbours, for the metrics that have them.
         groups: (n,) labels of rows that belong together: not neighbours of each other, permuted and deleted together.
