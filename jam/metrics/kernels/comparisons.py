@@ -31,6 +31,9 @@ BASES: dict[str, Callable[[Tensor, str, bool], Tensor]] = {
 
 Prepared = TypeVar("Prepared")
 
+Named = Sequence[tuple[Tensor, str]]
+"""The layers of both encoders, those of the first before the others, each with what messages call it."""
+
 Scores = dict[str, Tensor]
 """By metric, (P, layers of x, layers of y) scores in double precision, for P orders of the rows of y."""
 
@@ -70,10 +73,10 @@ def prepare(
         normalize: divide rows by their lengths first.
     """
     comparisons: list[Comparison] = []
+    layers, count = list(zip((*xs, *ys), names, strict=True)), len(xs)
     from_gram = [metric for metric in metrics if metric in GRAM_METRICS]
     if from_gram:
-        comparisons.append(GramComparison(xs, ys, names, from_gram, k, codes, normalize))
-    layers, count = list(zip((*xs, *ys), names, strict=True)), len(xs)
+        comparisons.append(GramComparison(layers, count, from_gram, k, codes, normalize))
     for metric in metrics:
         if metric == "rsa":
             matrices = [dissimilarities(x, name, "spearman") for x, name in layers]
@@ -91,21 +94,14 @@ class GramComparison:
     """Mutual kNN, CKA, unbiased CKA and CKNNA, from one pass over the Gram matrices of all layers."""
 
     def __init__(
-        self,
-        xs: Sequence[Tensor],
-        ys: Sequence[Tensor],
-        names: Sequence[str],
-        metrics: Sequence[str],
-        k: int,
-        codes: Tensor | None,
-        normalize: bool,
+        self, named: Named, count: int, metrics: Sequence[str], k: int, codes: Tensor | None, normalize: bool
     ) -> None:
-        self.metrics, self.names, self.k = metrics, names, k
-        self.x, self.y = slice(len(xs)), slice(len(xs), None)
+        self.metrics, self.names, self.k = metrics, [name for _, name in named], k
+        self.x, self.y = slice(count), slice(count, None)
         lists = "mutual_knn" in metrics or "cknna" in metrics
         products = "cka" in metrics or "unbiased_cka" in metrics
         layers = []
-        for x, name in zip((*xs, *ys), names, strict=True):
+        for x, name in named:
             kernel = centre(x, name, normalize) if products or "cknna" in metrics else None
             cosine = (kernel if normalize and kernel else centre(x, name, unit=True)) if lists else None
             layers.append(Layer(x, kernel, cosine))

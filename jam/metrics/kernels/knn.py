@@ -79,5 +79,5 @@ def cknna(x: Array, y: Array, k: int = 10, groups: Groups = None) -> float:
     codes = group_codes(groups, len(a), a.device)
     check_k(k, len(a), codes)
     with full_precision(a.device):
-        comparison = GramComparison([a], [b], ("x", "y"), ["cknna"], k, codes, normalize=False)
+        comparison = GramComparison([(a, "x"), (b, "y")], 1, ["cknna"], k, codes, normalize=False)
         return float(comparison.scores()["cknna"])

@@ -106,13 +106,11 @@ def p_value(observed: float, null: NDArray[np.float64]) -> float:
     return (1 + int((null >= observed - 1e-12).sum())) / (1 + len(null))
 
 
-def calibrate(
-    observed: float, null: NDArray[np.float64], alpha: float = 0.05, maximum: float = 1.0
-) -> tuple[float, float]:
-    """Score above chance, 0 at or below the threshold τ and 1 at the maximum: max(0, (observed − τ) / (maximum − τ)).
+def calibrate(observed: float, null: NDArray[np.float64]) -> tuple[float, float]:
+    """Score above chance, 0 at or below the threshold τ of level .05 and 1 at the maximum 1: (observed − τ) / (1 − τ).
 
-    τ is order statistic number ⌈(1 − alpha)(K + 1)⌉ of the K null scores and the observed one together, so a
-    positive calibrated score implies p ≤ alpha. If the score is a maximum over layer pairs, then so must be each
+    τ is order statistic number ⌈.95 (K + 1)⌉ of the K null scores and the observed one together, so a
+    positive calibrated score implies p ≤ .05. If the score is a maximum over layer pairs, then so must be each
     null score (Gröger et al. 2026, arXiv 2602.14486, eq. 9, 12, 15 and 17).
 
     Returns:
@@ -120,8 +118,8 @@ def calibrate(
     """
     combined = np.sort(np.append(null, observed))
     # The small term keeps 0.95 · 200 = 190.00000000000003 from being rounded up to 191.
-    threshold = float(combined[math.ceil((1 - alpha) * len(combined) - 1e-9) - 1])
-    return (max(0.0, (observed - threshold) / (maximum - threshold)) if observed > threshold else 0.0), threshold
+    threshold = float(combined[math.ceil(0.95 * len(combined) - 1e-9) - 1])
+    return (max(0.0, (observed - threshold) / (1 - threshold)) if observed > threshold else 0.0), threshold
 
 
 @dataclass(frozen=True)
