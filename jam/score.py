@@ -73,11 +73,11 @@ def score_arrays(
     Raises:
         ValueError: what does not fit together, or too few rows: 8 are needed, or groups of them.
     """
-    from jam.metrics._rows import as_rows
+    from jam.metrics._rows import matching_pair
     from jam.metrics.kernels import KERNEL_METRICS, KERNEL_VARIANTS, kernel_table
-    from jam.metrics.kernels.inputs import matching_pair, numbered, row_scales, scaled_rows
+    from jam.metrics.kernels.inputs import numbered, row_scales, scaled_rows
 
-    a, b = matching_pair(as_rows(x, "a"), as_rows(y, "b"))
+    a, b = matching_pair(x, y, names=("a", "b"))
     codes = np.arange(len(a)) if groups is None else numbered(groups, len(a))
     sizes = np.bincount(codes)
     if len(sizes) < 8:

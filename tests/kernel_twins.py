@@ -129,3 +129,26 @@ def rsa(x: Array, y: Array, method: str) -> float:
     distances = [1 - np.corrcoef(z)[above] for z in (x, y)]
     correlate = stats.spearmanr if method == "spearman" else stats.pearsonr
     return float(correlate(*distances).statistic)
+
+
+def hard_cases() -> dict[str, tuple[Array, Array]]:
+    """Pairs on which a neighbour or a kernel is easily got wrong."""
+    rng = np.random.default_rng(0)
+    n, base = 150, 10 * rng.standard_normal(32)
+    noise = rng.standard_normal
+    few = noise((15, 6))
+    outlier = base[:16] + 0.01 * noise((n, 16))
+    outlier[0] = -base[:16]
+    return {
+        "mean cosine .9999": (base + 0.1 * noise((n, 32)), (base + 0.1 * noise((n, 32))).astype(np.float32)),
+        "mean cosine 1 - 1e-12": (base + 1e-5 * noise((n, 32)), base + 1e-5 * noise((n, 32))),
+        "duplicates": (few[rng.integers(0, 15, n)], few[rng.integers(0, 15, n)]),
+        "small integers": (1 + rng.integers(0, 3, (n, 4)), 1 + rng.integers(0, 2, (n, 5))),
+        "one-hot": (np.eye(20)[rng.integers(0, 20, n)], np.eye(5)[rng.integers(0, 5, n)]),
+        "one dimension": (noise((n, 1)), noise((n, 1))),
+        "huge and tiny": (1e200 * noise((n, 9)), np.float32(1e-30) * noise((n, 9)).astype(np.float32)),
+        "rows of all sizes": (10.0 ** rng.uniform(-30, 30, (n, 1)) * noise((n, 9)), noise((n, 9))),
+        "half": (noise((n, 9)).astype(np.float16), 100 * noise((n, 300)).astype(np.float16)),
+        "far more dimensions than rows": (noise((n, 1500)), noise((n, 900))),
+        "one outlier": (outlier, outlier + 0.003 * noise((n, 16))),
+    }

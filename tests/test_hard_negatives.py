@@ -1,4 +1,4 @@
-"""Hard negatives: strict comparison, ties and collapse, tables by kind and tier."""
+"""Hard negatives: strict comparison, ties and collapse."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jam.errors import InputError
-from jam.metrics import hard_negative_accuracy, hard_negative_correct
+from jam.metrics import hard_negative_correct
 
 
 def exact_cosine_order(x, y):
@@ -60,28 +60,6 @@ def test_many_negatives_of_one_caption_in_any_order():
     assert 0.4 < got.mean() < 0.6
 
 
-def test_tables_by_kind_and_by_tier():
-    table = hard_negative_accuracy(
-        [True, False, True, True, False],
-        ["replace_object", "replace_object", "swap_attribute", "scene", "scene"],
-        ["hard", "hard", "hard", "easy", "medium"],
-    )
-    assert table == {
-        "accuracy": 0.6,
-        "n": 5,
-        "by_kind": {
-            "replace_object": {"accuracy": 0.5, "n": 2},
-            "scene": {"accuracy": 0.5, "n": 2},
-            "swap_attribute": {"accuracy": 1.0, "n": 1},
-        },
-        "by_tier": {
-            "easy": {"accuracy": 1.0, "n": 1},
-            "hard": {"accuracy": pytest.approx(2 / 3), "n": 3},
-            "medium": {"accuracy": 0.0, "n": 1},
-        },
-    }
-
-
 def test_bad_rows_shapes_and_indices_are_named():
     good = np.eye(2)
     with pytest.raises(InputError, match=r"^negatives: row 1 has norm nan"):
@@ -94,17 +72,3 @@ def test_bad_rows_shapes_and_indices_are_named():
         hard_negative_correct(good, good, good, [0, 1], [0, 2])
     with pytest.raises(ValueError, match=r"image_of_negative: got torch.int64 of shape \(1,\)"):
         hard_negative_correct(good, good, good, [0], [0, 1])
-
-
-@pytest.mark.parametrize(
-    ("correct", "kinds", "tiers", "message"),
-    [
-        ([True], ["scene"], ["harder"], "tiers: got 'harder', expected one of easy, medium, hard"),
-        ([True, False], ["scene"], ["easy", "easy"], "1 kinds and 2 tiers"),
-        ([0.5], ["scene"], ["easy"], "got float64"),
-        (np.zeros(0, bool), [], [], "at least 1"),
-    ],
-)
-def test_bad_tables_are_named(correct, kinds, tiers, message):
-    with pytest.raises(ValueError, match=message):
-        hard_negative_accuracy(correct, kinds, tiers)

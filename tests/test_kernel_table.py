@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from jam.metrics import cca, cka, cknna, mutual_knn, rsa, svcca
+from jam.metrics import cka, cknna, mutual_knn, rsa, svcca
 from jam.metrics.kernels import kernel_table
 
 METRICS = {"mutual_knn": mutual_knn, "unbiased_cka": cka, "cknna": cknna, "svcca": svcca, "rsa": rsa}
@@ -38,15 +38,3 @@ def test_shared_states_beat_the_null_and_independent_ones_do_not(table_and_array
         else:
             assert row.value < row.null + 0.1
             assert row.p_value > 1 / 40
-
-
-def test_pca_cca_needs_enough_columns_or_keeps_them_all():
-    rng = np.random.default_rng(2)
-    x, y = rng.normal(size=(120, 8)), rng.normal(size=(120, 5))
-    value = kernel_table({"x": x}, {"y": y}, ("cca",), permutations=5, folds=3)["value"].iloc[0]
-    assert value == pytest.approx(cca(x, y), abs=1e-6)
-
-
-def test_an_unknown_metric_is_named():
-    with pytest.raises(ValueError, match=r"metrics: got \['ckna'\]"):
-        kernel_table({"x": np.eye(9)}, {"y": np.eye(9)}, ("ckna",), k=2)

@@ -13,7 +13,8 @@ from jam.errors import InputError
 
 Array = npt.ArrayLike | Tensor
 
-_CHUNK = 1024  # rows held in double precision at a time: 4 MB at d = 512
+_CHUNK = 1024  # pairs of rows held in double precision at a time: 4 MB at d = 512
+_BLOCK = 2**18  # numbers held in double precision at a time: 2 MB
 
 
 def as_rows(values: Array, name: str) -> Tensor:
@@ -54,17 +55,29 @@ def require_one_space(**rows: Tensor) -> None:
         raise ValueError(f"{', '.join(rows)}: got {got}; expected the same for all")
 
 
-def paired_rows(x: Array, y: Array, x_name: str, y_name: str) -> tuple[Tensor, Tensor]:
-    """Two matrices of one shape, on one device, whose rows belong together.
+def matching_pair(x: Array, y: Array, minimum: int = 2, names: tuple[str, str] = ("x", "y")) -> tuple[Tensor, Tensor]:
+    """Two matrices on one device whose rows belong together, widths of their own.
 
     Raises:
-        ValueError: as `as_rows`, or shapes or devices differ.
+        ValueError: as `as_rows`; numbers of rows or devices differ; fewer than ``minimum`` rows.
     """
-    a, b = as_rows(x, x_name), as_rows(y, y_name)
-    require_one_space(**{x_name: a, y_name: b})
+    (a, b), where = (as_rows(z, name) for z, name in zip((x, y), names, strict=True)), ", ".join(names)
     if len(a) != len(b):
-        raise ValueError(f"{x_name}, {y_name}: got {len(a)} and {len(b)} rows, expected as many in both")
+        raise ValueError(f"{where}: got {len(a)} and {len(b)} rows, expected as many rows in both")
+    if a.device != b.device:
+        raise ValueError(f"{where}: got devices {a.device} and {b.device}, expected one device")
+    if len(a) < minimum:
+        raise ValueError(f"{where}: got {len(a)} rows, expected at least {minimum}")
     return a, b
+
+
+def chunks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
+    """Rows of x some at a time, in double precision; all in the same piece of memory, which may be overwritten."""
+    step = max(1, min(len(x), _BLOCK // x.shape[1]))
+    held = torch.empty(step, x.shape[1], dtype=torch.float64, device=x.device)
+    for start in range(0, len(x), step):
+        rows = slice(start, min(start + step, len(x)))
+        yield rows, held[: rows.stop - start].copy_(x[rows])
 
 
 def row_norms(rows: Tensor, name: str) -> Tensor:
@@ -74,8 +87,8 @@ def row_norms(rows: Tensor, name: str) -> Tensor:
         InputError: a row is zero or holds NaN or infinity, so that it has no direction.
     """
     norms = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
-    for start in range(0, len(rows), _CHUNK):  # at once, torch would first copy the whole matrix to double precision
-        norms[start : start + _CHUNK] = torch.linalg.vector_norm(rows[start : start + _CHUNK].double(), dim=1)
+    for part, block in chunks(rows):  # at once, torch would first copy the whole matrix to double precision
+        norms[part] = torch.linalg.vector_norm(block, dim=1)
     bad = ~((norms > 0) & norms.isfinite())
     if bad.any():
         row = int(bad.nonzero()[0])

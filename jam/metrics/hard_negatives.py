@@ -1,8 +1,5 @@
 """Hard negatives: does an image prefer its caption to a sentence that is almost the same, and false?"""
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -16,8 +13,6 @@ from jam.metrics._rows import (
     require_one_space,
     row_norms,
 )
-
-TIERS = ("easy", "medium", "hard")
 
 
 def hard_negative_correct(
@@ -52,43 +47,3 @@ def hard_negative_correct(
     wrong = pair_cosines(a, a_norms, image, q, q_norms, every)
     correct: npt.NDArray[np.bool_] = (right - wrong > 2 * cosine_resolution(a.shape[1], right.dtype)).cpu().numpy()
     return correct
-
-
-def hard_negative_accuracy(
-    correct: npt.ArrayLike, kinds: Sequence[str], tiers: Sequence[str]
-) -> dict[str, float | int | dict[str, dict[str, float | int]]]:
-    """Accuracy over all negatives, by kind and by tier, each with its count.
-
-    Args:
-        correct: (q,) booleans of :func:`hard_negative_correct`.
-        kinds: (q,) what was changed, as SugarCrepe names it: ``replace_object``, ``replace_attribute``,
-            ``replace_relation``, ``swap_object``, ``swap_attribute``, ``add_object``, ``add_attribute``; others are
-            kept under their own name.
-        tiers: (q,) ``easy`` (another image's caption), ``medium`` (one of the same context) or ``hard`` (one change).
-
-    Returns:
-        ``{"accuracy", "n", "by_kind": {kind: {"accuracy", "n"}}, "by_tier": {tier: {"accuracy", "n"}}}``; only kinds
-        and tiers that occur.
-
-    Raises:
-        ValueError: lengths differ, nothing was given, or a tier is unknown.
-    """
-    hits = np.asarray(correct)
-    if hits.dtype != np.bool_ or hits.ndim != 1 or not len(hits) == len(kinds) == len(tiers) or len(hits) == 0:
-        raise ValueError(
-            f"correct, kinds, tiers: got {hits.dtype} of shape {hits.shape}, {len(kinds)} kinds and {len(tiers)} "
-            "tiers, expected booleans and as many strings, at least 1"
-        )
-    unknown = sorted(set(tiers) - set(TIERS))
-    if unknown:
-        raise ValueError(f"tiers: got {unknown[0]!r}, expected one of {', '.join(TIERS)}")
-    return {**_accuracy(hits), "by_kind": _accuracy_by(hits, kinds), "by_tier": _accuracy_by(hits, tiers)}
-
-
-def _accuracy(hits: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    return {"accuracy": float(hits.mean()), "n": len(hits)}
-
-
-def _accuracy_by(hits: npt.NDArray[np.bool_], names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    labels = np.asarray(names)
-    return {str(name): _accuracy(hits[labels == name]) for name in np.unique(labels)}

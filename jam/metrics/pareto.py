@@ -7,16 +7,13 @@ from jam.errors import InputError
 
 
 def pareto_front(points: npt.ArrayLike) -> npt.NDArray[np.bool_]:
-    """Which points no other point dominates, every objective maximised.
+    """Which points no other point dominates, every objective maximised; (n,) booleans.
 
     A point dominates another when it is at least as good in every objective and better in one. Equal points do not
     dominate each other: duplicates of a point of the front are all on it.
 
     Args:
         points: (n, m) scores of n points in m objectives.
-
-    Returns:
-        (n,) booleans.
 
     Raises:
         ValueError: not two-dimensional, or empty.
@@ -30,14 +27,11 @@ def hypervolume(points: npt.ArrayLike, reference: npt.ArrayLike) -> float:
     """Volume that the points dominate above a reference point, exact in any number of objectives.
 
     By slicing along one objective (While et al. 2006, HSO); meant for fronts of tens of points in few objectives.
-    Points that do not exceed the reference in every objective add nothing.
+    Points that do not exceed the reference in every objective add nothing. The unit is the product of the objectives'.
 
     Args:
         points: (n, m) scores, all maximised.
         reference: (m,) the worst corner.
-
-    Returns:
-        The volume, ≥ 0, in the product of the objectives' units.
 
     Raises:
         ValueError: shapes do not fit together, or there is no point.

@@ -50,12 +50,8 @@ def fit_probe(
     and test rows play no part in choosing it. A label that no train row has counts as an error.
 
     Args:
-        train_x: (n, d) features.
-        train_y: (n,) labels: strings, or whatever is told apart by its ``str()``.
-        val_x: (v, d) features.
-        val_y: (v,) labels.
-        test_x: (m, d) features.
-        test_y: (m,) labels.
+        train_x, val_x, test_x: (n, d), (v, d) and (m, d) features.
+        train_y, val_y, test_y: (n,), (v,) and (m,) labels: strings, or whatever is told apart by its ``str()``.
         cs: candidates for C, above 0.
 
     Raises:

@@ -40,8 +40,7 @@ def retrieval_ranks(images: Array, texts: Array, image_of_text: Array, groups: G
     serves both directions.
 
     Args:
-        images: (n, d) embeddings; rows are L2-normalised here.
-        texts: (m, d) embeddings on the same device; rows are L2-normalised here.
+        images, texts: (n, d) and (m, d) embeddings on one device; rows are L2-normalised here.
         image_of_text: (m,) row of ``images`` that each caption describes; any order, any count per image.
         groups: (n,) labels of images. To a caption of any image of a group all images of it are right answers, and to
             an image all of the group's captions: copies of one photo, or images of one class that share a sentence.
@@ -102,11 +101,8 @@ def retrieval_metrics(
     """Recall at k, median rank and mean reciprocal rank in both directions, from :func:`retrieval_ranks`.
 
     Args:
-        images: (n, d) embeddings.
-        texts: (m, d) embeddings.
-        image_of_text: (m,) row of ``images`` that each caption describes.
+        images, texts, image_of_text, groups: as in :func:`retrieval_ranks`.
         ks: cut-offs of the recalls.
-        groups: (n,) labels of images that are the same right answer, as in :func:`retrieval_ranks`.
 
     Returns:
         ``i2t_r1``, ``i2t_r5``, ``i2t_r10`` (shares in [0, 1]), ``i2t_median_rank`` (≥ 1), ``i2t_mrr`` (in (0, 1]), and

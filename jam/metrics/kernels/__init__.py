@@ -1,6 +1,6 @@
 """Kernel alignment of two representations of the same rows: how alike are their notions of what is near what?
 
-Definitions: ``neighbours`` (mutual kNN), ``cka``, ``cca`` (SVCCA, CCA), ``rsa``, ``mapped`` (cosines, Procrustes),
+Definitions: ``knn`` (mutual kNN, CKNNA), ``cka``, ``cca`` (SVCCA, CCA), ``rsa``, ``mapped`` (cosines, Procrustes),
 ``platonic`` (variants of Huh et al.'s code). Engines: ``gram`` computes every Gram matrix once, ``shifts`` permutes
 kernels by Fourier transform, ``comparisons`` brings all metrics to one form. Answers: ``layers`` scores all layer
 pairs, ``scores`` any pair with interval and null, ``nulls`` says what a score is worth.
@@ -10,13 +10,13 @@ from jam.metrics.kernels.cca import cca, svcca
 from jam.metrics.kernels.cka import cka
 from jam.metrics.kernels.comparisons import METRICS as KERNEL_METRICS
 from jam.metrics.kernels.comparisons import VARIANTS as KERNEL_VARIANTS
+from jam.metrics.kernels.knn import cknna, mutual_knn
 from jam.metrics.kernels.layers import Best, LayerAlignment, layer_alignment
 from jam.metrics.kernels.mapped import Cosines, cosine, procrustes
-from jam.metrics.kernels.neighbours import mutual_knn
-from jam.metrics.kernels.nulls import Interval, calibrate, jackknife, p_value, permutation_null
+from jam.metrics.kernels.nulls import Interval, calibrate, p_value, permutation_null
 from jam.metrics.kernels.platonic import cknna_platonic, clip_outliers, svcca_platonic
 from jam.metrics.kernels.rsa import rsa
-from jam.metrics.kernels.scores import KernelScore, cknna, kernel_score, kernel_table
+from jam.metrics.kernels.scores import kernel_table
 
 __all__ = [
     "KERNEL_METRICS",
@@ -24,7 +24,6 @@ __all__ = [
     "Best",
     "Cosines",
     "Interval",
-    "KernelScore",
     "LayerAlignment",
     "calibrate",
     "cca",
@@ -33,8 +32,6 @@ __all__ = [
     "cknna_platonic",
     "clip_outliers",
     "cosine",
-    "jackknife",
-    "kernel_score",
     "kernel_table",
     "layer_alignment",
     "mutual_knn",

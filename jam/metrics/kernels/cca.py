@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.inputs import centre, matching_pair
+from jam.metrics._rows import Array, full_precision, matching_pair
+from jam.metrics.kernels.inputs import centre
 
 
 def principal_basis(x: Tensor, name: str, unit: bool, keep: float | int) -> Tensor:
@@ -26,14 +26,20 @@ def principal_basis(x: Tensor, name: str, unit: bool, keep: float | int) -> Tens
     if not (keep >= 1 if count else isinstance(keep, float | np.floating) and 0 < keep <= 1):
         raise ValueError(f"got {keep!r} components, expected an integer of at least 1 or a share of variance in (0, 1]")
     rows = centre(x, name, unit, dtype=torch.float64).rows
-    left, values, _ = torch.linalg.svd(rows, full_matrices=False)
-    rank = int((values > values[0] * max(rows.shape) * torch.finfo(torch.float64).eps).sum())
+    left, values = left_vectors(rows)
     if count:
-        return left[:, : min(int(keep), rank)]
+        return left[:, : int(keep)]
     shares = values.square().cumsum(0)
     # The tolerance lets the last component that matters reach a share of 1.0.
     wanted = int((shares < (keep - 1e-12) * shares[-1]).sum()) + 1
-    return left[:, : min(wanted, rank)]
+    return left[:, :wanted]
+
+
+def left_vectors(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Left singular vectors (n, rank), and all singular values."""
+    left, values, _ = torch.linalg.svd(rows, full_matrices=False)
+    rank = int((values > values[0] * max(rows.shape) * torch.finfo(torch.float64).eps).sum())
+    return left[:, :rank], values
 
 
 def mean_correlation(x: Tensor, y: Tensor) -> float:
@@ -49,8 +55,7 @@ def svcca(x: Array, y: Array, variance: float | int = 0.99) -> float:
     dimensions than n − 1 they must meet, and correlations of 1 mean nothing: compare with the permutation null.
 
     Args:
-        x: (n, d1) features; rows are taken as given, columns are centred here.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows, as given; columns are centred here.
         variance: share of each side's variance to keep, a float in (0, 1]; or an integer number of components.
 
     Raises:
@@ -70,8 +75,7 @@ def cca(x: Array, y: Array, components: int = 50) -> float:
     """Mean canonical correlation after PCA of both sides to at most ``components`` dimensions (50 by default).
 
     Args:
-        x: (n, d1) features; rows are taken as given, columns are centred here.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows, as given; columns are centred here.
         components: how many to keep; fewer where the rank is lower.
 
     Raises:

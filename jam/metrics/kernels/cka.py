@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from jam.errors import InputError
-from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.inputs import centre, matching_pair
+from jam.metrics._rows import Array, full_precision, matching_pair
+from jam.metrics.kernels.inputs import centre
 
 _FLAT = 1e-10  # an unbiased HSIC below this share of (tr K)² is what rounding left of zero
 _SAME = 1e-14  # squared distances below this share of the squared lengths are rounding too
@@ -57,8 +57,7 @@ def cka(x: Array, y: Array, kernel: str = "linear", unbiased: bool = True) -> fl
     at n = 256; the unbiased one stays near 0 and may fall below it.
 
     Args:
-        x: (n, d1) features; rows are taken as given, columns are centred here.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows, as given; columns are centred here.
         kernel: "linear", or "rbf": exp(−|x_i − x_j|²/(2σ²)) with σ the median distance of two rows. The latter
             holds a few n × n matrices.
         unbiased: HSIC of Song et al. in the numerator and in both denominators; needs n ≥ 4.

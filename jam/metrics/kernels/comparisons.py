@@ -1,7 +1,8 @@
 """Families of metrics, each prepared once for all pairs of layers, then read off under any order of the rows of y."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from jam.metrics.kernels.cca import mean_correlation, principal_basis
 from jam.metrics.kernels.cka import alignment, biased_from_unbiased, check_unbiased
 from jam.metrics.kernels.gram import Layer, gram_pass
 from jam.metrics.kernels.inputs import centre
-from jam.metrics.kernels.neighbours import overlaps
+from jam.metrics.kernels.neighbours import check_k, overlaps
 from jam.metrics.kernels.nulls import RowOrders
 from jam.metrics.kernels.platonic import MaskedKernel, standardised_basis
 from jam.metrics.kernels.rsa import dissimilarities
@@ -22,8 +23,27 @@ METRICS = (*GRAM_METRICS, "svcca", "cca", "rsa")
 VARIANTS = ("cknna_platonic", "svcca_platonic")  # as in the code of Huh et al. 2024, see `platonic`
 WITH_K = ("mutual_knn", "cknna", "cknna_platonic")  # those that have neighbours
 
+BASES: dict[str, Callable[[Tensor, str, bool], Tensor]] = {
+    "svcca": partial(principal_basis, keep=0.99),
+    "cca": partial(principal_basis, keep=50),
+    "svcca_platonic": standardised_basis,
+}
+
+Prepared = TypeVar("Prepared")
+
+Named = Sequence[tuple[Tensor, str]]
+"""The layers of both encoders, those of the first before the others, each with what messages call it."""
+
 Scores = dict[str, Tensor]
 """By metric, (P, layers of x, layers of y) scores in double precision, for P orders of the rows of y."""
+
+
+def check_metrics(metrics: Sequence[str], k: int, n: int, codes: Tensor | None) -> None:
+    """Raise ValueError unless every metric is known, and k fits if one of them has neighbours."""
+    if not metrics or set(metrics) - {*METRICS, *VARIANTS}:
+        raise ValueError(f"metrics: got {list(metrics)}, expected some of {', '.join((*METRICS, *VARIANTS))}")
+    if set(metrics) & set(WITH_K):
+        check_k(k, n, codes)
 
 
 class Comparison(Protocol):
@@ -45,8 +65,7 @@ def prepare(
     """Do for each layer what can be done once, for all the metrics named.
 
     Args:
-        xs: (n, d) features of each layer of one encoder.
-        ys: (n, d) features of each layer of the other.
+        xs, ys: (n, d) features of each layer of the one and of the other encoder.
         names: of all layers, those of ``xs`` first, for messages.
         metrics: some of `METRICS` and `VARIANTS`.
         k: neighbours.
@@ -54,24 +73,20 @@ def prepare(
         normalize: divide rows by their lengths first.
     """
     comparisons: list[Comparison] = []
+    layers, count = list(zip((*xs, *ys), names, strict=True)), len(xs)
     from_gram = [metric for metric in metrics if metric in GRAM_METRICS]
     if from_gram:
-        comparisons.append(GramComparison(xs, ys, names, from_gram, k, codes, normalize))
-    keep: dict[str, float | int] = {"svcca": 0.99, "cca": 50}
-    layers = list(zip((*xs, *ys), names, strict=True))
+        comparisons.append(GramComparison(layers, count, from_gram, k, codes, normalize))
     for metric in metrics:
-        if metric in keep:
-            bases = [principal_basis(x, name, normalize, keep[metric]) for x, name in layers]
-            comparisons.append(BasisComparison(metric, bases[: len(xs)], bases[len(xs) :]))
-        elif metric == "rsa":
+        if metric == "rsa":
             matrices = [dissimilarities(x, name, "spearman") for x, name in layers]
-            comparisons.append(RsaComparison(matrices[: len(xs)], matrices[len(xs) :]))
-        elif metric == "svcca_platonic":
-            bases = [standardised_basis(x, name, normalize) for x, name in layers]
-            comparisons.append(BasisComparison(metric, bases[: len(xs)], bases[len(xs) :]))
+            comparisons.append(RsaComparison(matrices[:count], matrices[count:]))
         elif metric == "cknna_platonic":
             masked = [MaskedKernel.of(x, name, normalize, k, codes) for x, name in layers]
-            comparisons.append(MaskedComparison(masked[: len(xs)], masked[len(xs) :]))
+            comparisons.append(PairComparison(metric, MaskedKernel.alignment, MaskedKernel.permuted, masked, count))
+        elif metric in BASES:
+            bases = [BASES[metric](x, name, normalize) for x, name in layers]
+            comparisons.append(PairComparison(metric, mean_correlation, Tensor.__getitem__, bases, count))
     return comparisons
 
 
@@ -79,21 +94,14 @@ class GramComparison:
     """Mutual kNN, CKA, unbiased CKA and CKNNA, from one pass over the Gram matrices of all layers."""
 
     def __init__(
-        self,
-        xs: Sequence[Tensor],
-        ys: Sequence[Tensor],
-        names: Sequence[str],
-        metrics: Sequence[str],
-        k: int,
-        codes: Tensor | None,
-        normalize: bool,
+        self, named: Named, count: int, metrics: Sequence[str], k: int, codes: Tensor | None, normalize: bool
     ) -> None:
-        self.metrics, self.names, self.k = metrics, names, k
-        self.x, self.y = slice(len(xs)), slice(len(xs), None)
+        self.metrics, self.names, self.k = metrics, [name for _, name in named], k
+        self.x, self.y = slice(count), slice(count, None)
         lists = "mutual_knn" in metrics or "cknna" in metrics
         products = "cka" in metrics or "unbiased_cka" in metrics
         layers = []
-        for x, name in zip((*xs, *ys), names, strict=True):
+        for x, name in named:
             kernel = centre(x, name, normalize) if products or "cknna" in metrics else None
             cosine = (kernel if normalize and kernel else centre(x, name, unit=True)) if lists else None
             layers.append(Layer(x, kernel, cosine))
@@ -150,16 +158,27 @@ class GramComparison:
         return scores
 
 
-class BasisComparison:
-    """SVCCA or CCA, from an orthonormal basis of each layer."""
+class PairComparison(Generic[Prepared]):
+    """A metric of one pair of prepared layers at a time, under each order: SVCCA, CCA, CKNNA of Huh et al.'s code."""
 
-    def __init__(self, metric: str, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> None:
-        self.metric, self.xs, self.ys = metric, xs, ys
+    def __init__(
+        self,
+        metric: str,
+        score: Callable[[Prepared, Prepared], float],
+        permuted: Callable[[Prepared, Tensor], Prepared],
+        layers: Sequence[Prepared],
+        count: int,
+    ) -> None:
+        self.metric, self.score, self.permuted = metric, score, permuted
+        self.xs, self.ys = layers[:count], layers[count:]
 
     def scores(self, orders: RowOrders | None = None) -> Scores:
-        """Scores under each of the orders; one small SVD for each order and layer pair."""
-        rows = [slice(None)] if orders is None else [torch.from_numpy(order) for order in orders.matrix()]
-        values = [[[mean_correlation(x, y[order]) for y in self.ys] for x in self.xs] for order in rows]
+        """Scores under each of the orders."""
+        rows = [None] if orders is None else list(torch.from_numpy(orders.matrix()))
+        values = [
+            [[self.score(x, y if order is None else self.permuted(y, order)) for y in self.ys] for x in self.xs]
+            for order in rows
+        ]
         return {self.metric: torch.tensor(values, dtype=torch.float64)}
 
 
@@ -176,19 +195,3 @@ class RsaComparison:
         else:
             sums = shift_products(orders, self.xs, self.ys, matrix_bands, self.xs[0].device)
         return {"rsa": (sums / 2).clamp_(max=1)}
-
-
-class MaskedComparison:
-    """CKNNA as in the code of Huh et al., from kernels masked by their own neighbours."""
-
-    def __init__(self, xs: Sequence[MaskedKernel], ys: Sequence[MaskedKernel]) -> None:
-        self.xs, self.ys = xs, ys
-
-    def scores(self, orders: RowOrders | None = None) -> Scores:
-        """Scores under each of the orders."""
-        rows = [None] if orders is None else list(torch.from_numpy(orders.matrix()).to(self.xs[0].kernel.device))
-        values = [
-            [[x.alignment(y if order is None else y.permuted(order)) for y in self.ys] for x in self.xs]
-            for order in rows
-        ]
-        return {"cknna_platonic": torch.tensor(values, dtype=torch.float64)}

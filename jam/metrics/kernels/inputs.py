@@ -1,7 +1,7 @@
 """Features on their way into a kernel metric: checked, upcast, centred, and scaled so that nothing can overflow."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jam.errors import InputError
-from jam.metrics._rows import Array, as_rows
+from jam.metrics._rows import Array, as_rows, chunks, matching_pair
 
 Groups = Array | Sequence[object] | None
 
-_CHUNK = 2**18  # numbers held in double precision at a time: 2 MB
 _CONSTANT = 1e-12  # rows that differ by less than this, relatively, differ by rounding alone
 
 
@@ -60,39 +59,18 @@ def matching_rows(xs: Sequence[Array], ys: Sequence[Array], minimum: int = 2) ->
         ValueError: a list is empty; a matrix is not two-dimensional; numbers of rows or devices differ; fewer than
             ``minimum`` rows.
     """
-    sides = []
-    for side, name in ((xs, "xs"), (ys, "ys")):
+    sides = {"xs": xs, "ys": ys}
+    for name, side in sides.items():
         if isinstance(side, np.ndarray | Tensor) and side.ndim < 3:
             raise ValueError(f"{name}: got one array of shape {tuple(side.shape)}, expected a list of layers")
-        sides.append([as_rows(layer, f"{name}[{i}]") for i, layer in enumerate(side)])
-        if not sides[-1]:
+        if not len(side):
             raise ValueError(f"{name}: got no layer, expected at least one")
-    first = sides[0][0]
-    for side, name in zip(sides, ("xs", "ys"), strict=True):
-        for i, layer in enumerate(side):
-            if len(layer) != len(first):
-                raise ValueError(f"{name}[{i}]: got {len(layer)} rows, expected {len(first)} as in xs[0]")
-            if layer.device != first.device:
-                raise ValueError(f"{name}[{i}]: got device {layer.device}, expected {first.device} as in xs[0]")
-    if len(first) < minimum:
-        raise ValueError(f"xs, ys: got {len(first)} rows, expected at least {minimum}")
-    return sides[0], sides[1]
-
-
-def matching_pair(x: Array, y: Array, minimum: int = 2) -> tuple[Tensor, Tensor]:
-    """Two feature matrices with the same number of rows, at least ``minimum``, on one device.
-
-    Raises:
-        ValueError: as `matching_rows`.
-    """
-    a, b = as_rows(x, "x"), as_rows(y, "y")
-    if len(a) != len(b):
-        raise ValueError(f"x, y: got {len(a)} and {len(b)} rows, expected as many rows in both")
-    if a.device != b.device:
-        raise ValueError(f"x, y: got devices {a.device} and {b.device}, expected one device")
-    if len(a) < minimum:
-        raise ValueError(f"x, y: got {len(a)} rows, expected at least {minimum}")
-    return a, b
+    first = as_rows(xs[0], "xs[0]")
+    left, right = (
+        [matching_pair(first, layer, minimum, ("xs[0]", f"{name}[{i}]"))[1] for i, layer in enumerate(side)]
+        for name, side in sides.items()
+    )
+    return left, right
 
 
 def group_codes(groups: Groups, n: int, device: torch.device) -> Tensor | None:
@@ -150,12 +128,12 @@ def centre(x: Tensor, name: str, unit: bool, dtype: torch.dtype = torch.float32)
     n, d = x.shape
     scales = row_scales(x, name, unit)
     mean = torch.zeros(d, dtype=torch.float64, device=x.device)
-    for rows, block in _chunks(x):
+    for rows, block in chunks(x):
         mean += scales[rows] @ block
     mean /= n
     centred = torch.empty(n, d, dtype=dtype, device=x.device)
     squares = torch.empty(n, dtype=torch.float64, device=x.device)
-    for rows, block in _chunks(x):
+    for rows, block in chunks(x):
         centred[rows] = block.mul_(scales[rows, None]).sub_(mean)
         squares[rows] = torch.linalg.vector_norm(block, dim=1).square_()
     longest = math.sqrt(float(squares.max()))
@@ -173,7 +151,7 @@ def row_scales(x: Tensor, name: str, unit: bool) -> Tensor:
         InputError: a row holds NaN or infinity or, if ``unit``, is zero.
     """
     sizes = torch.empty(len(x), dtype=torch.float64, device=x.device)
-    for rows, block in _chunks(x):
+    for rows, block in chunks(x):
         sizes[rows] = torch.linalg.vector_norm(block, ord=2 if unit else math.inf, dim=1)
     odd = (~((sizes > 1e-140) & (sizes < 1e140))).nonzero().squeeze(1)
     if len(odd):
@@ -190,12 +168,3 @@ def row_scales(x: Tensor, name: str, unit: bool) -> Tensor:
         return sizes.reciprocal_()
     top = float(sizes.max())
     return sizes.fill_(1 / top if top > 1e-300 else 1)
-
-
-def _chunks(x: Tensor) -> Iterator[tuple[slice, Tensor]]:
-    """Rows of x some at a time, in double precision; all in the same piece of memory, which may be overwritten."""
-    step = max(1, min(len(x), _CHUNK // x.shape[1]))
-    held = torch.empty(step, x.shape[1], dtype=torch.float64, device=x.device)
-    for start in range(0, len(x), step):
-        rows = slice(start, min(start + step, len(x)))
-        yield rows, held[: rows.stop - start].copy_(x[rows])

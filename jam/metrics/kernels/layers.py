@@ -1,22 +1,21 @@
 """Kernel alignment of all layers of two encoders, the best pair of layers, and what a maximum is worth."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.comparisons import METRICS, VARIANTS, WITH_K, prepare
+from jam.metrics.kernels.comparisons import check_metrics, prepare
 from jam.metrics.kernels.inputs import group_codes, matching_rows
-from jam.metrics.kernels.neighbours import check_k
 from jam.metrics.kernels.nulls import calibrate, draw_orders, p_value
 
 
 @dataclass(frozen=True)
 class Best:
-    """The best pair of layers under one metric; also a mapping, so that ``dict(best)`` goes into a table.
+    """The best pair of layers under one metric.
 
     Attributes:
         score: its score, the maximum over all pairs.
@@ -33,13 +32,6 @@ class Best:
     calibrated: float | None = None
     threshold: float | None = None
     null_mean: float | None = None
-
-    def keys(self) -> Iterator[str]:
-        """Names of the attributes."""
-        return iter([field.name for field in fields(self)])
-
-    def __getitem__(self, name: str) -> object:
-        return getattr(self, name)
 
 
 @dataclass(frozen=True)
@@ -85,8 +77,7 @@ def layer_alignment(
     pair, choose it on other rows.
 
     Args:
-        xs: layers of one encoder, each (n, d) with a d of its own; numpy or torch, any floating-point type.
-        ys: layers of the other, rows in the same order.
+        xs, ys: layers of each encoder, (n, d) with a d of their own, rows in the same order; numpy or torch.
         metrics: "mutual_knn", "cka" (biased), "unbiased_cka", "cknna", "svcca" (99 % of variance), "cca" (50
             components), "rsa" (Spearman); "cknna_platonic" and "svcca_platonic", as Huh et al.'s code has them.
         k: neighbours of "mutual_knn" and "cknna".
@@ -108,14 +99,10 @@ def layer_alignment(
     left, right = matching_rows(xs, ys, minimum=4)
     names = [f"xs[{i}]" for i in range(len(left))] + [f"ys[{i}]" for i in range(len(right))]
     n, device = len(left[0]), left[0].device
-    unknown = [metric for metric in metrics if metric not in (*METRICS, *VARIANTS)]
-    if unknown or not metrics:
-        raise ValueError(f"metrics: got {list(metrics)}, expected some of {', '.join((*METRICS, *VARIANTS))}")
     if permutations < 0:
         raise ValueError(f"permutations: got {permutations}, expected 0 or more")
     codes = group_codes(groups, n, device)
-    if set(metrics) & set(WITH_K):
-        check_k(k, n, codes)
+    check_metrics(metrics, k, n, codes)
     orders = (
         draw_orders(n, permutations, seed, None if codes is None else codes.cpu().numpy()) if permutations else None
     )

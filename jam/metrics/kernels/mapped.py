@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.inputs import centre, matching_pair, row_scales, scaled_rows
+from jam.metrics._rows import Array, full_precision, matching_pair
+from jam.metrics.kernels.inputs import centre, row_scales, scaled_rows
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ def cosine(
     regression on the other folds, never on the rows that it maps: with d1 near n a map fits its own rows perfectly.
 
     Args:
-        x: (n, d1) features, rows as given.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows, as given.
         mapped: map x first. None: only where d1 ≠ d2.
         ridge: penalty of the map, in units of the mean variance of the dimensions of x, > 0.
         folds: of the cross-fitting, 2 to n / 2.
@@ -74,8 +73,7 @@ def procrustes(x: Array, y: Array) -> float:
     narrower side is taken as padded with zeros.
 
     Args:
-        x: (n, d1) features; rows are taken as given, columns are centred here.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows, as given; columns are centred here.
 
     Raises:
         ValueError: shapes do not match.

@@ -1,4 +1,4 @@
-"""Mutual kNN: nearest neighbours by cosine, exact although similarities come in single precision, and their overlap."""
+"""Nearest neighbours by cosine, exact although similarities come in single precision, and their overlap."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.inputs import Centred, Groups, centre, group_codes, matching_pair
+from jam.metrics.kernels.inputs import Centred
 
-_ROWS = 512  # rows of a block of similarities
 _BUDGET = 2**22  # numbers in a table of `overlaps`: 16 MiB, which stays in cache
 
 
@@ -128,73 +126,6 @@ def joined(layers: Sequence[Sequence[Neighbours]]) -> list[Neighbours]:
     return found
 
 
-def neighbour_lists(x: Tensor, y: Tensor, names: tuple[str, str], k: int, codes: Tensor | None) -> list[Neighbours]:
-    """The neighbours of each row in two sets of features (n, d1) and (n, d2), a block of rows at a time.
-
-    Raises:
-        ValueError: as `check_k`.
-        InputError: as `centre`.
-    """
-    n = len(x)
-    check_k(k, n, codes)
-    found: list[list[Neighbours]] = []
-    for features, name in ((x, names[0]), (y, names[1])):
-        centred = centre(features, name, unit=True)
-        lengths = centred.squares.float()
-        found.append([])
-        for start in range(0, n, _ROWS):
-            block = slice(start, min(start + _ROWS, n))
-            similarities = (centred.rows[block] @ centred.rows.T).sub_(lengths, alpha=0.5)
-            similarities[:, block].fill_diagonal_(-math.inf)
-            if codes is not None:
-                similarities.masked_fill_(codes[block, None] == codes, -math.inf)
-            found[-1].append(nearest(features, centred, block, similarities, k))
-    return joined(found)
-
-
-@torch.no_grad()
-def kept_neighbours(
-    x: Array, y: Array, k: int = 10, groups: Groups = None, names: tuple[str, str] = ("x", "y")
-) -> Tensor:
-    """Share of the k nearest neighbours that x and y agree on, for each row, (n,) in double precision: `mutual_knn`."""
-    a, b = matching_pair(x, y)
-    n = len(a)
-    with full_precision(a.device):
-        lists = neighbour_lists(a, b, names, k, group_codes(groups, n, a.device))
-    kept = torch.empty(n, dtype=torch.float64, device=a.device)
-    for start in range(0, n, _ROWS):
-        rows = slice(start, min(start + _ROWS, n))
-        shares = kept.new_zeros(2, rows.stop - start, n)
-        for table, one in zip(shares, lists, strict=True):
-            table.scatter_(1, one.index[rows], 1.0 if one.share is None else one.share[rows])
-        kept[rows] = (shares[0] * shares[1]).sum(1) / k
-    return kept
-
-
-def mutual_knn(x: Array, y: Array, k: int = 10, groups: Groups = None) -> float:
-    """Mean share of the k nearest neighbours of a row that x and y agree on; k/(n − 1) by chance.
-
-    Neighbours are by cosine of the rows as they are, not centred; a row is not its own neighbour, by its index. Those
-    that tie for the last places (equal cosines, to within rounding in double precision) each count by the share of
-    them that there is room for, in x and in y: what ties broken at random would give on average. The score does not
-    depend on the order of rows, and where x has ties it is below 1 even with itself.
-
-    Args:
-        x: (n, d1) features.
-        y: (n, d2) features of the same rows.
-        k: neighbours, less than n.
-        groups: (n,) labels; rows with the same label, such as captions of one image, are not neighbours.
-
-    Raises:
-        ValueError: shapes do not match; k less than 1, or more than the rows that some row may have for neighbours.
-        InputError: features with NaN or infinity, zero rows, rows that all point the same way.
-
-    References:
-        Huh et al. 2024, The Platonic representation hypothesis, eq. 11.
-    """
-    return float(kept_neighbours(x, y, k, groups).mean())
-
-
 def overlaps(
     x: Tensor,
     y: Tensor,
@@ -207,11 +138,9 @@ def overlaps(
     A row that is listed as its own neighbour, as a filler, must have weight 0.
 
     Args:
-        x: (layers, n, width) neighbours by the layers of one encoder.
-        y: (layers, n, width) neighbours by the layers of the other.
+        x, y: (layers, n, width) neighbours by the layers of each encoder.
         orders: (P, n) rows of y to pair with the rows of x; None for the one order that they have.
-        x_weights: (layers, n, width) w of each neighbour in ``x``; 1 if None.
-        y_weights: (layers, n, width) v of each neighbour in ``y``; 1 if None.
+        x_weights, y_weights: (layers, n, width) w and v of these neighbours; 1 if None.
 
     Returns:
         (P, layers of x, layers of y) sums in double precision; P = 1 if ``orders`` is None.

@@ -106,13 +106,11 @@ def p_value(observed: float, null: NDArray[np.float64]) -> float:
     return (1 + int((null >= observed - 1e-12).sum())) / (1 + len(null))
 
 
-def calibrate(
-    observed: float, null: NDArray[np.float64], alpha: float = 0.05, maximum: float = 1.0
-) -> tuple[float, float]:
-    """Score above chance, 0 at or below the threshold τ and 1 at the maximum: max(0, (observed − τ) / (maximum − τ)).
+def calibrate(observed: float, null: NDArray[np.float64]) -> tuple[float, float]:
+    """Score above chance, 0 at or below the threshold τ of level .05 and 1 at the maximum 1: (observed − τ) / (1 − τ).
 
-    τ is order statistic number ⌈(1 − alpha)(K + 1)⌉ of the K null scores and the observed one together, so a
-    positive calibrated score implies p ≤ alpha. If the score is a maximum over layer pairs, then so must be each
+    τ is order statistic number ⌈.95 (K + 1)⌉ of the K null scores and the observed one together, so a
+    positive calibrated score implies p ≤ .05. If the score is a maximum over layer pairs, then so must be each
     null score (Gröger et al. 2026, arXiv 2602.14486, eq. 9, 12, 15 and 17).
 
     Returns:
@@ -120,8 +118,8 @@ def calibrate(
     """
     combined = np.sort(np.append(null, observed))
     # The small term keeps 0.95 · 200 = 190.00000000000003 from being rounded up to 191.
-    threshold = float(combined[math.ceil((1 - alpha) * len(combined) - 1e-9) - 1])
-    return (max(0.0, (observed - threshold) / (maximum - threshold)) if observed > threshold else 0.0), threshold
+    threshold = float(combined[math.ceil(0.95 * len(combined) - 1e-9) - 1])
+    return (max(0.0, (observed - threshold) / (1 - threshold)) if observed > threshold else 0.0), threshold
 
 
 @dataclass(frozen=True)
@@ -131,39 +129,6 @@ class Interval:
     low: float
     high: float
     error: float
-
-
-def jackknife(
-    score: Callable[[Rows], float],
-    n: int,
-    folds: int = 20,
-    level: float = 0.95,
-    seed: int = 0,
-    groups: Sequence[object] | Rows | None = None,
-) -> Interval:
-    """Delete-a-group jackknife interval for any score of n rows.
-
-    The rows are dealt into ``folds`` random folds, and the score is taken again without each of them:
-    error² = (F − 1)/F · Σ_f (θ_f − mean θ)², interval θ ± t_{F−1} · error (Shao & Tu 1995, The Jackknife and
-    Bootstrap, §5.1; Kott 2001). A bootstrap will not do here: a row that is drawn twice is its own nearest
-    neighbour, and puts entries of the kernel's diagonal among the pairs that unbiased HSIC takes for independent.
-
-    Args:
-        score: gets the rows (sorted) to keep, as in ``lambda rows: cka(x[rows], y[rows])``.
-        n: rows.
-        folds: F, from 2 to the number of rows or groups.
-        level: of confidence.
-        seed: of the deal.
-        groups: (n,) labels of rows that depend on each other; a group is deleted as a whole.
-
-    Raises:
-        ValueError: a number of folds or a level out of range; not one label for each row.
-    """
-    if not 0 < level < 1:
-        raise ValueError(f"level: got {level}, expected a number between 0 and 1")
-    fold = deal(n, folds, seed, groups)
-    scores = np.array([score(np.flatnonzero(fold != f)) for f in range(folds)])
-    return jackknife_interval(score(np.arange(n)), scores, level)
 
 
 def deal(n: int, folds: int, seed: int, groups: Sequence[object] | Rows | None = None) -> Rows:
@@ -181,7 +146,12 @@ def deal(n: int, folds: int, seed: int, groups: Sequence[object] | Rows | None =
 
 
 def jackknife_interval(whole: float, scores: NDArray[np.float64], level: float = 0.95) -> Interval:
-    """Interval from the score of all rows and the scores (folds,) without each of the folds; see `jackknife`."""
+    """Delete-a-group jackknife: the interval from the score of all rows and those (folds,) without each fold.
+
+    error² = (F − 1)/F · Σ_f (θ_f − mean θ)², interval θ ± t_{F−1} · error (Shao & Tu 1995, The Jackknife and
+    Bootstrap, §5.1; Kott 2001). A bootstrap will not do here: a row that is drawn twice is its own nearest
+    neighbour, and puts entries of the kernel's diagonal among the pairs that unbiased HSIC takes for independent.
+    """
     folds = len(scores)
     error = math.sqrt((folds - 1) / folds * float(((scores - scores.mean()) ** 2).sum()))
     reach = float(stdtrit(folds - 1, (1 + level) / 2)) * error

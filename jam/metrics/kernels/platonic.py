@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from jam.errors import InputError
-from jam.metrics._rows import Array, as_rows, full_precision
-from jam.metrics.kernels.cca import mean_correlation
-from jam.metrics.kernels.inputs import Groups, centre, group_codes, matching_pair, row_scales, scaled_rows
+from jam.metrics._rows import Array, as_rows, full_precision, matching_pair
+from jam.metrics.kernels.cca import left_vectors, mean_correlation
+from jam.metrics.kernels.inputs import Groups, centre, group_codes, row_scales, scaled_rows
 from jam.metrics.kernels.neighbours import check_k
 
 _COMPONENTS = 10
@@ -87,8 +87,7 @@ def cknna_platonic(x: Array, y: Array, k: int = 10, groups: Groups = None) -> fl
     Neighbours here are by inner product, of equals those that come first, and (n, n) matrices are held.
 
     Args:
-        x: (n, d1) features, rows as given; that code divides them by their lengths before.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows, as given; that code divides them by their lengths before.
         k: neighbours, from 2 to n − 1.
         groups: as in `mutual_knn`.
 
@@ -109,9 +108,7 @@ def standardised_basis(x: Tensor, name: str, unit: bool) -> Tensor:
     rows = centre(x, name, unit, dtype=torch.float64).rows
     deviations = rows.std(dim=0)
     rows = rows / torch.where(deviations > 1e-8 * deviations.max(), deviations, torch.inf)
-    left, values, _ = torch.linalg.svd(rows, full_matrices=False)
-    rank = int((values > values[0] * max(rows.shape) * torch.finfo(torch.float64).eps).sum())
-    return left[:, : min(_COMPONENTS, rank)]
+    return left_vectors(rows)[0][:, :_COMPONENTS]
 
 
 @torch.no_grad()
@@ -122,8 +119,7 @@ def svcca_platonic(x: Array, y: Array) -> float:
     iterative CCA, and adds noise; here both are exact, which is what it approximates.
 
     Args:
-        x: (n, d1) features.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows.
 
     Raises:
         ValueError: shapes do not match.

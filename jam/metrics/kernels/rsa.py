@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 
 from jam.errors import InputError
-from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.inputs import matching_pair, row_scales, scaled_rows
+from jam.metrics._rows import Array, full_precision, matching_pair
+from jam.metrics.kernels.inputs import row_scales, scaled_rows
 
 METHODS = ("spearman", "pearson")
 
@@ -62,8 +62,7 @@ def rsa(x: Array, y: Array, method: str = "spearman") -> float:
     """Correlation of the dissimilarities 1 − corr(x_i, x_j) with those of y, over all pairs i < j.
 
     Args:
-        x: (n, d1) features, d1 ≥ 2; rows are taken as given. Holds a few n × n matrices.
-        y: (n, d2) features of the same rows.
+        x, y: (n, d1) and (n, d2) features of the same rows, as given; a few n × n matrices are held.
         method: "spearman" or "pearson".
 
     Raises:

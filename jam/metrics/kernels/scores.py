@@ -1,7 +1,6 @@
 """Kernel scores with all that it takes to read them: interval, null, p-value, calibrated score."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,38 +8,9 @@ import torch
 
 from jam.errors import InputError
 from jam.metrics._rows import Array, full_precision
-from jam.metrics.kernels.comparisons import METRICS, VARIANTS, WITH_K, GramComparison, prepare
-from jam.metrics.kernels.inputs import Groups, group_codes, matching_pair, matching_rows
-from jam.metrics.kernels.neighbours import check_k
+from jam.metrics.kernels.comparisons import METRICS, WITH_K, check_metrics, prepare
+from jam.metrics.kernels.inputs import Groups, group_codes, matching_rows
 from jam.metrics.kernels.nulls import calibrate, deal, draw_orders, jackknife_interval, p_value
-
-
-@torch.no_grad()
-def cknna(x: Array, y: Array, k: int = 10, groups: Groups = None) -> float:
-    """Centred kernel nearest-neighbour alignment: CKA over pairs that are neighbours in both spaces.
-
-    A(K, L)/√(A(K, K)·A(L, L)) with A(K, L) = Σ w[i, j]·K[i, j]·v[i, j]·L[i, j]; K and L are the Gram matrices of the
-    centred rows, w and v say who is a neighbour of whom: 1, 0, or a share where neighbours tie, as in `mutual_knn`.
-
-    Args:
-        x: (n, d1) features; rows are taken as given, columns are centred here.
-        y: (n, d2) features of the same rows.
-        k: neighbours, less than n.
-        groups: as in `mutual_knn`.
-
-    Raises:
-        ValueError: as `mutual_knn`.
-        InputError: as `mutual_knn`.
-
-    References:
-        Huh et al. 2024, The Platonic representation hypothesis, appendix A.
-    """
-    a, b = matching_pair(x, y)
-    codes = group_codes(groups, len(a), a.device)
-    check_k(k, len(a), codes)
-    with full_precision(a.device):
-        comparison = GramComparison([a], [b], ("x", "y"), ["cknna"], k, codes, normalize=False)
-        return float(comparison.scores()["cknna"])
 
 
 @torch.no_grad()
@@ -57,8 +27,7 @@ def kernel_table(
     """Score every x with every y, rows as given, each with its own interval and null; work on a layer is done once.
 
     Args:
-        xs: name → (n, d) features.
-        ys: name → (n, d) features of the same rows.
+        xs, ys: name → (n, d) features of the same rows.
         metrics: as in `layer_alignment`.
         k: neighbours, for the metrics that have them.
         groups: (n,) labels of rows that belong together: not neighbours of each other, permuted and deleted together.
@@ -74,16 +43,13 @@ def kernel_table(
         ValueError: an unknown metric, bad shapes or numbers out of range.
         InputError: a representation that is constant or not finite, or too few rows for k and the folds.
     """
-    unknown = [metric for metric in metrics if metric not in (*METRICS, *VARIANTS)]
-    if unknown or not metrics:
-        raise ValueError(f"metrics: got {list(metrics)}, expected some of {', '.join((*METRICS, *VARIANTS))}")
     left, right = matching_rows(list(xs.values()), list(ys.values()), minimum=4)
     n, names = len(left[0]), [*xs, *ys]
     codes = group_codes(groups, n, left[0].device)
     labels = None if codes is None else codes.cpu().numpy()
+    check_metrics(metrics, k, n, codes)
     fold = deal(n, folds, seed, labels)
     if set(metrics) & set(WITH_K):
-        check_k(k, n, codes)
         largest = 1 if labels is None else int(np.bincount(labels).max())
         left_over = n - int(np.bincount(fold).max())
         if left_over - largest < k:
@@ -120,76 +86,3 @@ def kernel_table(
                     }
                 )  # fmt: skip
     return pd.DataFrame(table)
-
-
-@dataclass(frozen=True)
-class KernelScore:
-    """One score with all that it takes to read it.
-
-    Attributes:
-        metric: its name.
-        value: the score.
-        n: rows.
-        k: neighbours; None where the metric has none.
-        low: lower end of the 95 % jackknife interval.
-        high: its upper end.
-        null_mean: mean over the permutations.
-        threshold: what the score has to exceed to be above chance at level .05.
-        p_value: of the permutation test.
-        calibrated: score above chance, see `calibrate`.
-        permutations: how many.
-    """
-
-    metric: str
-    value: float
-    n: int
-    k: int | None
-    low: float
-    high: float
-    null_mean: float
-    threshold: float
-    p_value: float
-    calibrated: float
-    permutations: int
-
-
-def kernel_score(
-    metric: str,
-    x: Array,
-    y: Array,
-    k: int = 10,
-    groups: Groups = None,
-    permutations: int = 200,
-    folds: int = 20,
-    seed: int = 0,
-) -> KernelScore:
-    """Score one pair of representations, rows as given, with its interval and its null: a row of `kernel_table`.
-
-    Args:
-        metric: as in `layer_alignment`.
-        x: (n, d1) features.
-        y: (n, d2) features of the same rows.
-        k: neighbours, for the metrics that have them.
-        groups: as in `kernel_table`.
-        permutations: of the null.
-        folds: of the jackknife.
-        seed: of the permutations and the folds.
-
-    Raises:
-        ValueError: as `kernel_table`.
-        InputError: as `kernel_table`.
-    """
-    row = kernel_table({"x": x}, {"y": y}, (metric,), k, groups, permutations, folds, seed).iloc[0]
-    return KernelScore(
-        metric=metric,
-        value=float(row["value"]),
-        n=int(row["n"]),
-        k=k if metric in WITH_K else None,
-        low=float(row["low"]),
-        high=float(row["high"]),
-        null_mean=float(row["null_mean"]),
-        threshold=float(row["null"]),
-        p_value=float(row["p_value"]),
-        calibrated=float(row["calibrated"]),
-        permutations=permutations,
-    )

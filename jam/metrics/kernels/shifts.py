@@ -33,8 +33,7 @@ def shift_products(
 
     Args:
         orders: the permutations.
-        x: one kernel for each layer, in the form that ``bands`` takes.
-        y: the same of the other encoder.
+        x, y: one kernel for each layer of an encoder, in the form that ``bands`` takes.
         bands: `feature_bands` or `matrix_bands`; called with kernels and the layout of their rows.
         device: of the kernels.
 
