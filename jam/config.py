@@ -53,26 +53,42 @@ class Section(BaseModel):
 
 
 class CaveData(Section):
-    """The embedded world: how many rows of each set."""
+    """The embedded world: how many rows of each set, and captions of each; a pair needs another for a negative."""
 
     pretrain_images: Count
     pretrain_text: Count
-    train: Count
-    val: Count
-    test: Count
-    captions: Count
+    train: Annotated[int, Field(ge=2)]
+    val: Annotated[int, Field(ge=2)]
+    test: Annotated[int, Field(ge=2)]
+    captions: Annotated[int, Field(ge=1, le=6)]
     one_object: Fraction
+
+    @model_validator(mode="after")
+    def _scenes_suffice(self) -> "CaveData":
+        total = self.pretrain_images + self.pretrain_text + self.train + self.val + self.test
+        if total > 120_000:  # of 177,240; the rest is needed where a medium negative must be made up
+            raise ValueError(f"got {total} rows over the five sets, expected at most 120000 different scenes")
+        return self
 
 
 class FolderData(Section):
-    """A user's folder of images with ``metadata.jsonl`` or ``metadata.csv``; the rest of the rows is the test split."""
+    """A user's folder of images with ``metadata.jsonl`` or ``metadata.csv``; the rest of the rows is the test split.
+
+    ``links`` are folders that links among the images may lead to, such as the cache of a hub's snapshots or of DVC.
+    """
 
     train: Share
     val: Share
     max_pixels: Count
     max_side: Count
     errors: Literal["raise", "skip"]
-    links: tuple[str, ...] = ()  # folders outside that images may be soft links into, such as a cache
+    links: Strings = ()
+
+    @model_validator(mode="after")
+    def _some_to_test_on(self) -> "FolderData":
+        if self.train + self.val >= 1:
+            raise ValueError(f"got train {self.train} and val {self.val}, expected shares that sum to less than 1")
+        return self
 
 
 class HubColumns(Section):
@@ -122,7 +138,8 @@ class HubData(Section):
     ``files`` are patterns, by split; or those of one pool, whose rows ``split`` tells apart, or which are all of
     ``train``. Of ``train``, ``cut`` sets the shares of photos apart that make the splits not given. ``limit`` is a
     number of images, for each split or one for all; what is downloaded follows from ``files`` alone. ``images`` is a
-    folder in which ``columns.file`` is looked up. ``template`` makes a caption of labels, which it names in braces.
+    folder in which ``columns.file`` is looked up, with ``links`` as of a
+    `FolderData`. ``template`` makes a caption of labels, which it names in braces.
     """
 
     repo: Strings = ()
@@ -136,6 +153,7 @@ class HubData(Section):
     limit: Count | dict[SplitName, Count] | None = None
     columns: HubColumns
     images: str | None = None
+    links: Strings = ()
     template: str | None = None
     negatives: HubNegatives
     max_pixels: Count = 100_000_000
@@ -189,7 +207,8 @@ class Dataset(Section):
     """Section ``dataset``: where pairs come from.
 
     ``reads`` is what the source reads, a dependency of the stage: the user's folder of source ``folder``, so that a
-    changed caption or photo runs the pipeline again; the local ``hub.path`` where there is one; else the source's code.
+    changed caption or photo runs the pipeline again; what holds the local ``hub.path`` and ``hub.images`` where there
+    are such; else the source's code.
     """
 
     source: Literal["cave", "folder", "hub"]
@@ -203,10 +222,14 @@ class Dataset(Section):
     def _reads_its_source(self) -> "Dataset":
         if self.source == "hub" and self.hub is None:
             raise ValueError("hub: got none, expected this section with source hub")
+        local = [path for path in (self.hub.path, self.hub.images) if path] if self.source == "hub" and self.hub else []
         if self.source == "folder":
             fits, expected = self.reads not in (CAVE, HUB), "your folder of images with its metadata"
+        elif local:
+            reads = Path(self.reads).absolute()
+            fits, expected = all(Path(path).absolute().is_relative_to(reads) for path in local), " and ".join(local)
         else:
-            expected = CAVE if self.source == "cave" or self.hub is None else self.hub.path or HUB
+            expected = CAVE if self.source == "cave" else HUB
             fits = self.reads == expected
         if not fits:
             raise ValueError(f"reads: got {self.reads!r} with source {self.source}, expected {expected}")
@@ -523,11 +546,12 @@ class Params(Section):
             ValueError: a split has too few rows for a parameter, which the message names.
         """
         folds, k = self.kernels.folds, self.kernels.k
-        left = next(n for n in range(folds, folds + 2 * k + 4) if n - math.ceil(n / folds) > k)
+        fewest = max(k + 1, 4)  # of kernel metrics; and their intervals take them without each of the folds, too
+        left = next(n for n in range(folds, folds + 2 * fewest + 2) if n - math.ceil(n / folds) >= fewest)
         for name, value, least in (
             ("evaluate.k", self.evaluate.k, self.evaluate.k + 1),
             ("kernels.k", k, k + 1),
-            ("kernels.folds", folds, max(left, 4)),  # neighbours are counted without each of the folds, too
+            ("kernels.folds", folds, left),
         ):
             for split in ("val", "test"):
                 if rows[split] < least:

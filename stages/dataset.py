@@ -13,7 +13,7 @@ from typing import Any
 
 from jam.config import Params, load_params
 from jam.data.cave.build import write_cave
-from jam.data.folder import load_folder, write_folder
+from jam.data.folder import load_folder
 from jam.data.hub import load_hub
 from jam.data.rows import LoadedPairs
 from jam.errors import InputError
@@ -46,24 +46,14 @@ def _write_found(params: Params, pairs: Path) -> dict[str, Any]:
     if dataset.hub is not None and dataset.source == "hub":
         found = load_hub(dataset.hub, seed=dataset.seed, scratch=pairs, progress=track)
     else:
-        options = dataset.folder
-        found = load_folder(
-            dataset.reads,
-            seed=dataset.seed,
-            train=options.train,
-            val=options.val,
-            image_size=options.max_side,
-            max_pixels=options.max_pixels,
-            errors=options.errors,
-            links=options.links,
-        )
+        found = load_folder(dataset.reads, dataset.folder, seed=dataset.seed)
     for problem in found.problems:
         say(f"left out: {problem}")
     try:
         params.check_sizes({split: len(rows) for split, rows in found.splits.items()})
     except ValueError as error:
         raise InputError(str(error)) from error
-    summary = write_folder(found, pairs)
+    summary = found.write(pairs)
     say(f"kept {summary['kept']} images of {summary['rows']} rows")
     return summary
 

@@ -14,7 +14,6 @@ some_scenes = st.builds(Scene, st.none() | things, st.none() | things).filter(la
 
 @given(some_scenes)
 def test_round_trips(scene):
-    assert world.scene_of_reality(world.reality_of(scene)) == scene
     assert world.scene_of_code(world.code_of_scene(scene)) == scene
     assert world.scene_of_labels(world.scene_labels(scene)) == scene
 
@@ -36,23 +35,6 @@ def test_reality_has_the_documented_slots():
     assert np.flatnonzero(vector).tolist() == [23, 24 + 3, 34 + 2, 41 + 1, 43 + 2]
 
 
-@pytest.mark.parametrize("spoil", ["empty", "two digits", "half", "ghost", "shape"])
-def test_a_vector_of_no_scene_is_an_error(spoil):
-    vector = world.reality_of(Scene(Thing("1", "red", "small", "top"), None))
-    if spoil == "empty":
-        vector[:] = 0
-    elif spoil == "two digits":
-        vector[1 + 4] = 1
-    elif spoil == "half":
-        vector[0] = 0.5
-    elif spoil == "ghost":
-        vector[30] = 1  # a digit on the side that is absent
-    else:
-        vector = vector[:-1]
-    with pytest.raises(ValueError, match="scene_of_reality"):
-        world.scene_of_reality(vector)
-
-
 @given(some_scenes, some_scenes)
 def test_shared_attributes_counts_facts(one, other):
     def facts(scene):
@@ -64,22 +46,11 @@ def test_shared_attributes_counts_facts(one, other):
     assert world.shared_attributes(*states[::-1])[0, 0] == pytest.approx(expected)
 
 
-def test_labels_are_complete_and_encode_to_class_numbers():
+def test_labels_are_complete():
     scene = Scene(Thing("7", "red", "small", "top"), None)
     labels = world.scene_labels(scene)
     assert [label["name"] for label in labels] == list(LABELS)
     assert [label["value"] for label in labels] == ["1", "7", "red", "small", "top", "none", "none", "none", "none"]
-    encoded = world.encode_labels([labels, labels[::-1]])
-    assert encoded.tolist() == [[0, 7, 0, 0, 0, 10, 7, 2, 3]] * 2
-
-
-def test_encoding_names_the_bad_label():
-    labels = world.scene_labels(Scene(Thing("7", "red", "small", "top"), None))
-    labels[2] = {"name": "left_color", "value": "mauve"}
-    with pytest.raises(ValueError, match="row 1, left_color: got 'mauve'"):
-        world.encode_labels([world.scene_labels(Scene(None, Thing("0", "blue", "large", "top"))), labels])
-    with pytest.raises(ValueError, match="row 0, left_color: got None"):
-        world.encode_labels([labels[:2]])
 
 
 @given(things, things)

@@ -11,8 +11,8 @@ from sklearn.linear_model import RidgeClassifier
 from tiny_encoders import WORDS, pairs_table, png
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
-from jam.data.cave import scene_labels, write_cave
-from jam.data.cave.scenes import scene_of_code
+from jam.data.cave.build import write_cave
+from jam.data.cave.scenes import scene_labels, scene_of_code
 from jam.data.schema import read_pairs, write_pairs
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave, warm_up_then_cosine

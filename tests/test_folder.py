@@ -15,11 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jam.data import folder
-from jam.data.folder import load_folder, split_photos, write_folder
-from jam.data.rows import with_easy_negatives
+from jam.config import FolderData
+from jam.data.folder import load_folder
+from jam.data.rows import cut_photos, with_easy_negatives
 from jam.data.schema import SPLITS, pairs_schema, read_pairs
 from jam.errors import InputError
+
+
+def load(root, *, seed=0, **changes):
+    options = {"train": 0.7, "val": 0.2, "max_pixels": 10**8, "max_side": 512, "errors": "raise"}
+    return load_folder(root, FolderData.model_validate(options | changes), seed=seed)
 
 
 def photo(number, fmt="PNG", size=(9, 7)):
@@ -66,9 +71,9 @@ def split_of(pairs):
 
 def only_problem(root, **options):
     """The one problem of a folder, which must be the same line for both policies."""
-    pairs = load_folder(root, seed=0, errors="skip", **options)
+    pairs = load(root, errors="skip", **options)
     with pytest.raises(InputError) as caught:
-        load_folder(root, seed=0, **options)
+        load(root, **options)
     (problem,) = pairs.problems
     assert str(caught.value) == str(problem)
     assert "\n" not in str(problem)
@@ -80,7 +85,7 @@ def only_problem(root, **options):
 
 
 def test_every_row_is_kept_once_in_a_split_of_70_20_10(album):
-    pairs = load_folder(album, seed=0)
+    pairs = load(album)
     assert {split: len(rows) for split, rows in pairs.splits.items()} == {"train": 7, "val": 2, "test": 1}
     rows = rows_of(pairs)
     assert set(rows) == {f"{number}.png" for number in range(10)}
@@ -93,8 +98,9 @@ def test_every_row_is_kept_once_in_a_split_of_70_20_10(album):
 
 def test_the_written_tables_hold_the_rows_and_the_summary_counts_them(album, tmp_path):
     write_jsonl(album, [record(0, negatives=["no", "never"]), *map(record, range(1, 9)), record(9, captions=[])])
-    pairs = load_folder(album, seed=3, errors="skip")
-    summary = write_folder(pairs, tmp_path / "pairs")
+    pairs = load(album, seed=3, errors="skip")
+    (tmp_path / "pairs").mkdir()
+    summary = pairs.write(tmp_path / "pairs")
     assert (summary["rows"], summary["kept"]) == (10, 9)
     assert (summary["dropped"], summary["dropped_by_reason"]) == (1, {"no caption": 1})
     for split in SPLITS:
@@ -110,7 +116,8 @@ def test_the_written_tables_hold_the_rows_and_the_summary_counts_them(album, tmp
 
 def test_same_input_and_seed_give_the_same_bytes(album, tmp_path):
     for name in ("one", "two"):
-        write_folder(load_folder(album, seed=5), tmp_path / name)
+        (tmp_path / name).mkdir()
+        load(album, seed=5).write(tmp_path / name)
     for split in SPLITS:
         one, two = (tmp_path / name / f"{split}.parquet" for name in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
@@ -120,7 +127,7 @@ def test_large_images_are_stored_small_and_subfolders_are_followed(album):
     (album / "deep" / "er").mkdir(parents=True)
     (album / "deep" / "er" / "wide.webp").write_bytes(photo(99, "WEBP", size=(300, 150)))
     write_jsonl(album, [*map(record, range(10)), {"file_name": "./deep//er/wide.webp", "text": "  wide \n"}])
-    row = rows_of(load_folder(album, seed=0, image_size=100))["deep/er/wide.webp"]
+    row = rows_of(load(album, max_side=100))["deep/er/wide.webp"]
     assert row["captions"] == ["wide"]
     image = Image.open(io.BytesIO(row["image"]["bytes"]))
     assert (image.format, image.size) == ("JPEG", (100, 50))
@@ -129,7 +136,7 @@ def test_large_images_are_stored_small_and_subfolders_are_followed(album):
 def test_negatives_of_the_user_are_hard_and_keep_their_kind(album):
     given_negatives = ["not this", {"text": "a red cat", "kind": "replace_attribute"}, {"text": "nor that"}]
     write_jsonl(album, [record(0, negatives=given_negatives, context="home"), *map(record, range(1, 10))])
-    row = rows_of(load_folder(album, seed=0))["0.png"]
+    row = rows_of(load(album))["0.png"]
     assert row["context"] == "home"
     assert [negative for negative in row["negatives"] if negative["tier"] == "hard"] == [
         {"kind": "given", "tier": "hard", "text": "not this", "of": 0},
@@ -138,13 +145,33 @@ def test_negatives_of_the_user_are_hard_and_keep_their_kind(album):
     ]
 
 
+def test_rows_of_one_image_are_one_photo(album):
+    """As exports of Flickr and COCO have them, one caption a row."""
+    told = [("0.png", "one", ["x"]), ("1.png", "other", []), (".//0.png", "two", ["y"]), ("0.png", " ONE", ["X"])]
+    rows = [{"file_name": name, "text": text, "negatives": negatives} for name, text, negatives in told]
+    rows += [{"file_name": "0.png", "text": "two", "context": "home"}, *map(record, range(2, 10))]
+    write_jsonl(album, rows)
+    pairs = load(album)
+    row = rows_of(pairs)["0.png"]
+    assert (row["captions"], row["context"], row["image"]["bytes"]) == (["one", "two"], "home", photo(0))
+    hard = [(negative["text"], negative["of"]) for negative in row["negatives"] if negative["tier"] == "hard"]
+    assert hard == [("x", 0), ("y", 1)]
+    assert (pairs.summary()["rows"], pairs.summary()["kept"]) == (13, 10)
+    for bad, text in (
+        (record(0, context="out"), "got the contexts 'home' and 'out' for one image, expected one"),
+        (record(0, captions=["Y"]), "is both a negative and a caption"),
+    ):
+        write_jsonl(album, [*rows, bad])
+        assert text in only_problem(album).detail
+
+
 def test_csv_and_jsonl_say_the_same(album):
-    expected = load_folder(album, seed=0)
+    expected = load(album)
     (album / "metadata.jsonl").unlink()
     write_csv(
         album, ["captions", "file_name"], [[json.dumps(r["captions"]), r["file_name"]] for r in map(record, range(10))]
     )
-    assert load_folder(album, seed=0) == expected
+    assert load(album) == expected
 
 
 def test_csv_cells_may_be_sentences_lists_or_empty(album):
@@ -153,7 +180,7 @@ def test_csv_cells_may_be_sentences_lists_or_empty(album):
     first = ["0.png", 'A "cat", on\na mat', '[{"kind": "k", "text": "n"}, "m"]', "home"]
     rest = [[f"{number}.png", f"caption {number}", f"sentence {number}", ""] for number in range(1, 10)]
     write_csv(album, header, [first, *rest])
-    rows = rows_of(load_folder(album, seed=0))
+    rows = rows_of(load(album))
     hard = {
         name: [(n["kind"], n["text"]) for n in row["negatives"] if n["tier"] == "hard"] for name, row in rows.items()
     }
@@ -167,40 +194,42 @@ def test_byte_order_mark_blank_lines_line_ends_and_unicode_separators(album):
     records = [record(0, captions=["one\u2028line\x85only"]), *map(record, range(1, 10))]
     lines = [json.dumps(row, ensure_ascii=False) for row in records]
     (album / "metadata.jsonl").write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(lines).encode())
-    assert rows_of(load_folder(album, seed=0))["0.png"]["captions"] == ["one\u2028line\x85only"]
+    assert rows_of(load(album))["0.png"]["captions"] == ["one\u2028line\x85only"]
     (album / "metadata.jsonl").unlink()
     cells = "".join(f"{number}.png,photo {number}\r\n,\r\n\r\n" for number in range(10))
     (album / "metadata.csv").write_bytes(b"\xef\xbb\xbffile_name,text\r\n" + cells.encode())
-    assert len(rows_of(load_folder(album, seed=0))) == 10
+    assert len(rows_of(load(album))) == 10
 
 
 # --- splits and easy negatives ----------------------------------------------------------------------------------------
 
 
 @given(
-    photos=st.lists(st.text("abcdef", min_size=1, max_size=3), min_size=3, max_size=60).filter(
-        lambda p: len(set(p)) > 2
-    ),
-    shares=st.tuples(st.floats(0.01, 0.98), st.floats(0.01, 0.98)).filter(lambda s: sum(s) < 0.999),
+    photos=st.sets(st.text("abcdef", min_size=1, max_size=3), min_size=3, max_size=60).map(sorted),
+    copies=st.integers(1, 2),
+    val=st.floats(0.01, 0.98),
+    test=st.floats(0.01, 0.98),
     seed=st.integers(0, 2**32),
 )
-def test_splits_partition_the_photos_and_none_is_empty(photos, shares, seed):
-    train, val = shares
-    split = split_photos(photos, train=train, val=val, seed=seed)
+def test_splits_partition_the_photos_and_none_is_empty(photos, copies, val, test, seed):
+    shares = {"val": val, "test": test}
+    split = cut_photos(photos * copies, shares, seed=seed)
     assert set(split) == set(photos)
     counts = Counter(split.values())
     assert set(counts) == set(SPLITS)
-    for name, share in (("train", train), ("val", val), ("test", 1 - train - val)):
-        assert abs(counts[name] - share * len(split)) <= 2
-    assert split_photos(sorted(photos, reverse=True), train=train, val=val, seed=seed) == split
+    if val + test < 0.999:
+        for name, share in (shares | {"train": 1 - val - test}).items():
+            assert abs(counts[name] - share * len(split)) <= 2
+    assert cut_photos(photos[::-1], shares, seed=seed) == split
 
 
 def test_one_more_photo_moves_few_others():
     photos = [str(number) for number in range(1000)]
-    before = split_photos(photos, train=0.7, val=0.2, seed=0)
-    after = split_photos([*photos, "new"], train=0.7, val=0.2, seed=0)
+    before, after, other = (
+        cut_photos(some, {"val": 0.2, "test": 0.1}, seed=seed)
+        for some, seed in ((photos, 0), ([*photos, "new"], 0), (photos, 1))
+    )
     assert sum(before[photo] != after[photo] for photo in photos) <= 4
-    other = split_photos(photos, train=0.7, val=0.2, seed=1)
     assert sum(before[photo] != other[photo] for photo in photos) > 300
 
 
@@ -215,7 +244,7 @@ def test_copies_of_a_photo_share_a_split_and_are_no_negatives_of_each_other(albu
         for number in range(10)
     ]
     write_jsonl(album, [*map(record, range(10)), *copies])
-    pairs = load_folder(album, seed=seed, train=0.5, val=0.3)
+    pairs = load(album, seed=seed, train=0.5, val=0.3)
     where = {}
     for split, rows in pairs.splits.items():
         for row in rows:
@@ -228,17 +257,17 @@ def test_copies_of_a_photo_share_a_split_and_are_no_negatives_of_each_other(albu
 
 
 def test_the_split_follows_from_the_seed_and_the_files_alone(album):
-    before = split_of(load_folder(album, seed=0))
+    before = split_of(load(album))
     (album / "3.png").rename(album / "renamed.png")
     write_jsonl(album, [*map(record, [9, 8, 7, 6, 5, 4, 2, 1, 0]), record(3, file_name="renamed.png")])
-    after = split_of(load_folder(album, seed=0))
+    after = split_of(load(album))
     assert after.pop("renamed.png") == before.pop("3.png")
     assert after == before
-    assert len({tuple(sorted(split_of(load_folder(album, seed=seed)).items())) for seed in range(5)}) > 1
+    assert len({tuple(sorted(split_of(load(album, seed=seed)).items())) for seed in range(5)}) > 1
 
 
 def test_an_easy_negative_is_a_caption_of_another_photo_of_the_split(album):
-    pairs = load_folder(album, seed=0, train=0.4, val=0.3)
+    pairs = load(album, train=0.4, val=0.3)
     for rows in pairs.splits.values():
         for row in rows:
             (easy,) = row["negatives"]
@@ -257,11 +286,11 @@ def test_easy_negatives_are_drawn_uniformly():
 def test_a_caption_shared_by_all_photos_is_no_negative(album):
     same = ["A Cat.", "a  cat."]
     write_jsonl(album, [record(number, captions=[same[number % 2]]) for number in range(10)])
-    pairs = load_folder(album, seed=0)
+    pairs = load(album)
     assert all(row["negatives"] == [] for row in rows_of(pairs).values())
     assert pairs.summary()["splits"]["train"]["easy_negatives"] == 0
     write_jsonl(album, [record(number, captions=["a cat." if number else "a dog."]) for number in range(10)])
-    for row in rows_of(load_folder(album, seed=0, train=0.1, val=0.1)).values():
+    for row in rows_of(load(album, train=0.1, val=0.1)).values():
         assert all(negative["text"] not in row["captions"] for negative in row["negatives"])
 
 
@@ -281,6 +310,9 @@ BAD_ROWS = {
     "no captions": (record(1, captions=[]), "no caption", "expected text or captions"),
     "null caption": (record(1, captions=None), "no caption", "expected text or captions"),
     "empty caption": (record(1, captions=["a", " \n"]), "empty caption", "empty string"),
+    "caption of NUL alone": (record(1, captions=["\0"]), "empty caption", r"invisible characters ('\x00')"),
+    "zero-width caption": (record(1, captions=["\u200b \ufeff"]), "empty caption", "invisible characters"),
+    "negative of another row": (record(0, captions=["c"], negatives=["Photo 0"]), "negative is a caption", "both"),
     "empty text": (record(1, captions=..., text=""), "empty caption", "empty string"),
     "caption of wrong type": (record(1, captions=["a", 2]), "wrong type", "caption: got int"),
     "captions of wrong type": (record(1, captions="a"), "wrong type", "captions: got str, expected a list"),
@@ -293,10 +325,6 @@ BAD_ROWS = {
     "true negative": (record(1, negatives=["Photo  1"]), "negative is a caption", "both"),
     "context of wrong type": (record(1, context=3), "wrong type", "context: got int"),
     "half a surrogate pair": (record(1, captions=["\ud83d"]), "malformed row", "surrogate"),
-    "wrong case": (record(1, file_name="1.PNG"), "missing file", "no such file in"),
-    "wrong slash": (record(1, file_name=".\\1.png"), "missing file", "no such file in"),
-    "zero width": (record(1, captions=["\u200b\u2060"]), "empty caption", r"invisible characters ('\u200b\u2060')"),
-    "NUL alone": (record(1, captions=["\0"]), "empty caption", r"invisible characters ('\x00')"),
     "parent folder": (record(1, file_name="../album/1.png"), "path outside the folder", "'../album/1.png'"),
     "absolute path": (record(1, file_name="/etc/hostname"), "path outside the folder", "'/etc/hostname'"),
     "missing file": (record(1, file_name="x\ny.png"), "missing file", r"'x\ny.png': no such file"),
@@ -316,7 +344,7 @@ def test_a_bad_row_is_named_by_its_line_and_the_rest_is_kept(album, case):
     assert problem.where == f"{album}/metadata.jsonl:3"
     assert problem.reason == reason
     assert text in problem.detail
-    pairs = load_folder(album, seed=0, errors="skip")
+    pairs = load(album, errors="skip")
     assert set(rows_of(pairs)) == {f"{number}.png" for number in range(10) if number != 1}
     assert pairs.summary()["dropped_by_reason"] == {reason: 1}
 
@@ -360,64 +388,61 @@ def test_a_bad_file_is_named_by_its_line(album, case):
     assert "'1.png'" in problem.detail
 
 
+def test_links_into_a_named_cache_are_followed(album, tmp_path):
+    """As in a snapshot of the hub, whose files link to blobs, or with DVC's cache.type symlink."""
+    blobs = tmp_path / "cache" / "blobs"
+    blobs.mkdir(parents=True)
+    expected = load(album)
+    for number in range(10):
+        (album / f"{number}.png").rename(blobs / str(number))
+        (album / f"{number}.png").symlink_to(blobs / str(number))
+    with pytest.raises(
+        InputError, match=rf"'0.png' leads out .*, or {blobs} or a folder above .* dataset.folder.links"
+    ):
+        load(album)
+    assert load(album, links=str(tmp_path / "cache")) == load(album, links=["nowhere", str(blobs)]) == expected
+    with pytest.raises(InputError, match=r"'0\.png' leads out"):
+        load(album, links=str(tmp_path / "cac"))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right", "more"),
+    [
+        ("Deep/A.PNG", "deep/a.png", ""),
+        ("deep\\a.png", "deep/a.png", ""),
+        ("caf\u00e9.png", "cafe\u0301.png", ", whose accents are in the other Unicode form"),
+        ("cafe\u0301.png", "caf\u00e9.png", ", whose accents are in the other Unicode form"),
+    ],
+)
+def test_a_name_that_is_nearly_right_gets_a_hint(album, wrong, right, more):
+    (album / "deep").mkdir()
+    (album / "1.png").rename(album / right)
+    write_jsonl(album, [record(0), record(1, file_name=wrong), *map(record, range(2, 10))])
+    problem = only_problem(album)
+    assert problem.reason == "missing file"
+    assert problem.detail.endswith(f"no such file in {album}; did you mean {right!r}{more}?")
+
+
 def test_a_link_that_stays_inside_is_followed(album):
     (album / "1.png").unlink()
     (album / "1.png").symlink_to(album / "0.png")
     for seed in range(5):
-        split = split_of(load_folder(album, seed=seed))
+        split = split_of(load(album, seed=seed))
         assert split["0.png"] == split["1.png"]
-
-
-def test_a_link_into_a_named_folder_is_followed(album, tmp_path):
-    """As a hub's snapshot folder and DVC's cache type symlink have them."""
-    (tmp_path / "cache").mkdir()
-    (album / "1.png").rename(tmp_path / "cache" / "abc")
-    (album / "1.png").symlink_to(tmp_path / "cache" / "abc")
-    assert f"or {tmp_path / 'cache'} or a folder above it among dataset.folder.links" in only_problem(album).detail
-    assert len(rows_of(load_folder(album, seed=0, links=[str(tmp_path)]))) == 10
-    with pytest.raises(InputError, match="leads out"):
-        load_folder(album, seed=0, links=[str(tmp_path / "other")])
-
-
-@pytest.mark.parametrize("name", ["Café/É.png", "cafe\u0301/e\u0301.PNG", "CAFÉ\\é.png"])
-def test_a_name_in_another_form_is_asked_after(album, name):
-    (album / "café").mkdir()
-    (album / "café" / "é.png").write_bytes(photo(3))
-    write_jsonl(album, [*map(record, range(9)), record(0, file_name=name)])
-    assert only_problem(album).detail.endswith("; did you mean 'café/é.png'?")
-
-
-def test_rows_of_one_image_are_put_together(album):
-    more = [
-        record(0, captions=["another caption"], negatives=["not this"], context="indoors"),
-        record(0, file_name=".//0.png", captions=["another caption", "a third"]),
-    ]
-    write_jsonl(album, [*map(record, range(10)), *more])
-    row = rows_of(load_folder(album, seed=0))["0.png"]
-    assert row["captions"] == [*record(0)["captions"], "another caption", "a third"]
-    hard = [negative for negative in row["negatives"] if negative["tier"] == "hard"]
-    assert [(negative["text"], negative["of"]) for negative in hard][-1] == ("not this", len(record(0)["captions"]))
-    assert row["context"] == "indoors"
-    for bad, text in (
-        (record(0, captions=["x"], context="outdoors"), "got the contexts 'indoors' and 'outdoors', expected one"),
-        (record(0, captions=["Not  this"]), "is both a negative and a caption"),
-    ):
-        write_jsonl(album, [*map(record, range(10)), *more, bad])
-        assert text in only_problem(album).detail
 
 
 def test_a_folder_reached_by_a_link_is_no_way_out(album, tmp_path):
     (tmp_path / "link").symlink_to(album)
-    assert split_of(load_folder(tmp_path / "link", seed=0)) == split_of(load_folder(album, seed=0))
+    assert split_of(load(tmp_path / "link")) == split_of(load(album))
 
 
 def test_the_error_names_the_first_bad_row_and_counts_the_others(album):
     write_jsonl(album, [*map(record, range(7)), record(7, captions=[]), record(8, text="a"), record(9, context=1)])
     with pytest.raises(InputError) as caught:
-        load_folder(album, seed=0)
+        load(album)
     first = f"{album}/metadata.jsonl:8: '7.png': got no caption, expected text or captions"
     assert str(caught.value) == f"{first} (and 2 more bad rows)"
-    pairs = load_folder(album, seed=0, errors="skip")
+    pairs = load(album, errors="skip")
     assert [problem.where.rsplit(":")[-1] for problem in pairs.problems] == ["8", "9", "10"]
     assert pairs.summary()["dropped_by_reason"] == {"no caption": 1, "two caption columns": 1, "wrong type": 1}
 
@@ -436,10 +461,10 @@ def test_csv_rows_are_named_by_the_line_where_they_begin(album):
     ]
     (album / "metadata.csv").write_text("\n".join(["file_name,captions", *records]), encoding="utf-8")
     with pytest.raises(InputError, match=r"metadata.csv:6: malformed CSV"):
-        load_folder(album, seed=0, errors="skip")
+        load(album, errors="skip")
     text = (album / "metadata.csv").read_text(encoding="utf-8").replace('"{"n"}"', "[n]")
     (album / "metadata.csv").write_text(text, encoding="utf-8")
-    problems = load_folder(album, seed=0, errors="skip").problems
+    problems = load(album, errors="skip").problems
     assert [(problem.where.rsplit(":")[-1], problem.reason) for problem in problems] == [
         ("4", "malformed row"),
         ("5", "malformed row"),
@@ -475,78 +500,50 @@ def test_metadata_that_cannot_be_read_as_rows(album, errors, name, content, mess
     (album / "metadata.jsonl").unlink()
     (album / name).write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
-        load_folder(album, seed=0, errors=errors)
+        load(album, errors=errors)
     assert "\n" not in str(caught.value)
 
 
 def test_exactly_one_metadata_file_is_expected(album, tmp_path):
     with pytest.raises(InputError, match=r"nowhere: no such folder"):
-        load_folder(tmp_path / "nowhere", seed=0)
+        load(tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"1.png: no such folder"):
-        load_folder(album / "1.png", seed=0)
+        load(album / "1.png")
     (album / "metadata.csv").write_text("file_name,text\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"got both of metadata.jsonl and metadata.csv"):
-        load_folder(album, seed=0)
+        load(album)
     for name in ("metadata.csv", "metadata.jsonl"):
         (album / name).unlink()
     (album / "metadata.csv").mkdir()
     with pytest.raises(InputError, match=r"got neither of metadata.jsonl and metadata.csv"):
-        load_folder(album, seed=0)
+        load(album)
 
 
 def test_three_different_photos_are_enough_and_two_are_not(album):
     write_jsonl(album, map(record, range(3)))
-    assert {len(rows) for rows in load_folder(album, seed=0, train=0.01, val=0.01).splits.values()} == {1}
+    assert {len(rows) for rows in load(album, train=0.01, val=0.01).splits.values()} == {1}
     (album / "2.png").write_bytes(photo(0))
     with pytest.raises(InputError, match=r"metadata.jsonl: got 2 usable photos, expected at least 3"):
-        load_folder(album, seed=0)
+        load(album)
     write_jsonl(album, [record(number, captions=[]) for number in range(10)])
     with pytest.raises(InputError, match=r"got 0 usable photos.*metadata.jsonl:1: .* \(and 9 more bad rows\)"):
-        load_folder(album, seed=0, errors="skip")
+        load(album, errors="skip")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"train": 0.8, "val": 0.2},
-        {"train": 0.0},
-        {"val": -0.1},
-        {"train": float("nan")},
-        {"errors": "ignore"},
-        {"image_size": 0},
-    ],
-)
-def test_wrong_arguments(album, options):
-    with pytest.raises(ValueError, match="expected"):
-        load_folder(album, seed=0, **options)
+def test_shares_that_leave_nothing_to_test_on_are_refused(album):
+    with pytest.raises(ValueError, match=r"got train 0.8 and val 0.2, expected shares that sum to less than 1"):
+        load(album, train=0.8, val=0.2)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_a_failed_write_leaves_the_old_tables_and_nothing_else(album, tmp_path, monkeypatch):
-    target = tmp_path / "pairs"
-    write_folder(load_folder(album, seed=0), target)
-    (target / "other.txt").write_text("kept", encoding="utf-8")
-    before = {path.name: path.read_bytes() for path in target.iterdir()}
-    write_pairs = folder.write_pairs
-
-    def fail_at_test(path, rows):
-        if path.name == "test.parquet":
-            raise OSError("disk full")
-        write_pairs(path, rows)
-
-    monkeypatch.setattr(folder, "write_pairs", fail_at_test)
-    with pytest.raises(OSError, match="disk full"):
-        write_folder(load_folder(album, seed=1), target)
-    assert {path.name: path.read_bytes() for path in target.iterdir()} == before
-
-
 def test_the_tables_load_with_datasets(album, tmp_path):
     """In a process of its own, as the library fixes its cache folder when it is imported."""
     (album / "0.png").write_bytes(photo(0, "TIFF", size=(30, 10)))
-    pairs = load_folder(album, seed=0, image_size=15)
-    write_folder(pairs, tmp_path / "pairs")
+    pairs = load(album, max_side=15)
+    (tmp_path / "pairs").mkdir()
+    pairs.write(tmp_path / "pairs")
     script = """
 import json, sys
 from datasets import Image, load_dataset

@@ -13,13 +13,13 @@ import yaml
 from PIL import Image
 from pydantic import ValidationError
 
-from jam.config import HubData, Params
+from jam.config import Dataset, HubData, Params
 from jam.data import hub
-from jam.data.folder import write_folder
 from jam.data.hub import load_hub
 from jam.data.schema import SPLITS, pairs_schema, read_pairs
 from jam.errors import InputError
 from stages import dataset as stage
+from tests.checkout import ROOT
 from tests.test_config import changed
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -161,6 +161,19 @@ def test_coco_karpathy_names_files_of_a_folder_and_restval_trains(tmp_path, layo
     assert split_of(pairs) == {"100": "train", "101": "train", "102": "val", "103": "test"}
     assert rows_of(pairs)["103"]["captions"] == ["Red bus 3.", "Blue car 3."]
     assert rows_of(pairs)["103"]["image"]["path"] == "train2014/3.jpg"
+
+
+def test_images_by_name_may_be_links_into_a_named_cache(tmp_path):
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        (tmp_path / f"blob{i}").write_bytes(photo(i))
+        (tmp_path / "photos" / f"{i}.png").symlink_to(tmp_path / f"blob{i}")
+    save(tmp_path, "set/a.parquet", [{"file": f"{i}.png", "text": f"a cat {i}"} for i in range(3)])
+    changes = {"images": str(tmp_path / "photos"), "columns": {"file": "file", "captions": "text"}, "files": "a.*"}
+    changes |= {"cut": {"val": 0.3, "test": 0.3}}
+    with pytest.raises(InputError, match=r"a.parquet:1: '0.png' leads out of .* \(and 2 more bad rows\)"):
+        load(tmp_path / "set", **changes)
+    assert sizes(load(tmp_path / "set", **changes, links=str(tmp_path))) == dict.fromkeys(SPLITS, 1)
 
 
 def test_coco_karpathy_with_embedded_images_and_a_file_for_each_split(tmp_path):
@@ -356,7 +369,8 @@ def test_the_fingerprint_is_of_all_that_the_tables_say(pool):
 
 def test_the_written_tables_hold_the_rows_with_their_images(pool, tmp_path):
     pairs = load(pool, negatives={"source": "rules", "per_caption": 2})
-    summary = write_folder(pairs, tmp_path / "pairs")
+    (tmp_path / "pairs").mkdir()
+    summary = pairs.write(tmp_path / "pairs")
     assert json.loads(json.dumps(summary)) == summary
     images = {photo(i) for i in range(10)}
     for split in SPLITS:
@@ -615,6 +629,29 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
         stage.main([])
     assert {file.name: file.read_bytes() for file in (tmp_path / "data/pairs").iterdir()} == before
     assert sorted(file.name for file in (tmp_path / "data").iterdir()) == ["pairs", "pretrain"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reads", "expected"),
+    [
+        ({"path": None, "repo": "a/b"}, "jam/data/hub.py", None),
+        ({"path": None, "repo": "a/b"}, "jam/data/cave", "jam/data/hub.py"),
+        ({"path": "sets/a"}, "sets/a", None),
+        ({"path": "sets/a"}, "sets", None),
+        ({"path": "sets/a"}, "jam/data/hub.py", "sets/a"),
+        ({"path": "sets/a", "images": "photos"}, "sets/a", "sets/a and photos"),
+        ({"path": "sets/a", "images": "sets/photos"}, "sets", None),
+    ],
+)
+def test_what_is_read_is_named(changes, reads, expected):
+    columns = {"file": "file", "captions": "text"} if "images" in changes else {"image": "image", "captions": "text"}
+    hub = options("x", columns=columns, **({"images": None} | changes)).model_dump()
+    section = yaml.safe_load((ROOT / "presets" / "mini.yaml").read_text())["dataset"] | {"source": "hub", "hub": hub}
+    if expected is None:
+        assert Dataset.model_validate(section | {"reads": reads}).reads == reads
+    else:
+        with pytest.raises(ValidationError, match=f"reads: got '{reads}' with source hub, expected {expected}"):
+            Dataset.model_validate(section | {"reads": reads})
 
 
 def test_source_hub_needs_its_section(tmp_path):

@@ -54,7 +54,10 @@ def test_whatever_changes_in_the_folder_runs_the_stage_again(tree):
     def replace():
         picture(np.random.default_rng(9), 20).save(photos / "5.png")
 
-    for change in (reword, delete, replace):
+    def hide():
+        (photos / ".notes").write_text("not an image")
+
+    for change in (reword, delete, replace, hide):
         change()
         assert "changed" in dvc(tree, "status", "dataset").stdout, change.__name__
         assert "Running stage 'dataset'" in dvc(tree, "repro", "dataset").stdout, change.__name__

@@ -1,8 +1,8 @@
 """A user's own photos and captions: a folder of images described by ``metadata.jsonl`` or ``metadata.csv``.
 
-The layout is that of the Hugging Face imagefolder. Images, in subfolders or not, are named by the metadata, a row (a
-line of JSON, or a record of CSV with a header) per image, or several: those of one ``file_name`` are put together in
-order, as exports with a caption a row need:
+The layout is that of the Hugging Face imagefolder. Images, in subfolders or not, are named by the metadata, one row
+(a line of JSON, or a record of CSV with a header) per image, or several: then their captions and negatives are put
+together, each sentence once, as exports with a caption a row need:
 
 =============  ======================================================================================================
 column         meaning
@@ -27,15 +27,15 @@ import csv
 import hashlib
 import io
 import json
-import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from jam.data.images import IMAGE_SIZE, MAX_PIXELS
+from jam.config import FolderData
+from jam.data.files import ImageFolder
 from jam.data.rows import (
     LoadedPairs,
     Problem,
@@ -46,27 +46,17 @@ from jam.data.rows import (
     clean_string,
     cut_photos,
     first_problem,
+    merged,
     quote,
-    read_inside,
     with_easy_negatives,
 )
-from jam.data.schema import SPLITS, write_pairs
+from jam.data.schema import SPLITS
 from jam.errors import InputError
 
 COLUMNS = ("file_name", "text", "captions", "negatives", "context")
 
 
-def load_folder(
-    path: str | Path,
-    *,
-    seed: int,
-    train: float = 0.7,
-    val: float = 0.2,
-    image_size: int = IMAGE_SIZE,
-    max_pixels: int = MAX_PIXELS,
-    errors: Literal["raise", "skip"] = "raise",
-    links: Sequence[str] = (),
-) -> LoadedPairs:
+def load_folder(path: str | Path, options: FolderData, *, seed: int) -> LoadedPairs:
     """Read, check and split a folder of captioned images.
 
     Every image is decoded in full. Small PNG and JPEG files are stored as they are, others are encoded anew (see
@@ -74,73 +64,52 @@ def load_folder(
 
     Args:
         path: the folder.
+        options: shares of the splits (counts are rounded, and every split gets at least one photo), limits of images,
+            folders that links may lead to, and whether bad rows raise or are skipped.
         seed: of the split and of the easy negatives.
-        train, val: shares of the photos, each above 0; the rest, above 0 too, is the test split. Counts are
-            rounded, and every split gets at least one photo.
-        image_size: longest side of a stored image, in pixels.
-        max_pixels: images of more pixels (width times height) are bad rows.
-        errors: what bad rows do. ``raise``: an error that names the first and counts the others, after all rows
-            were checked. ``skip``: they are left out and listed in ``problems``.
-        links: folders outside that images may be soft links into, such as a cache.
 
     Raises:
         InputError: no folder, no metadata or two; metadata that is empty, not UTF-8 or has a wrong header; a bad
-            row under ``errors="raise"``; fewer than three photos.
+            row under ``errors: raise``, named once all rows were checked; fewer than three photos.
     """
-    if not (train > 0 and val > 0 and train + val < 1):
-        raise ValueError(f"train and val: got {train} and {val}, expected shares above 0 that sum to less than 1")
-    if errors not in ("raise", "skip"):
-        raise ValueError(f"errors: got {errors!r}, expected 'raise' or 'skip'")
-    root = Path(path)
-    metadata = _find_metadata(root)
-
+    metadata = _find_metadata(Path(path))
+    images = ImageFolder(Path(path), options.links, "dataset.folder.links")
     rows: dict[str, Row] = {}  # by file name
-    photos: list[str] = []  # SHA-256 of the file of each row
+    photos: dict[str, str] = {}  # SHA-256 of the file of each
     problems: list[Problem] = []
+    count = 0
     for number, parse in _records(metadata):
+        count += 1
         try:
             row = _check(parse())
-            if row["id"] in rows:
-                _add(rows[row["id"]], row)
+            name = row["id"]
+            if name in rows:
+                rows[name] |= merged(rows[name], row)
                 continue
-            data = read_inside(root, row["id"], links)
-            stored = checked_image(data, row["id"], image_size=image_size, max_pixels=max_pixels)
+            data = images.read(name)
+            stored = checked_image(data, name, image_size=options.max_side, max_pixels=options.max_pixels)
         except RowError as error:
             problems.append(Problem(f"{metadata}:{number}", error.reason, str(error)))
             continue
-        rows[row["id"]] = row | {"image": {"bytes": stored, "path": row["id"]}, "labels": [], "reality": None}
-        photos.append(hashlib.sha256(data).hexdigest())
+        rows[name] = row | {"image": {"bytes": stored, "path": name}, "reality": None}
+        photos[name] = hashlib.sha256(data).hexdigest()
 
-    if not rows and not problems:
+    if not count:
         raise InputError(f"{metadata}: got no rows, expected one per image")
-    if problems and errors == "raise":
+    if problems and options.errors == "raise":
         raise InputError(first_problem(problems))
-    if (n := len(set(photos))) < len(SPLITS):
+    if (n := len(set(photos.values()))) < len(SPLITS):
         dropped = f"; {first_problem(problems)}" if problems else ""
         raise InputError(f"{metadata}: got {n} usable photos, expected at least {len(SPLITS)}, one per split{dropped}")
 
-    split_of = split_photos(photos, train=train, val=val, seed=seed)
+    shares = {"val": options.val, "test": 1 - options.train - options.val}
+    split_of = cut_photos(photos.values(), shares, seed=seed)
     rng = np.random.default_rng(seed)
     splits: dict[str, list[Row]] = {}
     for split in SPLITS:
-        members = [(row, photo) for row, photo in zip(rows.values(), photos, strict=True) if split_of[photo] == split]
+        members = [(rows[name], photo) for name, photo in photos.items() if split_of[photo] == split]
         splits[split] = with_easy_negatives(members, rng)
-    return LoadedPairs(splits, problems)
-
-
-def write_folder(pairs: LoadedPairs, path: str | Path) -> dict[str, Any]:
-    """Write ``train.parquet``, ``val.parquet`` and ``test.parquet`` into the folder ``path``; return the summary.
-
-    The three are moved into place once all are written; other files in the folder are left alone.
-    """
-    path = Path(path)
-    path.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".part", dir=path) as part:
-        for split in pairs.splits:
-            write_pairs(Path(part) / f"{split}.parquet", pairs.stored(split))
-        for split in pairs.splits:
-            (Path(part) / f"{split}.parquet").replace(path / f"{split}.parquet")
-    return pairs.summary()
+    return LoadedPairs(splits, problems, count)
 
 
 # --- metadata: file → records -----------------------------------------------------------------------------------------
@@ -232,23 +201,8 @@ def _parse_cells(header: list[str], cells: list[str]) -> Row:
 # --- record → checked row ---------------------------------------------------------------------------------------------
 
 
-def _add(row: Row, more: Row) -> None:
-    """Take into the row of an image what another row says of it; captions that are there already are not repeated."""
-    if more["context"] is not None and row["context"] not in (None, more["context"]):
-        got = f"{quote(row['context'])} and {quote(more['context'])}"
-        raise RowError("two contexts", f"{quote(row['id'])}: got the contexts {got}, expected one")
-    captions = [*row["captions"], *(each for each in more["captions"] if each not in row["captions"])]
-    negatives = [each | {"of": captions.index(more["captions"][0])} for each in more["negatives"]]
-    check_false([*row["negatives"], *negatives], captions)
-    row |= {
-        "captions": captions,
-        "negatives": row["negatives"] + negatives,
-        "context": row["context"] if more["context"] is None else more["context"],
-    }
-
-
 def _check(record: Row) -> Row:
-    """Id, captions, negatives and context of a record."""
+    """Id, captions, negatives, context and (no) labels of a record."""
     record = {name: value for name, value in record.items() if value is not None}
     if unknown := sorted(set(record) - set(COLUMNS)):
         columns = ", ".join(COLUMNS)
@@ -260,7 +214,7 @@ def _check(record: Row) -> Row:
     negatives = [_negative(item) for item in _list(record.get("negatives", []), "negatives")]
     check_false(negatives, captions)
     context = clean_string(record["context"], "context") if "context" in record else None
-    return {"id": name, "captions": captions, "negatives": negatives, "context": context}
+    return {"id": name, "captions": captions, "negatives": negatives, "context": context, "labels": []}
 
 
 def _captions(record: Row, name: str) -> list[str]:
@@ -286,17 +240,3 @@ def _list(value: Any, what: str) -> list[Any]:
     if not isinstance(value, list):
         raise RowError("wrong type", f"{what}: got {type(value).__name__}, expected a list")
     return value
-
-
-# --- rows → splits ----------------------------------------------------------------------------------------------------
-
-
-def split_photos(photos: Sequence[str], *, train: float, val: float, seed: int) -> dict[str, str]:
-    """Assign each distinct photo to ``train``, ``val`` or ``test``.
-
-    Args:
-        photos: a digest per photo, repeats allowed; at least three distinct ones.
-        train, val: shares of the distinct photos, see `jam.data.rows.cut_photos`.
-        seed: another seed gives another split.
-    """
-    return cut_photos(photos, {"val": val, "test": 1 - train - val}, seed=seed)

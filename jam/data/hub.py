@@ -24,7 +24,8 @@ from typing import Any
 import numpy as np
 
 from jam.config import HubData, SplitName
-from jam.data.mapping import merged, read_id, read_image, read_sentences
+from jam.data.files import ImageFolder
+from jam.data.mapping import read_id, read_image, read_sentences
 from jam.data.negatives import hard_negatives
 from jam.data.rows import (
     LoadedPairs,
@@ -34,6 +35,7 @@ from jam.data.rows import (
     checked_image,
     cut_photos,
     first_problem,
+    merged,
     quote,
     with_easy_negatives,
 )
@@ -52,7 +54,7 @@ class HubPairs(LoadedPairs):
 
     Attributes:
         origin: ``sets`` (repository and commit, or path), ``files`` (name, SHA-256), ``fingerprint`` (SHA-256 of the
-            rows) and counts; becomes a part of the summary.
+            rows) and further counts; becomes a part of the summary.
         images: holds the bytes of the images; ``row["image"]["bytes"]`` says where.
     """
 
@@ -106,16 +108,15 @@ def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Prog
     rng = np.random.default_rng(seed)
     splits = {split: with_easy_negatives(members[split], rng) for split in SPLITS}
     origin = {
-        "rows": reader.rows,
         "passed_over": reader.passed_over,
         "in_two_splits": left_out,
         "captions_without_negative": without,
         "negatives": options.negatives.source,
-        "sets": [source.describe() for source in sources],
+        "sets": [{"id": source.name, "revision": source.revision} for source in sources],
         "files": [{"name": table.name, "sha256": file_sha256(table.path)} for table in reader.tables],
         "fingerprint": _fingerprint(splits, {row["id"]: photo for pairs in members.values() for row, photo in pairs}),
     }
-    return HubPairs(splits, problems, origin, reader.spill)
+    return HubPairs(splits, problems, reader.rows, origin, reader.spill)
 
 
 # --- parameters → files -----------------------------------------------------------------------------------------------
@@ -128,9 +129,6 @@ class _Source:
     name: str
     root: Path
     revision: str | None
-
-    def describe(self) -> dict[str, str | None]:
-        return {"id": self.name, "revision": self.revision}
 
 
 def _sources(options: HubData) -> list[_Source]:
@@ -200,6 +198,8 @@ class _Reader:
     passed_over: int = 0
 
     def __post_init__(self) -> None:
+        folder = self.options.images
+        self._images = None if folder is None else ImageFolder(Path(folder), self.options.links, "dataset.hub.links")
         self._photo_of: dict[str, str] = {}  # by id, over all splits
         self._blobs: dict[str, Blob] = {}  # by photo
         self._counts: Counter[str] = Counter()  # images of each split
@@ -246,7 +246,7 @@ class _Reader:
     def _take(self, record: Row, split: SplitName, table: str) -> bool:
         """Add a row to its image; False if that is a new one beyond the limit."""
         try:
-            data, name = read_image(record, self.options, table)
+            data, name = read_image(record, self.options, self._images, table)
             photo = hashlib.sha256(data).hexdigest()
             row_id = read_id(record, self.options) or photo[:16]
         except RowError:

@@ -78,17 +78,6 @@ def _load(data: bytes) -> Image.Image:
     return image
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    """Upright 8-bit RGB of an image."""
-    image = ImageOps.exif_transpose(image)
-    if image.mode == "F" or image.mode.startswith("I"):  # convert() would clip them at 255
-        image = Image.fromarray(_eight_bits(np.asarray(image)))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
-
-
 def _eight_bits(samples: np.ndarray) -> np.ndarray:
     """Wide samples as bytes, by the range that the largest of them says."""
     least, most = samples.min(), samples.max()
@@ -150,7 +139,13 @@ def as_rgb(image: Image.Image) -> Image.Image:
     if not isinstance(image, Image.Image):
         raise InputError(f"got {type(image).__name__}, expected a PIL image")
     with _one_line_errors(MAX_PIXELS):
-        return _to_rgb(image)
+        image = ImageOps.exif_transpose(image)
+        if image.mode == "F" or image.mode.startswith("I"):  # convert() would clip them at 255
+            image = Image.fromarray(_eight_bits(np.asarray(image)))
+        if image.has_transparency_data:
+            image = image.convert("RGBA")
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return image.convert("RGB")
 
 
 def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -165,7 +160,7 @@ def decode_image(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         InputError: not an image, truncated or damaged, or samples of unknown range.
     """
     with _one_line_errors(max_pixels):
-        return _to_rgb(_load(data))
+        return as_rgb(_load(data))
 
 
 def compact_image(data: bytes, *, image_size: int = IMAGE_SIZE, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -179,11 +174,7 @@ def compact_image(data: bytes, *, image_size: int = IMAGE_SIZE, max_pixels: int 
     Args:
         data: the content of an image file.
         image_size: longest side allowed, in pixels.
-        max_pixels: refuse an image of more pixels (width times height) before any is decoded.
-
-    Raises:
-        ImageTooLargeError: more than ``max_pixels`` pixels.
-        InputError: not an image, truncated or damaged, or samples of unknown range.
+        max_pixels: as of `decode_image`, and so are the errors.
     """
     if image_size < 1:
         raise ValueError(f"image_size: got {image_size}, expected at least 1 pixel")
@@ -192,7 +183,7 @@ def compact_image(data: bytes, *, image_size: int = IMAGE_SIZE, max_pixels: int 
         large = max(image.size) > image_size
         if _is_plain(image) and not large:
             return data
-        rgb = _to_rgb(image)
+        rgb = as_rgb(image)
         if large:
             rgb.thumbnail((image_size, image_size), Image.Resampling.LANCZOS)
         return _encode(rgb, lossy=large or image.format in _LOSSY)

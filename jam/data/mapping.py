@@ -2,11 +2,11 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 from jam.config import HubData
-from jam.data.rows import Row, RowError, check_false, clean_string, normal, quote, read_inside
+from jam.data.files import ImageFolder
+from jam.data.rows import Row, RowError, clean_string, quote
 from jam.data.tables import look_up
 from jam.errors import InputError
 
@@ -14,8 +14,8 @@ _CATEGORY = re.compile(r"(replace|swap|add)[_-](obj|att|rel)")  # of SugarCrepe,
 _PARTS = {"obj": "object", "att": "attribute", "rel": "relation"}
 
 
-def read_image(record: Row, options: HubData, table: str) -> tuple[bytes, str]:
-    """Bytes of the image as published, and a name for it.
+def read_image(record: Row, options: HubData, images: ImageFolder | None, table: str) -> tuple[bytes, str]:
+    """Bytes of the image as published, out of its cell or by name out of ``images``; and a name for it.
 
     Raises:
         RowError: no image, or no such file.
@@ -23,9 +23,9 @@ def read_image(record: Row, options: HubData, table: str) -> tuple[bytes, str]:
     """
     columns = options.columns
     if columns.image is None:
-        assert options.images is not None
+        assert images is not None
         file = "/".join(clean_string(look_up(record, path), "file name") for path in columns.file)
-        return read_inside(Path(options.images), file), file
+        return images.read(file), file
     value = look_up(record, columns.image)
     if isinstance(value, str):
         raise InputError(
@@ -105,31 +105,3 @@ def _kind(category: str) -> str:
     """SugarCrepe's ``replace_obj`` is our ``replace_object``; other kinds keep their names."""
     match = _CATEGORY.match(category)
     return f"{match[1]}_{_PARTS[match[2]]}" if match else category
-
-
-def merged(row: Row | None, more: Row) -> Row:
-    """Captions, negatives, context and labels of two rows of one image, each sentence once; the context is the first.
-
-    Raises:
-        RowError: other labels, or a negative of one that is a caption of the other.
-    """
-    first = row or {"captions": [], "negatives": [], "context": None, "labels": more["labels"]}
-    if first["labels"] != more["labels"]:
-        got = f"{_values(first)} and {_values(more)}"
-        raise RowError("two labels", f"got {got} for one image, expected the same labels in all its rows")
-    captions = list(first["captions"])
-    places = {normal(caption): place for place, caption in enumerate(captions)}
-    for caption in more["captions"]:
-        if places.setdefault(normal(caption), len(captions)) == len(captions):
-            captions.append(caption)
-    negatives = {normal(negative["text"]): negative for negative in first["negatives"]}
-    for negative in more["negatives"]:
-        of = places[normal(more["captions"][negative["of"]])]
-        negatives.setdefault(normal(negative["text"]), negative | {"of": of})
-    check_false(negatives.values(), captions)
-    context = more["context"] if first["context"] is None else first["context"]
-    return {"captions": captions, "negatives": list(negatives.values()), "context": context, "labels": first["labels"]}
-
-
-def _values(row: Row) -> str:
-    return "/".join(label["value"] for label in row["labels"]) or "none"

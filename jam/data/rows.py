@@ -5,16 +5,18 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jam.data.images import ImageTooLargeError, compact_image
+from jam.data.schema import write_pairs
 from jam.errors import InputError
 
 Row = dict[str, Any]
+
+_UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # controls such as NUL, zero-width characters, spaces
 
 
 class RowError(Exception):
@@ -45,20 +47,27 @@ def first_problem(problems: Sequence[Problem]) -> str:
 
 @dataclass(frozen=True)
 class LoadedPairs:
-    """Rows of the pairs table by split, and the rows of the source that were left out."""
+    """Rows of the pairs table by split, the rows of the source that were left out, and how many it has in all."""
 
     splits: dict[str, list[Row]]
     problems: list[Problem]
+    rows: int
 
     def stored(self, split: str) -> Iterable[Row]:
         """The rows of a split as they are to be written."""
         return self.splits[split]
 
+    def write(self, folder: str | Path) -> dict[str, Any]:
+        """Write ``train.parquet``, ``val.parquet`` and ``test.parquet`` into a folder; return the summary."""
+        for split in self.splits:
+            write_pairs(Path(folder) / f"{split}.parquet", self.stored(split))
+        return self.summary()
+
     def summary(self) -> dict[str, Any]:
         """Count rows kept and dropped, and what each split holds."""
         kept = sum(len(rows) for rows in self.splits.values())
         return {
-            "rows": kept + len(self.problems),
+            "rows": self.rows,
             "kept": kept,
             "dropped": len(self.problems),
             "dropped_by_reason": dict(sorted(Counter(problem.reason for problem in self.problems).items())),
@@ -83,7 +92,7 @@ def _count(rows: Sequence[Row]) -> dict[str, Any]:
 
 
 def clean_string(value: Any, what: str) -> str:
-    """The value without white space around it; a string that is not empty and can be written as UTF-8.
+    """The value without white space around it; a string in which something can be seen, and written as UTF-8.
 
     Raises:
         RowError: it is no such string.
@@ -91,11 +100,11 @@ def clean_string(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise RowError("wrong type", f"{what}: got {type(value).__name__}, expected a string")
     value = value.strip()
-    if any("\ud800" <= character <= "\udfff" for character in value):
-        raise RowError("malformed row", f"{what}: got half a surrogate pair, expected text")
-    if not any(character.isprintable() for character in value):  # NUL, zero-width space and their like show nothing
+    if not value or all(unicodedata.category(character) in _UNSEEN for character in value):
         got = f"nothing but invisible characters ({value[:20]!a})" if value else "an empty string"
         raise RowError(f"empty {what}", f"{what}: got {got}")
+    if any("\ud800" <= character <= "\udfff" for character in value):
+        raise RowError("malformed row", f"{what}: got half a surrogate pair, expected text")
     return value
 
 
@@ -109,55 +118,6 @@ def check_false(negatives: Iterable[Row], captions: Iterable[str]) -> None:
     for negative in negatives:
         if normal(negative["text"]) in own:
             raise RowError("negative is a caption", f"{quote(negative['text'])} is both a negative and a caption")
-
-
-def read_inside(root: Path, name: str, links: Sequence[str] = ()) -> bytes:
-    """Content of an image of a folder; a path or link that leaves the folder is an error.
-
-    Args:
-        root: the folder.
-        name: relative to it.
-        links: further folders that a soft link may lead into, such as the cache of a hub or of DVC.
-
-    Raises:
-        RowError: no such file, no file that can be read, or one outside ``root`` and ``links``.
-    """
-    path = Path(name)
-    try:
-        file = (root / path).resolve()
-        inside = any(file.is_relative_to(place.resolve()) for place in (root, *map(Path, links)))
-        if path.is_absolute() or ".." in path.parts or not inside:
-            detail = f"{quote(name)} leads out of {root}, expected a path inside"
-            if (root / path).is_symlink() and file.is_file():
-                detail += f", or {file.parent} or a folder above it among dataset.folder.links"
-            raise RowError("path outside the folder", detail)
-        if file.is_dir():
-            raise RowError("missing file", f"{quote(name)} is a folder, expected an image file")
-        if not file.is_file():
-            raise RowError("missing file", f"{quote(name)}: no such file in {root}{_meant(root, name)}")
-        return file.read_bytes()
-    except (OSError, RuntimeError, ValueError) as error:  # no permission, name too long; loop of links; NUL in a name
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
-        raise RowError("missing file", f"{quote(name)}: {reason}, expected a readable file") from error
-
-
-def _meant(root: Path, name: str) -> str:
-    """A file of the folder whose name differs in case, Unicode form or the kind of slash alone, as a question."""
-    found = _by_form(root, root.stat().st_mtime_ns).get(_form(name), [])
-    return f"; did you mean {quote(found[0])}?" if len(found) == 1 else ""
-
-
-def _form(name: str) -> str:
-    return unicodedata.normalize("NFC", name.replace("\\", "/")).casefold()
-
-
-@lru_cache(maxsize=1)
-def _by_form(root: Path, changed: int) -> dict[str, list[str]]:
-    """The files of a folder by `_form`; listed once for all rows that name none, as long as it has not ``changed``."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
-    for path in root.rglob("*"):
-        found[_form(path.relative_to(root).as_posix())].append(path.relative_to(root).as_posix())
-    return found
 
 
 def checked_image(data: bytes, name: str, *, image_size: int, max_pixels: int) -> bytes:
@@ -182,6 +142,43 @@ def quote(text: str) -> str:
 def normal(caption: str) -> str:
     """What two captions share that differ in case and spaces only."""
     return " ".join(caption.casefold().split())
+
+
+def merged(row: Row | None, more: Row) -> Row:
+    """Captions, negatives, context and labels of two rows of one image, each sentence once.
+
+    Raises:
+        RowError: another context, other labels, or a negative of one that is a caption of the other.
+    """
+    first = row or {"captions": [], "negatives": [], "context": None, "labels": more["labels"]}
+    if first["labels"] != more["labels"]:
+        got = f"{_values(first)} and {_values(more)}"
+        raise RowError("two labels", f"got {got} for one image, expected the same labels in all its rows")
+    captions = list(first["captions"])
+    places = {normal(caption): place for place, caption in enumerate(captions)}
+    for caption in more["captions"]:
+        if places.setdefault(normal(caption), len(captions)) == len(captions):
+            captions.append(caption)
+    negatives = {normal(negative["text"]): negative for negative in first["negatives"]}
+    for negative in more["negatives"]:
+        of = places[normal(more["captions"][negative["of"]])]
+        negatives.setdefault(normal(negative["text"]), negative | {"of": of})
+    check_false(negatives.values(), captions)
+    contexts = list(dict.fromkeys(each["context"] for each in (first, more) if each["context"] is not None))
+    if len(contexts) > 1:
+        raise RowError(
+            "two contexts", f"got the contexts {' and '.join(map(quote, contexts))} for one image, expected one"
+        )
+    return {
+        "captions": captions,
+        "negatives": list(negatives.values()),
+        "context": (contexts or [None])[0],
+        "labels": first["labels"],
+    }
+
+
+def _values(row: Row) -> str:
+    return "/".join(label["value"] for label in row["labels"]) or "none"
 
 
 # --- rows → splits ----------------------------------------------------------------------------------------------------

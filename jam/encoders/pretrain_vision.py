@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jam.data.cave import SIDES
+from jam.data.cave.scenes import SIDES
 from jam.data.images import decode_image
 from jam.data.schema import read_pairs
 from jam.encoders.cave import seeded, warm_up_then_cosine

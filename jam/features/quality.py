@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jam.data.cave import SIDES
+from jam.data.cave.scenes import SIDES
 from jam.data.schema import SPLITS, read_pairs
 from jam.encoders.encoder import load_pretrained
 from jam.encoders.manifest import Manifest

@@ -24,7 +24,6 @@ ABSENT = "none"
 _SHAPE = tuple(len(values) for values in ATTRIBUTES.values())
 THINGS = int(np.prod(_SHAPE))  # 420 kinds of thing
 ONE_THING_SCENES = 2 * THINGS  # 840
-TWO_THING_SCENES = THINGS**2  # 176,400
 
 _SLOT = 1 + sum(_SHAPE)  # present, then one-hot digit, colour, size, height
 REALITY_DIM = len(SIDES) * _SLOT  # 46
@@ -124,7 +123,7 @@ def two_thing_codes() -> np.ndarray:
     return (slots[:, None] * (THINGS + 1) + slots[None, :]).ravel()
 
 
-# --- scene ↔ true-state vector ----------------------------------------------------------------------------------------
+# --- scene → true-state vector ----------------------------------------------------------------------------------------
 
 
 def reality_of(scene: Scene) -> np.ndarray:
@@ -142,22 +141,6 @@ def reality_of(scene: Scene) -> np.ndarray:
             slot[start + values.index(value)] = 1
             start += len(values)
     return vector
-
-
-def scene_of_reality(vector: Sequence[float] | np.ndarray) -> Scene:
-    """Inverse of `reality_of`; ValueError for a vector that is the state of no scene."""
-    slots = np.asarray(vector, np.float32)
-    if slots.shape != (REALITY_DIM,):
-        raise ValueError(f"scene_of_reality: got shape {slots.shape}, expected ({REALITY_DIM},)")
-    things: list[Thing | None] = []
-    for slot in slots.reshape(len(SIDES), _SLOT):
-        parts = np.split(slot[1:], np.cumsum(_SHAPE)[:-1])
-        words = [values[int(part.argmax())] for values, part in zip(ATTRIBUTES.values(), parts, strict=True)]
-        things.append(Thing(*words) if slot[0] else None)
-    scene = Scene(*things)
-    if not scene.sides or not np.array_equal(reality_of(scene), slots):
-        raise ValueError("scene_of_reality: got a vector that is the state of no scene, expected one-hot slots")
-    return scene
 
 
 def shared_attributes(realities: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -192,21 +175,3 @@ def scene_of_labels(labels: Iterable[Mapping[str, Any]]) -> Scene:
         words = [value_of[f"{side}_{name}"] for name in ATTRIBUTES]
         things.append(None if ABSENT in words else Thing(*words))
     return Scene(*things)
-
-
-def encode_labels(rows: Sequence[Iterable[Mapping[str, Any]]]) -> np.ndarray:
-    """Class numbers of the label lists of n rows, (n, 9) int64; column i is the i-th name of ``LABELS``.
-
-    Raises:
-        ValueError: a row lacks a label or has a value that ``LABELS`` does not list.
-    """
-    numbers = {name: {value: i for i, value in enumerate(values)} for name, values in LABELS.items()}
-    encoded = np.empty((len(rows), len(LABELS)), np.int64)
-    for row, labels in enumerate(rows):
-        value_of = {label["name"]: label["value"] for label in labels}
-        for column, name in enumerate(LABELS):
-            value = value_of.get(name)
-            if value not in numbers[name]:
-                raise ValueError(f"encode_labels: row {row}, {name}: got {value!r}, expected one of {LABELS[name]}")
-            encoded[row, column] = numbers[name][value]
-    return encoded
