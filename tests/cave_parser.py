@@ -7,11 +7,7 @@ MEANING = {
     "digit": {word: str(i) for i, word in enumerate(NUMBERS)},
     "color": {color: color for color in ("red", "orange", "yellow", "green", "blue", "purple", "white")},
     "size": {"small": "small", "tiny": "small", "large": "large", "huge": "large"},
-    "height": {
-        "top": "top",
-        "middle": "middle",
-        "bottom": "bottom",
-    },
+    "height": {"top": "top", "middle": "middle", "bottom": "bottom"},
 }
 
 

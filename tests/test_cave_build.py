@@ -1,7 +1,6 @@
 import io
 import itertools
 import re
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -172,11 +171,8 @@ def test_words_alone_do_not_betray_a_hard_negative(cave):
     assert abs(np.mean(scores[:, 0] > scores[:, 1]) - 0.5) < 0.1
 
 
-def test_captions_speak_of_nothing_but_the_scene(cave):
-    words = Counter(word for rows in cave.values() for row in rows for text in row["captions"] for word in text.split())
-    for nuisance in ("background", "dark", "bright", "black", "grey", "noisy", "shifted", "scan"):
-        assert nuisance not in words
-    fewer = build_cave(**WORLD | {"captions": 1})  # images come from a stream of their own
+def test_images_do_not_depend_on_the_number_of_captions(cave):
+    fewer = build_cave(**WORLD | {"captions": 1})
     for name in SETS:
         assert [row["image"] for row in fewer[name]] == [row["image"] for row in cave[name]]
 

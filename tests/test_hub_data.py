@@ -5,7 +5,6 @@ import io
 import json
 from collections import Counter
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -21,20 +20,13 @@ from jam.errors import InputError
 from stages import dataset as stage
 from tests.checkout import ROOT
 from tests.test_config import changed
+from tests.test_folder import photo, rows_of, split_of
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 POOL = {"files": "data/*.parquet", "cut": {"val": 0.2, "test": 0.2}}
 BY_FILE = {"files": {split: f"data/{split}-*.parquet" for split in SPLITS}}
 KARPATHY = {"split": {"column": "split", "train": ["train", "restval"], "val": "val", "test": "test"}}
-
-
-def photo(number, size=(9, 7)):
-    """Bytes of a small image that differs from that of any other number."""
-    pixels = np.random.default_rng(number).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def embedded(number, **cell):
@@ -68,14 +60,6 @@ def options(root, **changes):
 
 def load(root, *, seed=0, **changes):
     return load_hub(options(root, **changes), seed=seed, scratch=root)
-
-
-def rows_of(pairs):
-    return {row["id"]: row for rows in pairs.splits.values() for row in rows}
-
-
-def split_of(pairs):
-    return {row["id"]: split for split, rows in pairs.splits.items() for row in rows}
 
 
 def sizes(pairs):
@@ -174,16 +158,6 @@ def test_images_by_name_may_be_links_into_a_named_cache(tmp_path):
     with pytest.raises(InputError, match=r"a.parquet:1: '0.png' leads out of .* \(and 2 more bad rows\)"):
         load(tmp_path / "set", **changes)
     assert sizes(load(tmp_path / "set", **changes, links=str(tmp_path))) == dict.fromkeys(SPLITS, 1)
-
-
-def test_coco_karpathy_with_embedded_images_and_a_file_for_each_split(tmp_path):
-    for number, split in enumerate(SPLITS):
-        images = range(10 * number, 10 * number + 4)
-        told = {i: {"sentences_raw": [f"Red bus {i}.", f"Blue car {i}."], "cocoid": i, "split": split} for i in images}
-        save(tmp_path, f"data/{split}-00000-of-00001.parquet", [{"image": embedded(i)} | told[i] for i in images])
-    pairs = load(tmp_path, **BY_FILE, columns={"image": "image", "captions": "sentences_raw", "id": "cocoid"})
-    assert sizes(pairs) == dict.fromkeys(SPLITS, 4)
-    assert rows_of(pairs)["21"]["captions"] == ["Red bus 21.", "Blue car 21."]
 
 
 def test_wit_1024_is_cut_by_seed_and_known_by_its_bytes(tmp_path):
@@ -465,13 +439,6 @@ def test_a_file_that_is_damaged_inside_is_one_line(tmp_path):
     assert "\n" not in str(caught.value)
 
 
-def test_easy_negatives_are_of_another_photo_of_the_split(pool):
-    for rows in load(pool).splits.values():
-        for own in rows:
-            (easy,) = [n for n in own["negatives"] if n["tier"] == "easy"]
-            assert easy["text"] in {text for other in rows if other is not own for text in other["captions"]}
-
-
 def test_captions_that_only_one_word_has_are_counted(tmp_path):
     save(tmp_path, "data/a.parquet", [row(i, text=["hello", f"the end {i}"]) for i in range(5)])
     summary = load(tmp_path, negatives={"source": "rules"}).summary()
@@ -480,7 +447,7 @@ def test_captions_that_only_one_word_has_are_counted(tmp_path):
 
 
 def test_raw_bytes_are_images_and_large_ones_are_stored_small(tmp_path):
-    save(tmp_path, "data/a.parquet", [{"picture": photo(i, (40, 20)), "text": "a"} for i in range(3)])
+    save(tmp_path, "data/a.parquet", [{"picture": photo(i, size=(40, 20)), "text": "a"} for i in range(3)])
     pairs = load(tmp_path, columns={"image": "picture", "captions": "text"}, max_side=10)
     (stored,) = pairs.stored("test")
     assert Image.open(io.BytesIO(stored["image"]["bytes"])).size == (10, 5)
@@ -496,7 +463,7 @@ BAD = {
     "image not embedded": (row(1, image=embedded(1, bytes=None)), "no image", "expected one embedded"),
     "no image": (row(1, image=embedded(1, bytes=b"a cat")), "unreadable image", "'1.png': not an image"),
     "cut off": (row(1, image=embedded(1, bytes=photo(1)[:-30])), "unreadable image", "'1.png': broken image"),
-    "too large": (row(1, image=embedded(1, bytes=photo(1, (80, 80)))), "image too large", "expected at most 5000"),
+    "too large": (row(1, image=embedded(1, bytes=photo(1, size=(80, 80)))), "image too large", "expected at most 5000"),
     "no id": (row(1, name=None), "wrong type", "id: got NoneType, expected a string"),
     "other image": (row(1, name="0"), "duplicate id", "'0' has another image already"),
     "true negative": (row(1, no=["A  b"], text=["a B"]), "negative is a caption", "'A  b' is both"),
@@ -634,10 +601,8 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("changes", "reads", "expected"),
     [
-        ({"path": None, "repo": "a/b"}, "jam/data/hub.py", None),
         ({"path": None, "repo": "a/b"}, "jam/data/cave", "jam/data/hub.py"),
         ({"path": "sets/a"}, "sets/a", None),
-        ({"path": "sets/a"}, "sets", None),
         ({"path": "sets/a"}, "jam/data/hub.py", "sets/a"),
         ({"path": "sets/a", "images": "photos"}, "sets/a", "sets/a and photos"),
         ({"path": "sets/a", "images": "sets/photos"}, "sets", None),

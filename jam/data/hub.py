@@ -15,7 +15,7 @@ how the splits are told apart. No script of a set is run and nothing is fetched 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -98,7 +98,7 @@ def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Prog
     if problems and options.errors == "raise":
         raise InputError(first_problem(problems))
     members, left_out = _once(reader.entries)
-    _cut(members, options, seed, problems, where=", ".join(source.name for source in sources))
+    _cut(members, options, seed, problems, where=", ".join(sources))
 
     without = 0
     if options.negatives.source == "rules":
@@ -112,7 +112,7 @@ def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Prog
         "in_two_splits": left_out,
         "captions_without_negative": without,
         "negatives": options.negatives.source,
-        "sets": [{"id": source.name, "revision": source.revision} for source in sources],
+        "sets": [{"id": name, "revision": root.name if options.repo else None} for name, root in sources.items()],
         "files": [{"name": table.name, "sha256": file_sha256(table.path)} for table in reader.tables],
         "fingerprint": _fingerprint(splits, {row["id"]: photo for pairs in members.values() for row, photo in pairs}),
     }
@@ -122,43 +122,34 @@ def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Prog
 # --- parameters → files -----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Source:
-    """A repository at a commit, or a folder."""
-
-    name: str
-    root: Path
-    revision: str | None
-
-
-def _sources(options: HubData) -> list[_Source]:
+def _sources(options: HubData) -> dict[str, Path]:
+    """Where the files of each repository, at its commit, or of the folder lie."""
     if options.path is not None:
         root = Path(options.path)
         if not root.is_dir():
             raise InputError(f"{root}: no such folder, expected one with files like {_patterns(options)[0]}")
-        return [_Source(root.as_posix(), root, None)]
-    roots = [snapshot(repo, options.revision, "dataset", _patterns(options)) for repo in options.repo]
-    return [_Source(repo, root, root.name) for repo, root in zip(options.repo, roots, strict=True)]
+        return {root.as_posix(): root}
+    return {repo: snapshot(repo, options.revision, "dataset", _patterns(options)) for repo in options.repo}
 
 
 def _patterns(options: HubData) -> list[str]:
     return [pattern for patterns in options.files.values() for pattern in patterns]
 
 
-def _files(options: HubData, sources: Sequence[_Source]) -> list[tuple[SplitName, Table]]:
+def _files(options: HubData, sources: Mapping[str, Path]) -> list[tuple[SplitName, Table]]:
     """The files of each split, in the order of their names; ``*`` in a pattern matches ``/`` too, as on the hub."""
     found: dict[Path, tuple[SplitName, Table]] = {}
     for split, patterns in options.files.items():
         for pattern in patterns:
             matched = [
-                (path, Table(f"{source.name}/{name}", path))
-                for source in sources
-                for name, path in _listed(source.root)
+                (path, Table(f"{source}/{name}", path))
+                for source, root in sources.items()
+                for name, path in _listed(root)
                 if fnmatchcase(name, pattern)
             ]
             if not matched:
-                where = ", ".join(source.name for source in sources)
-                names = [name for source in sources for name, _ in _listed(source.root)]
+                where = ", ".join(sources)
+                names = [name for root in sources.values() for name, _ in _listed(root)]
                 there = (", ".join(names[:5]) or "no file") + (" …" if len(names) > 5 else "")
                 raise InputError(f"{where}: no file matches {quote(pattern)} (files.{split}); there is {there}")
             for path, table in matched:

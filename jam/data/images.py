@@ -102,15 +102,6 @@ def _is_plain(image: Image.Image) -> bool:
     )
 
 
-def _encode(image: Image.Image, *, lossy: bool) -> bytes:
-    buffer = io.BytesIO()
-    if lossy:
-        image.save(buffer, "JPEG", quality=90)
-    else:
-        image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @contextmanager
 def _one_line_errors(max_pixels: int) -> Iterator[None]:
     """Turn whatever a decoder raises into an ``InputError`` of one line."""
@@ -176,8 +167,6 @@ def compact_image(data: bytes, *, image_size: int = IMAGE_SIZE, max_pixels: int 
         image_size: longest side allowed, in pixels.
         max_pixels: as of `decode_image`, and so are the errors.
     """
-    if image_size < 1:
-        raise ValueError(f"image_size: got {image_size}, expected at least 1 pixel")
     with _one_line_errors(max_pixels):
         image = _load(data)
         large = max(image.size) > image_size
@@ -186,4 +175,6 @@ def compact_image(data: bytes, *, image_size: int = IMAGE_SIZE, max_pixels: int 
         rgb = as_rgb(image)
         if large:
             rgb.thumbnail((image_size, image_size), Image.Resampling.LANCZOS)
-        return _encode(rgb, lossy=large or image.format in _LOSSY)
+        buffer = io.BytesIO()
+        rgb.save(buffer, "JPEG" if large or image.format in _LOSSY else "PNG", quality=90)
+        return buffer.getvalue()

@@ -144,15 +144,15 @@ def normal(caption: str) -> str:
     return " ".join(caption.casefold().split())
 
 
-def merged(row: Row | None, more: Row) -> Row:
+def merged(known: Row | None, more: Row) -> Row:
     """Captions, negatives, context and labels of two rows of one image, each sentence once.
 
     Raises:
         RowError: another context, other labels, or a negative of one that is a caption of the other.
     """
-    first = row or {"captions": [], "negatives": [], "context": None, "labels": more["labels"]}
+    first = known or {"captions": [], "negatives": [], "context": None, "labels": more["labels"]}
     if first["labels"] != more["labels"]:
-        got = f"{_values(first)} and {_values(more)}"
+        got = " and ".join("/".join(label["value"] for label in row["labels"]) or "none" for row in (first, more))
         raise RowError("two labels", f"got {got} for one image, expected the same labels in all its rows")
     captions = list(first["captions"])
     places = {normal(caption): place for place, caption in enumerate(captions)}
@@ -175,10 +175,6 @@ def merged(row: Row | None, more: Row) -> Row:
         "context": (contexts or [None])[0],
         "labels": first["labels"],
     }
-
-
-def _values(row: Row) -> str:
-    return "/".join(label["value"] for label in row["labels"]) or "none"
 
 
 # --- rows → splits ----------------------------------------------------------------------------------------------------

@@ -2,14 +2,9 @@
 
 import tempfile
 from pathlib import Path
-from typing import NamedTuple
 
-
-class Blob(NamedTuple):
-    """Where a blob lies; equal for equal places."""
-
-    start: int
-    size: int
+Blob = tuple[int, int]
+"""Where a blob starts, and its size."""
 
 
 class Spill:
@@ -22,9 +17,10 @@ class Spill:
         """Write a blob at the end."""
         start = self._file.seek(0, 2)
         self._file.write(data)
-        return Blob(start, len(data))
+        return start, len(data)
 
     def read(self, blob: Blob) -> bytes:
         """The bytes of a blob."""
-        self._file.seek(blob.start)
-        return self._file.read(blob.size)
+        start, size = blob
+        self._file.seek(start)
+        return self._file.read(size)

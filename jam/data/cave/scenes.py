@@ -28,11 +28,7 @@ ONE_THING_SCENES = 2 * THINGS  # 840
 _SLOT = 1 + sum(_SHAPE)  # present, then one-hot digit, colour, size, height
 REALITY_DIM = len(SIDES) * _SLOT  # 46
 
-LABELS: dict[str, tuple[str, ...]] = {
-    "count": ("1", "2"),
-    **{f"{side}_{name}": (*values, ABSENT) for side in SIDES for name, values in ATTRIBUTES.items()},
-}
-"""Name of each label → its possible values; a value's position is its class number. Order of names is fixed."""
+LABELS = ("count", *(f"{side}_{name}" for side in SIDES for name in ATTRIBUTES))
 
 
 class Thing(NamedTuple):
