@@ -16,6 +16,7 @@ By hand:  python -m stages.kernels
 """
 
 import argparse
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -58,7 +59,10 @@ def aligned_texts(params: Params) -> Iterator[tuple[str, np.ndarray, dict[str, n
     images, image_index = load_layer(params.align.image)
     texts, text_index = load_layer(params.align.text)
     image_rows, text_rows = mismatched_rows(image_index, text_index, "test")
-    if not text_rows:
+    n, fewest = len(image_rows), max(params.kernels.k + 1, 4)
+    if n - math.ceil(n / params.kernels.folds) < fewest:
+        if n:
+            say(f"matched, hard and easy pairs left out: {n} test images have hard negatives, too few for k and folds")
         return
     yield "frozen", images[image_rows], {condition: texts[rows] for condition, rows in text_rows.items()}
     for objective in params.align.objectives:
