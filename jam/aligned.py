@@ -45,7 +45,12 @@ class Side:
 
     def encode(self, items: Sequence["Image | str"], batch_size: int = 64) -> np.ndarray:
         """Items of the modality as unit vectors, (n, d_latent) float32."""
-        return self.adapter.encode(self.encoder.encode(items, batch_size, self.layer))
+        features = self.encoder.encode(items, batch_size, self.layer)
+        return (
+            self.adapter.encode(features)
+            if len(features)
+            else np.empty((0, self.adapter.config["d_latent"]), np.float32)
+        )
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,7 @@ class Aligned:
     """A pair of encoders with the adapters trained between them.
 
     Raises:
-        InputError: the adapters' shared spaces differ in width.
+        InputError: the adapters' shared spaces differ in width, or an encoder is of the other modality.
 
     Example:
         >>> pair = Aligned.load("data/adapters/spread/0")  # doctest: +SKIP
@@ -64,6 +69,9 @@ class Aligned:
     text: Side
 
     def __post_init__(self) -> None:
+        found = (self.image.encoder.modality, self.text.encoder.modality)
+        if found != ("vision", "text"):
+            raise InputError(f"pair: got encoders of {found[0]} and {found[1]}, expected vision and text")
         widths = [side.adapter.config["d_latent"] for side in self._sides().values()]
         if widths[0] != widths[1]:
             raise InputError(f"aligned: got adapters into {widths[0]} and {widths[1]} dimensions, expected one space")

@@ -573,6 +573,20 @@ def _known(where: str, names: tuple[str, ...], known: Any) -> None:
         raise ValueError(f"{where}: got {unknown}, expected names among {list(known)}")
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error: of two values, neither is known to be meant."""
+
+
+def _each_key_once(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [key.value for key, _ in node.value]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is there twice", node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _each_key_once)
+
+
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Read and validate a params file.
 
@@ -581,7 +595,7 @@ def load_params(path: str | Path = "params.yaml") -> Params:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
     except FileNotFoundError:
         raise InputError(
             f"{path}: no such file; expected the pipeline's parameters (cp presets/cave.yaml {path})"

@@ -64,9 +64,15 @@ def replaceable(path: str | Path, mark: str, keys: Collection[str] = ()) -> Path
         keys: keys of that file that tell it from those of others.
 
     Raises:
-        InputError: the working folder or one above it, a file, or a folder that holds something else.
+        InputError: the working folder or one above it, a file, a folder that holds something else, or no place at all.
     """
-    folder = Path(path).resolve()
+    try:
+        folder = Path(path).resolve()
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.with_name(f".{folder.name}.part{os.getpid()}").exists()  # the longest name that is needed
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise InputError(f"{str(path)[:100]}: cannot be a folder ({reason}), expected the path of one") from error
     if Path.cwd().resolve().is_relative_to(folder):
         raise InputError(f"got the folder {str(path)!r}, which holds the working folder; expected one of its own")
     if folder.exists() and not folder.is_dir():

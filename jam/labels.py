@@ -16,6 +16,7 @@ from jam.metrics._rows import cosine_resolution
 
 BLOCK = 8192  # rows read at a time: a table may be larger than memory
 PROJECTIONS = 8
+SAMPLE = 4096  # rows of a table from which the usual deviation is taken
 ROUNDING = 1e-4  # of the rows' deviation: what batches of another make-up change in an encoder's output, with a margin
 WINDOW = 3  # a stranger or two may fall between two equals
 
@@ -23,17 +24,26 @@ WINDOW = 3  # a stranger or two may fall between two equals
 def equal_rows(tables: Mapping[str, np.ndarray]) -> np.ndarray:
     """Numbers from 0 of the rows of all tables (n_i, d), one after the other; rows equal to within rounding have one.
 
-    Each is compared with its neighbours along one random direction, in a few such, which keep distances.
+    Each is compared with its neighbours along one random direction, in a few such, which keep distances. What rounding
+    is follows from medians: neither an odd row (-9999 for "missing") nor a column of large numbers makes others equal.
 
     Raises:
         InputError: a row that holds NaN or infinity, or numbers whose squares are, named.
     """
     d = next(iter(tables.values())).shape[1]
     directions = torch.as_tensor(np.random.default_rng(0).normal(size=(d, PROJECTIONS)) / PROJECTIONS**0.5)
+    some = np.concatenate([np.array(table[:: 1 + len(table) // SAMPLE], np.float64) for table in tables.values()])
+    with np.errstate(over="ignore", invalid="ignore"):  # rows that are not finite are named below
+        centre = np.nanmedian(some, axis=0)
+        deviation = np.nanmedian(np.abs(some - centre), axis=0)
+        spread = np.where(deviation > 0, deviation, some.std(axis=0))  # of most rows equal in a column
+    spread = np.where(np.isfinite(spread) & (spread > 0), spread, 1.0)
+    directions /= torch.as_tensor(spread)[:, None]
     parts = []
     for name, table in tables.items():
         for start in range(0, len(table), BLOCK):
-            part = torch.as_tensor(np.array(table[start : start + BLOCK])).double() @ directions
+            rows = torch.as_tensor(np.array(table[start : start + BLOCK])).double()
+            part = (rows - torch.as_tensor(centre)) @ directions
             bad = ~part.square().sum(dim=1).isfinite()
             if bad.any():
                 raise InputError(f"{name}: row {start + int(bad.nonzero()[0])} holds NaN, infinity or a number near it")
@@ -43,7 +53,8 @@ def equal_rows(tables: Mapping[str, np.ndarray]) -> np.ndarray:
     order = np.argsort(projected[:, 0])
     pairs = np.concatenate([np.stack([order[:-step], order[step:]]) for step in range(1, WINDOW + 1)], axis=1)
     gaps = np.linalg.norm(projected[pairs[0]] - projected[pairs[1]], axis=1)
-    i, j = pairs[:, gaps <= ROUNDING * np.linalg.norm(projected.std(axis=0))]
+    usual = np.median(np.linalg.norm(projected - np.median(projected, axis=0), axis=1))
+    i, j = pairs[:, gaps <= ROUNDING * usual]
     graph = coo_array((np.ones(len(i)), (i, j)), shape=(len(order), len(order)))
     return pd.factorize(connected_components(graph, directed=False)[1])[0]
 

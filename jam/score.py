@@ -64,7 +64,7 @@ def score_arrays(
     Args:
         x, y: features of the same things, row for row.
         metrics: some of `KERNEL_METRICS` and `KERNEL_VARIANTS`; None for all of them.
-        k: neighbours; None for 10, or as many as there are rows for.
+        k: neighbours; None for 10, or a quarter of the rows that may be neighbours if that is less.
         groups: (n,) labels of rows that belong together.
         permutations: of the null.
         normalize: divide rows by their lengths first.
@@ -87,7 +87,7 @@ def score_arrays(
     if normalize:
         a, b = (scaled_rows(rows, row_scales(rows, name, unit=True)) for rows, name in ((a, "a"), (b, "b")))
     names = metrics or (*KERNEL_METRICS, *KERNEL_VARIANTS)
-    fitting = max(1, min(10, int(left))) if k is None else k
+    fitting = max(1, min(10, int(left) // 4)) if k is None else k
     return kernel_table({"a": a}, {"b": b}, names, fitting, groups, permutations, folds, seed)
 
 
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("a", type=Path, help="(n, d1) features in .npy")
     parser.add_argument("b", type=Path, help="(n, d2) features of the same things, row for row")
     parser.add_argument("--metrics", nargs="+", help="some of them; all by default")
-    parser.add_argument("-k", type=int, help="neighbours; 10 by default, or as many as there are rows for")
+    parser.add_argument("-k", type=int, help="neighbours; 10 by default, fewer if there are few rows")
     parser.add_argument("--groups", type=Path, help="(n,) labels in .npy; rows of one label are not neighbours")
     parser.add_argument("--permutations", type=int, default=200, help="of the null")
     parser.add_argument("--seed", type=int, default=0, help="of permutations and folds")

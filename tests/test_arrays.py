@@ -277,3 +277,21 @@ def test_features_that_do_not_vary_are_refused(side):
     given[side][:] = 0.1
     with pytest.raises(ValueError, match="expected"):
         jam.train_adapters(**given, latent=2)
+
+
+@pytest.mark.parametrize("odd", ["a sentinel", "a long row", "a column of ids", "a heavy binary column"])
+def test_one_odd_row_or_column_makes_no_others_equal(odd):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(1000, 64))
+    rows[500:] = rows[:500] * (1 + 1e-7)  # each twice, but for rounding
+    if odd == "a sentinel":
+        rows[3] = -1e9
+    elif odd == "a long row":
+        rows[3] *= 1e7
+    elif odd == "a column of ids":
+        rows[:, 0] = np.tile(rng.permutation(600_000)[:500], 2)
+    else:
+        rows[:, 0] = np.tile(rng.integers(0, 2, 500) * 1e6, 2)
+    found = equal_rows({"texts": rows})
+    assert len(set(found)) == (501 if odd in ("a sentinel", "a long row") else 500)
+    assert (np.delete(found[:500], 3) == np.delete(found[500:], 3)).all()

@@ -110,3 +110,10 @@ def test_a_number_of_processes_that_is_none_is_said(monkeypatch, value):
     monkeypatch.setenv("JAM_WORKERS", value)
     with pytest.raises(InputError, match=f"JAM_WORKERS: got '{value}' in the environment, expected a whole number"):
         processes()
+
+
+def test_a_key_that_is_there_twice_is_named(tmp_path):
+    text = (ROOT / "params.yaml").read_text().replace("  patience: 3", "  epochs: 9\n  patience: 3")
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(InputError, match="expected YAML, got 'epochs' is there twice"):
+        load_params(tmp_path / "params.yaml")

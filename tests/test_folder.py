@@ -558,3 +558,17 @@ print(json.dumps(rows))
         assert size == ([15, 5] if name == "0.png" else [9, 7])
         assert captions == rows[name]["captions"]
         assert negatives == rows[name]["negatives"]
+
+
+def test_a_negative_that_is_told_of_the_same_photo_under_another_name_is_refused(album):
+    (album / "1.png").write_bytes((album / "0.png").read_bytes())
+    write_jsonl(album, [record(0), record(1, negatives=[record(0)["captions"][0].upper()]), *map(record, range(2, 10))])
+    problem = only_problem(album)
+    assert problem.where.endswith("metadata.jsonl: '1.png'")
+    assert "is both a negative and a caption of the same photo" in problem.detail
+    assert "1.png" not in rows_of(load(album, errors="skip"))
+
+
+def test_a_name_that_is_there_twice_in_a_line_is_refused(album):
+    write_jsonl(album, [*map(record, range(9)), '{"file_name": "9.png", "text": "a", "text": "b"}'])
+    assert "'text' is there twice" in only_problem(album).detail

@@ -105,3 +105,20 @@ def test_saving_a_pair_loses_nothing_of_others(pair, tmp_path):
             aligned.save(folder)
     assert (tmp_path / "one" / "image" / "notes.txt").read_text() == "mine"
     assert (pair / "encoders").is_dir()
+
+
+def test_sides_that_are_exchanged_are_refused(pair):
+    aligned = jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
+    with pytest.raises(InputError, match="got encoders of text and vision, expected vision and text"):
+        jam.Aligned(aligned.text, aligned.image)
+    assert aligned.image.encode([]).shape == (0, 3)
+
+
+@pytest.mark.parametrize("place", ["file/below", "x" * 250, None, "loop"])
+def test_a_place_that_cannot_be_a_folder_is_one_line(pair, place):
+    aligned = jam.Aligned.load(pair / "adapters", pair / "encoders", "cpu")
+    (pair / "file").write_text("mine")
+    (pair / "loop").symlink_to(pair / "loop")
+    with pytest.raises(InputError, match="expected") as caught:
+        aligned.save(place if place is None else pair / place)
+    assert "\n" not in str(caught.value)

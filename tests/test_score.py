@@ -46,8 +46,10 @@ def test_the_table_fits_a_terminal(files, capsys):
 
 def test_k_falls_to_what_fits(files, capsys):
     np.save(files / "nine.npy", np.load(files / "x.npy")[:9])
-    found = json.loads(run(files, capsys, "nine.npy", "nine.npy", "--json", "--metrics", "mutual_knn", "rsa"))
-    assert [row["k"] for row in found] == [7, 0]
+    np.save(files / "other.npy", np.load(files / "noise.npy")[:9])
+    found = json.loads(run(files, capsys, "nine.npy", "other.npy", "--json", "--metrics", "mutual_knn", "rsa"))
+    assert [row["k"] for row in found] == [1, 0]
+    assert found[0]["low"] < found[0]["value"] < found[0]["high"]  # with all others for neighbours nothing would vary
 
 
 @pytest.mark.parametrize(

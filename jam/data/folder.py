@@ -27,6 +27,7 @@ import csv
 import hashlib
 import io
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -94,6 +95,16 @@ def load_folder(path: str | Path, options: FolderData, *, seed: int) -> LoadedPa
         rows[name] = row | {"image": {"bytes": stored, "path": name}, "reality": None}
         photos[name] = hashlib.sha256(data).hexdigest()
 
+    told: defaultdict[str, list[str]] = defaultdict(list)  # of each photo, under whatever names it lies there
+    for name, photo in photos.items():
+        told[photo] += rows[name]["captions"]
+    for name in list(rows):
+        try:
+            check_false(rows[name]["negatives"], told[photos[name]])
+        except RowError as error:
+            problems.append(Problem(f"{metadata}: {quote(name)}", error.reason, f"{error} of the same photo"))
+            del rows[name], photos[name]
+
     if not count:
         raise InputError(f"{metadata}: got no rows, expected one per image")
     if problems and options.errors == "raise":
@@ -154,11 +165,19 @@ def _parse_json_line(line: str) -> Row:
 
 def _parse_json(text: str) -> Any:
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_each_key_once)
     except json.JSONDecodeError as error:
         raise RowError("malformed row", f"malformed JSON, {error.msg.lower()} at column {error.colno}") from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, thousands of brackets
         raise RowError("malformed row", "malformed JSON, a number too long or brackets too deep") from error
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        twice = next(name for i, (name, _) in enumerate(pairs) if name in [other for other, _ in pairs[:i]])
+        raise RowError("malformed row", f"{quote(twice)} is there twice, expected each name once")
+    return row
 
 
 def _csv_records(metadata: Path, text: str) -> Iterator[tuple[int, Callable[[], Row]]]:
