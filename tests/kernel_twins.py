@@ -23,14 +23,14 @@ def shares(x: Array, k: int, groups: Array | None = None) -> Array:
     Rows that tie for the last places share them equally.
     """
     u = unit(x)
-    cosines = np.round(u @ u.T, 17)
+    cosines, rounding = u @ u.T, 5e-18  # that of extended precision is 1e-19; a rounded number may fall either way
     groups = np.arange(len(x)) if groups is None else np.asarray(groups)
     found = np.zeros((len(x), len(x)))
     for i in range(len(x)):
         others = [j for j in range(len(x)) if groups[j] != groups[i]]
         last = sorted((cosines[i, j] for j in others), reverse=True)[k - 1]
-        nearer = [j for j in others if cosines[i, j] > last]
-        tied = [j for j in others if cosines[i, j] == last]
+        nearer = [j for j in others if cosines[i, j] > last + rounding]
+        tied = [j for j in others if abs(cosines[i, j] - last) <= rounding]
         found[i, nearer] = 1
         found[i, tied] = (k - len(nearer)) / len(tied)
     return found
