@@ -11,8 +11,7 @@ from jam.config import Objective, Training, one_line
 from jam.device import pick_device
 from jam.errors import InputError
 from jam.labels import Labels, equal_rows
-from jam.metrics._rows import Array, as_rows
-from jam.metrics.kernels.inputs import Groups, numbered
+from jam.metrics._rows import Array, Groups, as_rows, numbered
 from jam.pairing import Pairs
 from jam.training import Report, Trained, quiet, train
 

@@ -73,19 +73,17 @@ def score_arrays(
     Raises:
         ValueError: what does not fit together, or too few rows: 8 are needed, or groups of them.
     """
-    from jam.metrics._rows import matching_pair
+    from jam.metrics._rows import numbered, paired_rows, row_norms, unit_rows
     from jam.metrics.kernels import KERNEL_METRICS, KERNEL_VARIANTS, kernel_table
-    from jam.metrics.kernels.inputs import numbered, row_scales, scaled_rows
 
-    a, b = matching_pair(x, y, names=("a", "b"))
-    codes = np.arange(len(a)) if groups is None else numbered(groups, len(a))
-    sizes = np.bincount(codes)
+    a, b = paired_rows(x, y, ("a", "b"))
+    sizes = np.bincount(numbered(groups, len(a)))
     if len(sizes) < 8:
         raise InputError(f"rows: got {len(sizes)} {'rows' if groups is None else 'groups'}, expected at least 8")
     folds = min(20, len(sizes))
     left = len(a) - sizes.max() * (1 + -(-len(sizes) // folds))  # neighbours that any row has in any fold
     if normalize:
-        a, b = (scaled_rows(rows, row_scales(rows, name, unit=True)) for rows, name in ((a, "a"), (b, "b")))
+        a, b = (unit_rows(rows, row_norms(rows, name)) for rows, name in ((a, "a"), (b, "b")))
     names = metrics or (*KERNEL_METRICS, *KERNEL_VARIANTS)
     fitting = max(1, min(10, int(left) // 4)) if k is None else k
     return kernel_table({"a": a}, {"b": b}, names, fitting, groups, permutations, folds, seed)

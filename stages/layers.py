@@ -24,7 +24,7 @@ from jam.errors import InputError
 from jam.features import FeatureStore
 from jam.io import write_csv, write_json
 from jam.metrics import grid_rank_correlation, layer_alignment, wilson_interval
-from jam.metrics.kernels.layers import LayerAlignment
+from jam.metrics.kernels import LayerAlignment
 from jam.pairing import one_row_each, varies
 from jam.plots import save
 from jam.sweep import Cell

@@ -23,14 +23,14 @@ def shares(x: Array, k: int, groups: Array | None = None) -> Array:
     Rows that tie for the last places share them equally.
     """
     u = unit(x)
-    cosines, rounding = u @ u.T, 5e-18  # that of extended precision is 1e-19; a rounded number may fall either way
+    cosines = u @ u.T
     groups = np.arange(len(x)) if groups is None else np.asarray(groups)
     found = np.zeros((len(x), len(x)))
     for i in range(len(x)):
         others = [j for j in range(len(x)) if groups[j] != groups[i]]
         last = sorted((cosines[i, j] for j in others), reverse=True)[k - 1]
-        nearer = [j for j in others if cosines[i, j] > last + rounding]
-        tied = [j for j in others if abs(cosines[i, j] - last) <= rounding]
+        nearer = [j for j in others if cosines[i, j] > last + 5e-18]  # rounding is 1e-19
+        tied = [j for j in others if abs(cosines[i, j] - last) <= 5e-18]
         found[i, nearer] = 1
         found[i, tied] = (k - len(nearer)) / len(tied)
     return found
@@ -53,9 +53,9 @@ def cknna(x: Array, y: Array, k: int = 10, groups: Array | None = None) -> float
 
 
 def cknna_platonic(x: Array, y: Array, k: int = 10) -> float:
-    """Unbiased HSIC (Song et al. 2012, eq. 5, written out) of uncentred kernels under the mask of common neighbours."""
+    """Unbiased HSIC (Song et al. 2012, eq. 5, written out) of kernels of unit rows, masked by the common neighbours."""
     n = len(x)
-    kernels = [np.asarray(z, dtype=float) @ np.asarray(z, dtype=float).T for z in (x, y)]
+    kernels = [unit(z).astype(float) @ unit(z).astype(float).T for z in (x, y)]
     near = [
         [set(np.argsort(np.where(np.arange(n) == i, np.inf, -row))[:k]) for i, row in enumerate(g)] for g in kernels
     ]
@@ -152,3 +152,10 @@ def hard_cases() -> dict[str, tuple[Array, Array]]:
         "far more dimensions than rows": (noise((n, 1500)), noise((n, 900))),
         "one outlier": (outlier, outlier + 0.003 * noise((n, 16))),
     }
+
+
+def rsa_exact(x: Array, y: Array) -> float:
+    """RSA by Spearman, with the distances in extended precision."""
+    above = np.triu_indices(len(x), 1)
+    rows = [unit(exact(z) - exact(z).mean(axis=1, keepdims=True)) for z in (x, y)]
+    return float(stats.spearmanr(*((((u[:, None] - u) ** 2).sum(axis=2))[above] for u in rows)).statistic)

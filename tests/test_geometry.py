@@ -4,6 +4,7 @@ import math
 
 import kernel_twins as twins
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -17,8 +18,10 @@ from jam.metrics import (
     modality_gap,
     preservation_rows,
     reconstruction_r2,
+    retrieval_ranks,
     uniformity,
 )
+from jam.metrics._rows import numbered
 from jam.metrics.kernels import mutual_knn
 
 
@@ -116,13 +119,69 @@ def test_preservation_is_one_under_rotation_and_row_scale():
     assert (preservation_rows(x, scales * (x @ rotation)) == 1).all()
 
 
-def test_half_precision_and_torch_are_upcast():
-    x = noise(20, 6, 14).astype(np.float16)
-    y = noise(20, 6, 15).astype(np.float16)
-    as_torch = torch.from_numpy(x), torch.from_numpy(y)
-    assert alignment(*as_torch) == alignment(x.astype(np.float64), y.astype(np.float64))
-    assert effective_rank(as_torch[0]) == effective_rank(x.astype(np.float64))
-    assert uniformity(as_torch[0]) == uniformity(x.astype(np.float64))
+CALLS = {
+    "alignment": alignment,
+    "effective_rank": lambda x, y: effective_rank(x),
+    "mutual_knn": lambda x, y: mutual_knn(x, y, 3),
+    "reconstruction_r2": reconstruction_r2,
+    "retrieval": lambda x, y: retrieval_ranks(x, y, np.arange(20))[0].tolist(),
+    "uniformity": lambda x, y: uniformity(x),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_rows_of_any_real_kind_are_taken(call):
+    x, y = (noise(20, 6, seed).astype(np.float16).astype(float) for seed in (14, 15))
+    expected = call(x, y)
+    kinds = [
+        lambda z: z.tolist(),
+        lambda z: pd.DataFrame(z),
+        lambda z: z[::-1, ::-1].copy()[::-1, ::-1],
+        lambda z: z.astype(">f4"),
+        lambda z: z.astype(np.longdouble),
+        lambda z: torch.from_numpy(z).half().requires_grad_(),
+        lambda z: [torch.from_numpy(row).float().requires_grad_() for row in z],
+    ]
+    for kind in kinds:
+        assert call(kind(x), kind(y)) == expected
+    halved = torch.from_numpy(x).bfloat16().requires_grad_(), torch.from_numpy(y).bfloat16()
+    assert call(*halved) == call(*(z.detach().double() for z in halved))
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        (lambda z: z + 1j, ": got complex numbers"),
+        (lambda z: torch.from_numpy(z).cfloat(), ": got complex numbers"),
+        (lambda z: torch.from_numpy(z).to_sparse(), ": got a sparse tensor"),
+        (lambda z: np.ma.masked_less(z, 0), ": got a masked array"),
+        (lambda z: [np.ma.masked_less(row, 0) for row in z], ": got a masked array"),
+        (lambda z: z.astype(str), ": got <U"),
+        (lambda z: z.astype(str).astype(object), ": got object"),
+        (lambda z: [*z.tolist(), [1.0]], ": got list, expected an array of numbers"),
+    ],
+)
+def test_rows_of_no_real_kind_are_refused_in_one_line(call, kind, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        call(kind(noise(20, 6)), noise(20, 6))
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_labels_are_groups_of_their_own():
+    nan = float("nan")
+    for labels, expected in (
+        ([1, "1", None, None, nan, nan, 1], [0, 1, 2, 3, 4, 5, 0]),
+        ([nan, "nan", "nan"], [1, 0, 0]),
+        (np.array([nan, 2, nan, 2]), [1, 0, 2, 0]),
+        (pd.Series(["a", None, "a"], index=[2, 1, 0]), [0, 1, 0]),
+        (torch.tensor([nan, nan, 3]), [1, 2, 0]),
+        ([("a", 1), ("a", 1)], [0, 0]),
+    ):
+        assert numbered(labels, len(labels)).tolist() == expected
+    for labels in ([[1], [2]], np.ma.masked_equal([1, 2], 1), [1, 2, 3], np.eye(2)):
+        with pytest.raises(ValueError, match="groups: got"):
+            numbered(labels, 2)
 
 
 @pytest.mark.parametrize("value", [0.0, np.nan, np.inf])
@@ -134,7 +193,7 @@ def test_rows_without_direction_are_named(value):
         lambda: modality_gap(good, bad),
         lambda: uniformity(bad),
     ):
-        with pytest.raises(InputError, match=r"^[xy]: row 2 has norm"):
+        with pytest.raises(InputError, match=r"^[xy]: row 2 (is all zeros|holds NaN)"):
             call()
 
 

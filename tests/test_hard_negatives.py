@@ -62,9 +62,9 @@ def test_many_negatives_of_one_caption_in_any_order():
 
 def test_bad_rows_shapes_and_indices_are_named():
     good = np.eye(2)
-    with pytest.raises(InputError, match=r"^negatives: row 1 has norm nan"):
+    with pytest.raises(InputError, match=r"^negatives: row 1 holds NaN"):
         hard_negative_correct(good, good, [[1.0, 0.0], [np.nan, 0.0]], [0, 1], [0, 1])
-    with pytest.raises(InputError, match=r"^positives: row 0 has norm 0"):
+    with pytest.raises(InputError, match=r"^positives: row 0 is all zeros"):
         hard_negative_correct(good, np.zeros((2, 2)), good, [0, 1], [0, 1])
     with pytest.raises(ValueError, match="images, positives, negatives: got 2 dimensions on cpu, 3 "):
         hard_negative_correct(good, np.eye(3), good, [0, 1], [0, 1])

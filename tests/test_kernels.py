@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import orthogonal_procrustes
+from sklearn.cross_decomposition import CCA
 
 from jam.errors import InputError
 from jam.metrics import (
@@ -16,12 +17,14 @@ from jam.metrics import (
     cknna_platonic,
     clip_outliers,
     cosine,
+    layer_alignment,
     mutual_knn,
     procrustes,
     rsa,
     svcca,
     svcca_platonic,
 )
+from jam.metrics.kernels import gram, neighbours
 
 ALL = {
     "mutual_knn": mutual_knn,
@@ -184,13 +187,25 @@ def test_scores_do_not_depend_on_the_order_of_rows_even_among_ties(seed, n, leve
     x, y = (rng.integers(0, levels, (n, 3)) + np.eye(1, 3) for _ in range(2))
     x[0], y[0] = -x[0], -y[0]
     order = rng.permutation(n)
-    for metric in (mutual_knn, cknna, cka):
+    for metric in (mutual_knn, cknna, cknna_platonic, cka):
         extra = {} if metric is cka else {"k": 3}
         try:
             value = metric(x, y, **extra)
         except InputError:
             continue  # what is not defined is so in any order
         assert metric(x[order], y[order], **extra) == pytest.approx(value, abs=1e-9)
+
+
+def test_ties_of_a_few_rows_cost_no_memory_for_the_others():
+    # 60 copies of one row, 540 rows of their own: only the copies have more than k entries.
+    rows = np.random.default_rng(0).standard_normal((541, 8))
+    x = torch.from_numpy(rows[np.r_[np.zeros(59, int), np.arange(541)]])
+    found = neighbours.nearest(gram.centre(x, "x", unit=True), 10, None)
+    counts = torch.bincount(found.rows, minlength=600)
+    assert (counts[:60] == 59).all()
+    assert counts[60:].sum() < 540 * 10 + 60 * 50  # the few that have the copies on their border
+    sums = torch.zeros(600, dtype=torch.float64).index_add_(0, found.rows, found.shares.double())
+    np.testing.assert_allclose(sums, 10)
 
 
 def test_self_is_excluded_by_index_and_not_by_rank():
@@ -260,14 +275,18 @@ def test_cosine_through_a_map_that_never_saw_the_row():
 
 def test_the_variants_of_the_platonic_code_are_those_of_its_definitions():
     x, y = pair(n=40)
-    x, y = x / np.linalg.norm(x, axis=1, keepdims=True), y / np.linalg.norm(y, axis=1, keepdims=True)
     assert cknna_platonic(x, y, k=5) == pytest.approx(twins.cknna_platonic(x, y, k=5), abs=1e-9)
+    assert cknna_platonic(y, x, k=5) == pytest.approx(twins.cknna_platonic(y, x, k=5), abs=1e-9)
     assert abs(cknna_platonic(x + 1, y, k=5) - cknna(x + 1, y, k=5)) > 0.01  # ours centres the kernel
-    wide = np.random.default_rng(5).standard_normal((80, 30)) * np.logspace(0, 3, 30)
-    shared = wide @ np.random.default_rng(6).standard_normal((30, 25))
-    scaled = [(z - z.mean(0)) / z.std(0, ddof=1) for z in (wide, shared)]
-    expected = twins.canonical_correlations(*(twins.principal(z, 10) for z in scaled)).mean()
-    assert svcca_platonic(wide, shared) == pytest.approx(expected, abs=1e-9)
+    wide = np.random.default_rng(5).standard_normal((80, 30)) * np.logspace(0, 1, 30)
+    shared = np.tanh(wide @ np.random.default_rng(6).standard_normal((30, 25)) / 9)
+    scaled = [(z - z.mean(0)) / z.std(0, ddof=1) for z in (twins.unit(z).astype(float) for z in (wide, shared))]
+    bases = [twins.principal(z, 10) for z in scaled]
+    assert svcca_platonic(wide, shared) == pytest.approx(twins.canonical_correlations(*bases).mean(), abs=1e-9)
+    turned = CCA(n_components=10, max_iter=5000, tol=1e-10).fit_transform(*bases)  # what that code calls
+    assert svcca_platonic(wide, shared) == pytest.approx(
+        np.mean([np.corrcoef(a, b)[0, 1] for a, b in zip(turned[0].T, turned[1].T, strict=True)]), abs=1e-3
+    )
     clipped = clip_outliers(np.arange(-10.0, 10.0).reshape(4, 5), q=0.9)
     assert clipped.min() == -9
     assert clipped.max() == 9
@@ -282,6 +301,31 @@ RSATOOLBOX = {"spearman": 0.4729151445569356, "pearson": 0.46311939096660615}
 @pytest.mark.parametrize("method", RSATOOLBOX)
 def test_rsa_is_that_of_rsatoolbox(method):
     assert rsa(*pair(3, n=12), method) == pytest.approx(RSATOOLBOX[method], abs=1e-10)
+    found = layer_alignment([pair(3, n=12)[0]], [pair(3, n=12)[1]], ("rsa",)).scores["rsa"]
+    assert found[0, 0] == pytest.approx(RSATOOLBOX["spearman"], abs=1e-10)
+
+
+@pytest.mark.parametrize("method", RSATOOLBOX)
+def test_rsa_is_that_of_rsatoolbox_where_it_is_installed(method):
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    for seed in range(3):
+        sides = pair(seed, n=40)
+        rdms = [rsatoolbox.rdm.calc_rdm(rsatoolbox.data.Dataset(z), method="correlation") for z in sides]
+        expected = rsatoolbox.rdm.compare(*rdms, method="corr" if method == "pearson" else method)
+        assert rsa(*sides, method) == pytest.approx(float(expected.squeeze()), abs=1e-10)
+
+
+# --- a mean far away
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_mean_of_a_hundred_million_leaves_double_precision_its_signal(name):
+    x, y = pair()
+    far = 1e8 * np.random.default_rng(4).standard_normal(12) + x
+    exact = {"mutual_knn": lambda: twins.mutual_knn(far, y), "cknna": lambda: twins.cknna(far, y)}
+    exact["rsa"] = lambda: twins.rsa_exact(far, y)
+    expected = exact[name]() if name in exact else ALL[name](x, y)
+    assert ALL[name](far, y) == pytest.approx(expected, abs=0.01 if name in exact else 1e-6)
 
 
 # --- bad input

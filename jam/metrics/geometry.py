@@ -13,13 +13,13 @@ from jam.metrics._rows import (
     Array,
     as_rows,
     full_precision,
-    matching_pair,
+    paired_rows,
     require_finite,
     require_one_space,
     row_norms,
     unit_rows,
 )
-from jam.metrics.kernels.knn import kept_neighbours
+from jam.metrics.kernels.neighbours import mutual_knn_rows
 
 _CONSTANT = 1e-12  # rows that differ by less than this, relatively, differ by rounding alone
 _TILE = 2048  # rows and columns of a tile of squared distances: 16 MB
@@ -29,13 +29,14 @@ def alignment(x: Array, y: Array) -> float:
     """Mean squared distance of matching unit rows, E|x − y|² (Wang & Isola 2020, eq. 1, α = 2); 0 is best, 4 worst.
 
     Args:
-        x, y: (n, d) embeddings of the same things; rows are L2-normalised here.
+        x: (n, d) embeddings; rows are L2-normalised here.
+        y: (n, d) embeddings of the same things.
 
     Raises:
         ValueError: shapes differ.
         InputError: a row is zero or not finite.
     """
-    a, b = matching_pair(x, y, minimum=1)
+    a, b = paired_rows(x, y)
     require_one_space(x=a, y=b)
     units = unit_rows(a, row_norms(a, "x"))
     return float(units.sub_(unit_rows(b, row_norms(b, "y"))).square_().sum(dim=1).mean())
@@ -79,7 +80,8 @@ def modality_gap(x: Array, y: Array) -> float:
     """Distance between the centres of two modalities, |mean(x) − mean(y)| of unit rows (Liang et al. 2022); in [0, 2].
 
     Args:
-        x, y: (n, d) and (m, d) embeddings; rows are L2-normalised here.
+        x: (n, d) embeddings; rows are L2-normalised here.
+        y: (m, d) embeddings.
 
     Raises:
         ValueError: dimensions differ.
@@ -115,13 +117,14 @@ def reconstruction_r2(x: Array, x_hat: Array) -> float:
     1 is perfect, 0 as good as the column means of x, below 0 worse than them.
 
     Args:
-        x, x_hat: (n, d) features and their reconstruction.
+        x: (n, d) features.
+        x_hat: (n, d) their reconstruction.
 
     Raises:
         ValueError: shapes differ.
         InputError: a row is not finite, or all rows of x are equal.
     """
-    a, b = matching_pair(x, x_hat, 1, ("x", "x_hat"))
+    a, b = paired_rows(x, x_hat, ("x", "x_hat"))
     require_one_space(x=a, x_hat=b)
     require_finite(a, "x")
     require_finite(b, "x_hat")
@@ -135,21 +138,20 @@ def preservation_rows(
 ) -> npt.NDArray[np.float64]:
     """Share of the k nearest neighbours that each row keeps, by cosine (`jam.metrics.mutual_knn`, row by row).
 
-    The mean is 1 when every row keeps its k nearest neighbours (and none of them tie), k/(n − 1) by chance.
-
     Args:
-        features, latents: (n, d1) frozen features, and (n, d2) what an adapter made of them.
-        k, groups: as in `jam.metrics.mutual_knn`.
+        features: (n, d1) frozen features.
+        latents: (n, d2) what an adapter made of them.
+        k: neighbours, less than n.
+        groups: (n,) labels; rows with the same label are not neighbours.
 
     Returns:
         (n,) shares in [0, 1], for intervals over rows.
 
     Raises:
-        ValueError, InputError: as `jam.metrics.mutual_knn`.
+        ValueError: shapes do not match; k less than 1, or more than the rows that some row may have for neighbours.
+        InputError: rows with NaN or infinity, zero rows, rows that all point the same way.
     """
-    kept = kept_neighbours(features, latents, k, groups, ("features", "latents"))
-    shares: npt.NDArray[np.float64] = kept.cpu().numpy()
-    return shares
+    return mutual_knn_rows(features, latents, k, groups, ("features", "latents"))
 
 
 def _centred(rows: Tensor, name: str) -> Tensor:

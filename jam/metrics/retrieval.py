@@ -10,16 +10,17 @@ from torch import Tensor
 from jam.errors import InputError
 from jam.metrics._rows import (
     Array,
+    Groups,
     as_index,
     as_rows,
     cosine_resolution,
     full_precision,
+    numbered,
     pair_cosines,
     require_one_space,
     row_norms,
     unit_rows,
 )
-from jam.metrics.kernels.inputs import Groups, group_codes
 
 Ranks = npt.NDArray[np.int64]
 
@@ -32,7 +33,8 @@ def retrieval_ranks(images: Array, texts: Array, image_of_text: Array, groups: G
 
     Image to text: 1 + number of other images' captions that score at least as high as the image's best own caption.
     Text to image: 1 + number of other images that score at least as high as the caption's own image. Ties rank
-    pessimistically, so collapsed embeddings rank last and not first.
+    pessimistically, so collapsed embeddings rank last and not first. Images of one group are one image in this: what
+    is right for one of them is right for all, the best of it counts, and none of it competes.
 
     The single-precision product decides every comparison that its error bound allows; the few that it leaves open are
     decided in double precision, where scores closer than rounding can tell apart are ties. The ranks are therefore
@@ -40,58 +42,64 @@ def retrieval_ranks(images: Array, texts: Array, image_of_text: Array, groups: G
     serves both directions.
 
     Args:
-        images, texts: (n, d) and (m, d) embeddings on one device; rows are L2-normalised here.
+        images: (n, d) embeddings; rows are L2-normalised here.
+        texts: (m, d) embeddings on the same device; rows are L2-normalised here.
         image_of_text: (m,) row of ``images`` that each caption describes; any order, any count per image.
-        groups: (n,) labels of images. To a caption of any image of a group all images of it are right answers, and to
-            an image all of the group's captions: copies of one photo, or images of one class that share a sentence.
-            Right answers do not compete with each other. None, NaN: an image is its own group.
+        groups: (n,) labels of images that share their captions, as where captions name a class; each its own if None,
+            and where a label is missing.
 
     Returns:
         ``(i2t, t2i)``: int64 arrays of shapes (n,) and (m,).
 
     Raises:
         ValueError: shapes, devices or indices do not fit together.
-        InputError: a row is zero or not finite, or an image has no caption.
+        InputError: a row is zero or not finite, or an image has no caption, nor has any other of its group.
     """
     x, y = as_rows(images, "images"), as_rows(texts, "texts")
     require_one_space(images=x, texts=y)
     n, m = len(x), len(y)
     owner = as_index(image_of_text, "image_of_text", m, n, x.device)
-    captions = torch.bincount(owner, minlength=n)
-    if (captions == 0).any():
-        lonely = (captions == 0).nonzero().squeeze(1)
+    x_group = torch.from_numpy(numbered(groups, n)).to(x.device)
+    y_group = x_group[owner]
+    lonely = (torch.bincount(y_group, minlength=n)[x_group] == 0).nonzero().squeeze(1)
+    if len(lonely):
         raise InputError(
             f"image_of_text: image {int(lonely[0])} has no caption, expected at least one for every image "
             f"({len(lonely)} of {n} have none)"
         )
     x_norms, y_norms = row_norms(x, "images"), row_norms(y, "texts")
+    # In the order of the groups, the right answers of a tile of captions lie side by side.
+    x_order = x_group.argsort(stable=True)
+    captions = y_group.argsort(stable=True).split(TEXT_TILE)
+    ends = torch.stack([y_group[rows[[0, -1]]] for rows in captions])
+    firsts = torch.searchsorted(x_group[x_order], ends[:, 0].contiguous()).tolist()
+    lasts = torch.searchsorted(x_group[x_order], ends[:, 1].contiguous(), right=True).tolist()
 
-    group = group_codes(groups, n, x.device)
-    if group is None:
-        own = pair_cosines(y, y_norms, torch.arange(m, device=y.device), x, x_norms, owner)
-        best = own.new_full((n,), -torch.inf).scatter_reduce_(0, owner, own, "amax")
-    else:
-        own, best = _best_of_groups(x, x_norms, group, y, y_norms, group[owner])
+    best_of_image, best_of_text = (torch.full_like(norms, -torch.inf) for norms in (x_norms, y_norms))
+    for rows, first, last in zip(captions, firsts, lasts, strict=True):
+        y_units = unit_rows(y[rows], y_norms[rows])
+        for columns in x_order[first:last].split(TEXT_TILE):
+            cosines = y_units @ unit_rows(x[columns], x_norms[columns]).T
+            cosines.masked_fill_(y_group[rows, None] != x_group[columns], -torch.inf)
+            best_of_text[rows] = best_of_text[rows].maximum(cosines.amax(dim=1))
+            best_of_image[columns] = best_of_image[columns].maximum(cosines.amax(dim=0))
+
     i2t = torch.ones(n, dtype=torch.int64, device=x.device)
     t2i = torch.ones(m, dtype=torch.int64, device=x.device)
     with full_precision(x.device):
         for left in range(0, n, IMAGE_TILE):
-            columns = slice(left, left + IMAGE_TILE)
+            columns = x_order[left : left + IMAGE_TILE]
             x_tile = x[columns], x_norms[columns]
             x_units = unit_rows(*x_tile, torch.float32)
-            for top in range(0, m, TEXT_TILE):
-                rows = slice(top, top + TEXT_TILE)
+            for rows, first, last in zip(captions, firsts, lasts, strict=True):
                 y_tile = y[rows], y_norms[rows]
                 scores = unit_rows(*y_tile, torch.float32) @ x_units.T
-                # An image's own captions compete in neither direction, nor do those of its group.
-                if group is None:
-                    inside = ((owner[rows] >= left) & (owner[rows] < left + len(x_units))).nonzero().squeeze(1)
-                    scores[inside, owner[rows][inside] - left] = -torch.inf
-                else:
-                    scores.masked_fill_(group[owner[rows], None] == group[columns], -torch.inf)
-                over_own, over_best = _reached(scores, (own[rows, None], best[columns]), y_tile, x_tile)
-                t2i[rows] += over_own.sum(dim=1, dtype=torch.int16)
-                i2t[columns] += over_best.sum(dim=0, dtype=torch.int16)
+                right = slice(max(0, first - left), max(0, last - left))  # of these, what is right does not compete
+                scores[:, right].masked_fill_(y_group[rows, None] == x_group[columns[right]], -torch.inf)
+                thresholds = best_of_text[rows, None], best_of_image[columns]
+                over_text, over_image = _reached(scores, thresholds, y_tile, x_tile)
+                t2i[rows] += over_text.sum(dim=1, dtype=torch.int16)
+                i2t[columns] += over_image.sum(dim=0, dtype=torch.int16)
     return i2t.cpu().numpy(), t2i.cpu().numpy()
 
 
@@ -101,8 +109,11 @@ def retrieval_metrics(
     """Recall at k, median rank and mean reciprocal rank in both directions, from :func:`retrieval_ranks`.
 
     Args:
-        images, texts, image_of_text, groups: as in :func:`retrieval_ranks`.
+        images: (n, d) embeddings.
+        texts: (m, d) embeddings.
+        image_of_text: (m,) row of ``images`` that each caption describes.
         ks: cut-offs of the recalls.
+        groups: (n,) labels of images that share their captions.
 
     Returns:
         ``i2t_r1``, ``i2t_r5``, ``i2t_r10`` (shares in [0, 1]), ``i2t_median_rank`` (≥ 1), ``i2t_mrr`` (in (0, 1]), and
@@ -123,38 +134,13 @@ def retrieval_metrics(
     return metrics
 
 
-def _best_of_groups(
-    x: Tensor, x_norms: Tensor, x_group: Tensor, y: Tensor, y_norms: Tensor, y_group: Tensor
-) -> tuple[Tensor, Tensor]:
-    """The largest cosine with a row of its own group on the other side, for each row of y and of x, exactly."""
-    own, best = torch.full_like(y_norms, -torch.inf), torch.full_like(x_norms, -torch.inf)
-    x_order, y_order = x_group.argsort(stable=True), y_group.argsort(stable=True)
-    groups = int(x_group.max()) + 1
-    x_parts = x_order.split(torch.bincount(x_group, minlength=groups).tolist())
-    y_parts = y_order.split(torch.bincount(y_group, minlength=groups).tolist())
-    for images, texts in zip(x_parts, y_parts, strict=True):
-        for columns in images.split(TEXT_TILE):
-            units = unit_rows(x[columns], x_norms[columns])
-            for rows in texts.split(TEXT_TILE):
-                cosines = unit_rows(y[rows], y_norms[rows]) @ units.T
-                own[rows] = torch.maximum(own[rows], cosines.amax(1))
-                best[columns] = torch.maximum(best[columns], cosines.amax(0))
-    return own, best
-
-
 def _reached(
     scores: Tensor, thresholds: tuple[Tensor, Tensor], y_tile: tuple[Tensor, Tensor], x_tile: tuple[Tensor, Tensor]
 ) -> list[Tensor]:
-    """Where the cosines of a tile reach each of two thresholds, ties included.
+    """Where the cosines of a tile reach each of two thresholds, ties included: (t, i) booleans for each.
 
-    Args:
-        scores: (t, i) cosines in single precision, −inf where they must not count.
-        thresholds: cosines in double precision, (t, 1) and (i,).
-        y_tile: the t rows of the tile and their norms.
-        x_tile: the i rows of the tile's columns and their norms.
-
-    Returns:
-        (t, i) booleans for each threshold.
+    ``scores`` (t, i) are in single precision, −inf where they must not count; ``thresholds`` (t, 1) and (i,) in double;
+    ``y_tile`` are the t rows and their norms, ``x_tile`` the i rows of the columns and theirs.
     """
     error = cosine_resolution(x_tile[0].shape[1], torch.float32)
     tie = 2 * cosine_resolution(x_tile[0].shape[1], torch.float64)  # score and threshold are both rounded

@@ -78,7 +78,9 @@ def grid_rank_correlation(
     low, high = np.quantile(found, [0.025, 0.975]) if len(found) else (np.nan, np.nan)
 
     # Along a side on which x does not vary, all orders are one.
-    fixed = (predictor == predictor[:1]).all(), (predictor == predictor[:, :1]).all()
+    fixed = [
+        bool((np.isclose(predictor, first, 0, 0, equal_nan=True)).all()) for first in (predictor[:1], predictor[:, :1])
+    ]
     moved = [1 if same else size for size, same in zip((rows, columns), fixed, strict=True)]
     exact = math.factorial(moved[0]) * math.factorial(moved[1]) <= permutations
     if exact:
@@ -92,7 +94,7 @@ def grid_rank_correlation(
             spearman(predictor[np.ix_(rng.permutation(rows), rng.permutation(columns))], outcome)
             for _ in range(permutations)
         ]
-    beyond = int((np.abs(null) >= abs(value) - 1e-12).sum())
+    beyond = int((~(np.abs(null) < abs(value) - 1e-12)).sum())  # an order without ρ, for its gaps, counts against it
     seen = 0 if exact else 1  # of drawn orders, the observed one is added
     p_value = (seen + beyond) / (seen + len(null)) if np.isfinite(value) else np.nan
     return RankCorrelation(value, float(low), float(high), p_value, n)

@@ -1,14 +1,14 @@
 """What a score is worth: permutation nulls, p-values, calibrated scores, jackknife intervals."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from jam.metrics.kernels.inputs import numbered
+from jam.metrics._rows import Groups, numbered
 
 Rows = NDArray[np.int64]
 
@@ -40,23 +40,19 @@ class RowOrders:
         return np.concatenate(orders)
 
 
-def draw_orders(n: int, permutations: int, seed: int, groups: Sequence[object] | Rows | None = None) -> RowOrders:
+def draw_orders(n: int, permutations: int, seed: int, groups: Groups = None) -> RowOrders:
     """Draw permutations of n rows, a new layout whenever all shifts of one are used up.
 
-    Args:
-        n: rows.
-        permutations: how many, at least 1.
-        seed: of the generator.
-        groups: (n,) labels of rows that depend on each other (captions of one image). They stay side by side in a
-            layout, and where all groups have m rows only multiples of m are drawn, so that whole groups are
-            exchanged; with groups of unequal size a shift may cut through groups, and the test is approximate.
+    ``groups`` are (n,) labels of rows that depend on each other (captions of one image). They stay side by side in a
+    layout, and where all groups have m rows only multiples of m are drawn, so that whole groups are exchanged; with
+    groups of unequal size a shift may cut through groups, and the test is approximate.
 
     Raises:
         ValueError: fewer than one permutation; fewer than two rows or groups; not one label for each row.
     """
     if permutations < 1:
         raise ValueError(f"permutations: got {permutations}, expected at least 1")
-    labels = np.arange(n) if groups is None else numbered(groups, n)
+    labels = numbered(groups, n)
     sizes = np.bincount(labels)
     if len(sizes) < 2:
         raise ValueError(f"groups: got {len(sizes)} group(s), expected at least 2 to permute")
@@ -75,19 +71,16 @@ def permutation_null(
     n: int,
     permutations: int = 200,
     seed: int = 0,
-    groups: Sequence[object] | Rows | None = None,
+    groups: Groups = None,
 ) -> NDArray[np.float64]:
     """Scores with the correspondence of rows broken, for any score.
 
     Args:
         score: gets the order (n,) in which to take the rows of y, as in ``lambda order: rsa(x, y[order])``.
         n: rows.
-        permutations: how many.
+        permutations: how many; the scores returned are (permutations,).
         seed: of the permutations.
         groups: as in `draw_orders`.
-
-    Returns:
-        (permutations,) scores.
     """
     return np.array([score(order) for order in draw_orders(n, permutations, seed, groups).matrix()])
 
@@ -98,11 +91,9 @@ def p_value(observed: float, null: NDArray[np.float64]) -> float:
     A null score that is below the observed one by rounding alone counts as equal.
 
     Raises:
-        ValueError: the observed score or one of the null is NaN, or there is no null.
+        ValueError: the observed score or one of the null is not finite, or there is no null.
     """
-    if len(null) == 0 or not np.isfinite([observed, *null]).all():
-        bad = int((~np.isfinite(null)).sum())
-        raise ValueError(f"p-value: got a score of {observed} and a null of {len(null)}, {bad} of them not finite")
+    _require_scores(observed, null)
     return (1 + int((null >= observed - 1e-12).sum())) / (1 + len(null))
 
 
@@ -115,11 +106,21 @@ def calibrate(observed: float, null: NDArray[np.float64]) -> tuple[float, float]
 
     Returns:
         The calibrated score and τ.
+
+    Raises:
+        ValueError: as `p_value`.
     """
+    _require_scores(observed, null)
     combined = np.sort(np.append(null, observed))
     # The small term keeps 0.95 · 200 = 190.00000000000003 from being rounded up to 191.
     threshold = float(combined[math.ceil(0.95 * len(combined) - 1e-9) - 1])
     return (max(0.0, (observed - threshold) / (1 - threshold)) if observed > threshold else 0.0), threshold
+
+
+def _require_scores(observed: float, null: NDArray[np.float64]) -> None:
+    if len(null) == 0 or not np.isfinite([observed, *null]).all():
+        bad = int((~np.isfinite(null)).sum())
+        raise ValueError(f"p-value: got a score of {observed} and a null of {len(null)}, {bad} of them not finite")
 
 
 @dataclass(frozen=True)
@@ -131,13 +132,13 @@ class Interval:
     error: float
 
 
-def deal(n: int, folds: int, seed: int, groups: Sequence[object] | Rows | None = None) -> Rows:
+def deal(n: int, folds: int, seed: int, groups: Groups = None) -> Rows:
     """The fold of each of n rows, (n,) in 0 … folds − 1, groups whole.
 
     Raises:
         ValueError: not 2 to as many folds as there are rows or groups.
     """
-    labels = np.arange(n) if groups is None else numbered(groups, n)
+    labels = numbered(groups, n)
     units = int(labels.max()) + 1
     if not 2 <= folds <= units:
         raise ValueError(f"folds: got {folds}, expected 2 to {units}")
@@ -145,14 +146,14 @@ def deal(n: int, folds: int, seed: int, groups: Sequence[object] | Rows | None =
     return fold
 
 
-def jackknife_interval(whole: float, scores: NDArray[np.float64], level: float = 0.95) -> Interval:
-    """Delete-a-group jackknife: the interval from the score of all rows and those (folds,) without each fold.
+def jackknife_interval(whole: float, parts: NDArray[np.float64], level: float = 0.95) -> Interval:
+    """Delete-a-group jackknife interval of a score, from that of all rows and (F,) those without each fold of `deal`.
 
     error² = (F − 1)/F · Σ_f (θ_f − mean θ)², interval θ ± t_{F−1} · error (Shao & Tu 1995, The Jackknife and
     Bootstrap, §5.1; Kott 2001). A bootstrap will not do here: a row that is drawn twice is its own nearest
     neighbour, and puts entries of the kernel's diagonal among the pairs that unbiased HSIC takes for independent.
     """
-    folds = len(scores)
-    error = math.sqrt((folds - 1) / folds * float(((scores - scores.mean()) ** 2).sum()))
+    folds = len(parts)
+    error = math.sqrt((folds - 1) / folds * float(((parts - parts.mean()) ** 2).sum()))
     reach = float(stdtrit(folds - 1, (1 + level) / 2)) * error
     return Interval(whole - reach, whole + reach, error)

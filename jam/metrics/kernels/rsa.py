@@ -4,25 +4,16 @@ import torch
 from torch import Tensor
 
 from jam.errors import InputError
-from jam.metrics._rows import Array, full_precision, matching_pair
-from jam.metrics.kernels.inputs import row_scales, scaled_rows
+from jam.metrics._rows import Array, full_precision, paired_rows, require_finite
 
 METHODS = ("spearman", "pearson")
 
 
 def dissimilarities(x: Tensor, name: str, method: str) -> Tensor:
-    """Matrix of correlation distances of all pairs of rows, its upper triangle standardised to mean 0 and length 1.
+    """Correlation distances of all pairs of rows, (n, n), the upper triangle standardised to mean 0 and length 1.
 
     For "spearman" the distances give way to their ranks first, ties to the mean rank; the inner product of the upper
     triangles of two such matrices is then RSA.
-
-    Args:
-        x: (n, d) features with d ≥ 2, rows as given.
-        name: how messages call them.
-        method: "spearman" or "pearson".
-
-    Returns:
-        (n, n) symmetric, zero diagonal, double precision.
 
     Raises:
         ValueError: fewer than 2 dimensions.
@@ -31,7 +22,8 @@ def dissimilarities(x: Tensor, name: str, method: str) -> Tensor:
     n, d = x.shape
     if d < 2:
         raise ValueError(f"{name}: got {d} dimension, expected at least 2 for a correlation of rows")
-    rows = scaled_rows(x, row_scales(x, name, unit=False))
+    require_finite(x, name)
+    rows = x.to(torch.float64, copy=True)
     tops = rows.abs().amax(1, keepdim=True)  # correlation does not see the scale of a row
     rows /= torch.where(tops > 0, tops, 1.0)
     rows -= rows.mean(1, keepdim=True)
@@ -41,9 +33,17 @@ def dissimilarities(x: Tensor, name: str, method: str) -> Tensor:
         row = int(flat.nonzero()[0])
         raise InputError(f"{name}: row {row} is the same number in all dimensions, so it correlates with no other")
     rows /= lengths[:, None]
+    # 1 − u·v is |u − v|²/2, and without their common mean rows that are nearly alike keep what tells them apart.
+    rows -= rows.mean(0)
+    squares = rows.square().sum(1) / 2
     above = torch.ones(n, n, dtype=torch.bool, device=x.device).triu_(1)
-    # Rounded so that distances that are equal but for rounding share a rank.
-    distances = (1 - rows @ rows.T)[above].mul_(1e12).round_().mul_(1e-12)
+    distances = (squares + squares[:, None] - rows @ rows.T)[above]
+    largest = float(distances.max())
+    if largest > 1e-26:  # below it is what rounding left of 0
+        # Rounded so that distances that are equal but for rounding share a rank.
+        distances = distances.mul_(1e12 / largest).round_().mul_(1e-12)
+    else:
+        distances.zero_()
     if method == "spearman":
         from scipy.stats import rankdata  # half a second to import, for this one metric
 
@@ -62,7 +62,8 @@ def rsa(x: Array, y: Array, method: str = "spearman") -> float:
     """Correlation of the dissimilarities 1 − corr(x_i, x_j) with those of y, over all pairs i < j.
 
     Args:
-        x, y: (n, d1) and (n, d2) features of the same rows, as given; a few n × n matrices are held.
+        x: (n, d1) features, d1 ≥ 2; rows are taken as given. Holds a few n × n matrices.
+        y: (n, d2) features of the same rows.
         method: "spearman" or "pearson".
 
     Raises:
@@ -75,7 +76,7 @@ def rsa(x: Array, y: Array, method: str = "spearman") -> float:
     """
     if method not in METHODS:
         raise ValueError(f"method: got {method!r}, expected one of {METHODS}")
-    a, b = matching_pair(x, y, minimum=3)
+    a, b = paired_rows(x, y, minimum=3)
     with full_precision(a.device):
         p, q = dissimilarities(a, "x", method), dissimilarities(b, "y", method)
         return min(1.0, float((p * q).sum()) / 2)
