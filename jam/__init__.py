@@ -4,23 +4,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jam.aligned import Aligned, Side
-    from jam.arrays import train_adapters
+    from jam.align import Adapter, Side, Space, train_space
     from jam.encoders import Encoder
     from jam.metrics import retrieval_metrics
-    from jam.models import Adapter
 
 # Loaded when first asked for: a stage or a program that wants one room does not wait for the others.
 _HOME = {
-    "Adapter": "jam.models",
-    "Aligned": "jam.aligned",
+    "Adapter": "jam.align",
     "Encoder": "jam.encoders",
-    "Side": "jam.aligned",
+    "Side": "jam.align",
+    "Space": "jam.align",
     "retrieval_metrics": "jam.metrics",
-    "train_adapters": "jam.arrays",
+    "train_space": "jam.align",
 }
 
-__all__ = ["Adapter", "Aligned", "Encoder", "Side", "retrieval_metrics", "train_adapters"]
+__all__ = ["Adapter", "Encoder", "Side", "Space", "retrieval_metrics", "train_space"]
 
 
 def __getattr__(name: str) -> Any:

@@ -21,22 +21,14 @@ import pandas as pd
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+from jam.align.evaluate import Key, evaluate, rows_of
+from jam.align.rows import join_sides, negative_rows
+from jam.align.train import train
 from jam.config import Objective, Training
-from jam.evaluation import SCORES, PerRow, evaluate
 from jam.io import file_sha256, read_json, write_json
-from jam.pairing import negative_rows, pair_rows
-from jam.training import train
 
 # What decides a cell's numbers, beside its configuration and its features
-CODE = (
-    "joint.py",
-    "training.py",
-    "pairing.py",
-    "evaluation.py",
-    "losses/*.py",
-    "models/*.py",
-    "metrics/**/*.py",
-)
+CODE = ("fit.py", "align/*.py", "losses/*.py", "metrics/**/*.py")
 
 
 @dataclass(frozen=True)
@@ -44,16 +36,16 @@ class Cell:
     """One training of a sweep.
 
     Attributes:
-        image: a layer file of image features; ``index.parquet`` lies beside it.
-        text: a layer file of text features.
+        sides: name → a layer file of features; ``index.parquet`` lies beside it.
+        pairs: of sides that are aligned.
         objective: with at most one α.
         training: the schedule.
         seed: of the training.
         k: neighbours, for preservation.
     """
 
-    image: Path
-    text: Path
+    sides: Mapping[str, Path]
+    pairs: Sequence[tuple[str, str]]
     objective: Objective
     training: Training
     seed: int
@@ -62,8 +54,8 @@ class Cell:
     def key(self, versions: Mapping[Path, str]) -> str:
         """A hash of all that decides the cell's numbers; ``versions`` has one of each file's content."""
         content = [
-            versions[self.image],
-            versions[self.text],
+            [[name, versions[path]] for name, path in self.sides.items()],
+            [list(pair) for pair in self.pairs],
             self.objective.model_dump(mode="json"),
             self.training.model_dump(mode="json"),
             [self.seed, self.k, torch.__version__, versions[Path(__file__).parent]],
@@ -92,8 +84,8 @@ def run_sweep(
         report: called with one line for each finished cell.
 
     Returns:
-        For each cell its scores, ``val_X`` and ``test_X`` for X in `jam.evaluation.SCORES`, the chosen epoch, and the
-        validation recall; or ``{"error": …}``, one line. An error is not kept: another call tries the cell again.
+        For each cell the chosen ``epoch``, its ``validation_recall``, and its ``rows`` of results (`kept`) on validation
+        and test rows; or ``{"error": …}``, one line. An error is not kept: another call tries the cell again.
     """
     scratch = Path(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -106,7 +98,7 @@ def run_sweep(
         report(f"{len(found)} of {len(unique)} cells were finished before and are kept")
     open_cells = {key: cell for key, cell in unique.items() if key not in found}
     for key, outcome in _in_processes(open_cells, workers, str(device)):
-        found[key] = dict(sorted(outcome.items()))  # the order that a finished cell is read back in
+        found[key] = outcome
         if "error" in outcome:
             report(f"cell {len(found)}/{len(unique)} failed: {outcome['error']}")
         else:
@@ -117,19 +109,31 @@ def run_sweep(
 
 def run_cell(cell: Cell, device: str = "cpu") -> Outcome:
     """Train one cell; its scores on validation and on test rows."""
-    image, text = (np.load(path, mmap_mode="r", allow_pickle=False) for path in (cell.image, cell.text))
-    image_index, text_index = (pd.read_parquet(path.with_name("index.parquet")) for path in (cell.image, cell.text))
-    pairs = {split: pair_rows(image, image_index, text, text_index, split) for split in ("train", "val", "test")}
-    trained = train(pairs["train"], pairs["val"], cell.objective, cell.training, seed=cell.seed, device=device)
-    scores: Outcome = {"epoch": trained.chosen["epoch"], "validation_recall": trained.chosen["validation_recall"]}
+    tables = {
+        name: (np.load(path, mmap_mode="r", allow_pickle=False), pd.read_parquet(path.with_name("index.parquet")))
+        for name, path in cell.sides.items()
+    }
+    items = {split: join_sides(tables, split) for split in ("train", "val", "test")}
+    space = train(
+        items["train"], items["val"], cell.objective, cell.training, pairs=cell.pairs, seed=cell.seed, device=device
+    )
+    adapters = {name: side.adapter for name, side in space.sides.items()}
+    order = next(iter(tables.values()))[1]
+    rows = []
     for split in ("val", "test"):
-        negatives = negative_rows(text_index, image_index, split)
-        outcomes = evaluate(trained.image, trained.text, pairs[split], negatives, cell.k)
-        for name, key in SCORES.items():
-            if key in outcomes:
-                value = outcomes[key]
-                scores[f"{split}_{name}"] = float(np.mean(value.values)) if isinstance(value, PerRow) else value
-    return scores
+        negatives = {y: negative_rows(tables[y][1], order, split) for _, y in cell.pairs}
+        outcomes = evaluate(adapters, items[split], cell.pairs, negatives, cell.k)
+        rows += [{"split": split, **row} for row in rows_of({key: of for key, of in outcomes.items() if kept(key)})]
+    return {"epoch": space.chosen["epoch"], "validation_recall": space.chosen["validation_recall"], "rows": rows}
+
+
+def kept(key: Key) -> bool:
+    """Whether a sweep tells an outcome: R@1, accuracy on hard negatives, preservation, reconstruction."""
+    return (
+        (key.metric, key.k) == ("recall", 1)
+        or (key.metric, key.tier) == ("hard_negatives", "hard")
+        or key.metric in ("preservation", "reconstruction_r2")
+    )
 
 
 def _in_processes(cells: Mapping[str, Cell], workers: int, device: str) -> Iterator[tuple[str, Outcome]]:
@@ -192,7 +196,7 @@ def _versions(cells: Sequence[Cell]) -> dict[Path, str]:
     library = Path(__file__).parent
     code = [path for name in CODE for path in sorted(library.glob(name))]
     versions = {library: _hash_of(code)}
-    for path in {path for cell in cells for path in (cell.image, cell.text)}:
+    for path in {path for cell in cells for path in cell.sides.values()}:
         # A missing layer fails as a cell, with its own message.
         versions[path] = _hash_of([path, path.with_name("index.parquet")]) if path.is_file() else "missing"
     return versions

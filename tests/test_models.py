@@ -10,9 +10,9 @@ from safetensors.torch import save
 from torch import nn
 
 from jam.errors import InputError
-from jam.models import Adapter
-from jam.models.blocks import Standardise, SwiGLU
-from jam.models.closed_form import cca, procrustes, ridge
+from jam.align import Adapter
+from jam.align.blocks import Standardise, SwiGLU
+from jam.align.closed_form import cca, procrustes, ridge
 
 rng = np.random.default_rng(0)
 

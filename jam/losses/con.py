@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from jam.losses.contract import Loss
 from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, normalised
 
 
@@ -40,3 +41,6 @@ def contrastive_loss(a: Tensor, p: Tensor, logit_scale: Scale, same: Tensor | No
     a, p = normalised(a, p)
     logits = candidates(checked_scale(logit_scale) * a @ p.T, same)
     return 0.5 * (cross_entropy_to_diagonal(logits) + cross_entropy_to_diagonal(logits.T))
+
+
+LOSS = Loss(contrastive_loss)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from jam.losses.contract import Loss
 from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, images_of, normalised
 
 
@@ -45,3 +46,6 @@ def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, same: Tenso
     image_to_text = cross_entropy_to_diagonal(candidates(scaled @ torch.cat([p, q]).T, same))
     text_to_image = cross_entropy_to_diagonal(candidates(p @ scaled.T, images_of(same, len(a))))
     return 0.5 * (image_to_text + text_to_image)
+
+
+LOSS = Loss(negcon_loss, negatives=True)

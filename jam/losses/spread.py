@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from jam.losses.contract import Loss
 from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, images_of, normalised
 
 
@@ -108,3 +109,6 @@ def spread_loss(
     image_to_text = ((1 - alpha) * coarse + alpha * fine).mean()
     text_to_image = cross_entropy_to_diagonal(candidates(logit_scale * p @ a.T, images_of(same, len(a))))
     return 0.5 * (image_to_text + text_to_image)
+
+
+LOSS = Loss(spread_loss, negatives=True, options=("alpha", "neighbours"))

@@ -1,8 +1,8 @@
-"""Search a folder of images by text, with a trained pair of adapters.
+"""Search a folder of images by text, in a trained space.
 
-By hand:  python -m jam.embed data/adapters/spread/0 photos "a red seven on the left"
-          python -m jam.embed data/adapters/spread/0 photos --save photos.npz            embed once …
-          python -m jam.embed data/adapters/spread/0 photos.npz "two blue threes" -k 3   … ask often
+By hand:  python -m jam.search data/adapters/spread/0 photos "a red seven on the left"
+          python -m jam.search data/adapters/spread/0 photos --save photos.npz            embed once …
+          python -m jam.search data/adapters/spread/0 photos.npz "two blue threes" -k 3   … ask often
 """
 
 import hashlib
@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 from safetensors.torch import save
 
-from jam.aligned import Aligned, Side
+from jam.align.space import Side, Space
 from jam.data.images import decode_image
 from jam.encoders.items import listed
 from jam.errors import InputError
@@ -53,7 +53,7 @@ def embed_folder(
     """Embed every image below a folder that Pillow can read.
 
     Args:
-        side: the image side of an `Aligned` pair.
+        side: a side of images, of a `Space` with its encoders.
         folder: searched with its subfolders; links that lead out of it are not followed.
         batch_size: images at a time.
         progress: wraps the batches, see `jam.progress`.
@@ -86,6 +86,7 @@ def embed_folder(
 
 def fingerprint(side: Side) -> str:
     """SHA-256 of all that decides a vector: the encoder, its pooling and layer, the adapter's weights and config."""
+    assert side.encoder is not None
     encoder, layer = side.encoder.manifest, side.layer % len(side.encoder.dims)
     facts = [encoder.id, encoder.sha256, encoder.pooling, layer, side.adapter.config]
     weights = save({name: tensor.cpu().contiguous() for name, tensor in side.adapter.state_dict().items()})
@@ -114,7 +115,7 @@ def load_embeddings(path: Path, made_by: str | None = None) -> tuple[list[str], 
     except Exception as error:  # OSError, ValueError, KeyError, EOFError, BadZipFile, zlib.error and more
         raise InputError(f"{path}: expected a file that --save wrote, got something else or a damaged one") from error
     if made_by not in (None, str(maker)):
-        raise InputError(f"{path}: not embedded by this pair, encoder and layer; embed the images again with --save")
+        raise InputError(f"{path}: not embedded by this space, encoder and layer; embed the images again with --save")
     return paths, vectors
 
 
@@ -131,13 +132,13 @@ def check_save(path: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Embed, save, answer."""
-    parser = ArgumentParser("python -m jam.embed", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("adapters", help="folder of a trained pair, such as data/adapters/spread/0")
+    parser = ArgumentParser("python -m jam.search", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
+    parser.add_argument("space", help="folder of a trained space, such as data/adapters/spread/0")
     parser.add_argument("images", type=Path, help="folder of images, or a file of an earlier --save")
     parser.add_argument("queries", nargs="*", help="texts to look for")
     parser.add_argument("-k", type=int, default=5, help="images to show for each query")
     parser.add_argument("--save", type=Path, help="keep the images' embeddings in this file (numpy's .npz)")
-    parser.add_argument("--encoders", help="folder of the encoders; by default the pair's own, or data/encoders")
+    parser.add_argument("--encoders", help="folder of the encoders; by default the space's own, or data/encoders")
     parser.add_argument("--device", help="cuda, mps or cpu; the fastest present by default")
     args = parser.parse_args(argv)
     if args.k < 1 or not (args.queries or args.save):
@@ -145,18 +146,19 @@ def main(argv: Sequence[str] | None = None) -> None:
     listed(args.queries, "text")
     if args.save:
         check_save(args.save)
-    pair = Aligned.load(args.adapters, args.encoders, args.device)
-    made_by = fingerprint(pair.image)
+    space = Space.load(args.space, args.encoders, args.device)
+    seen, told = space.of_modality("vision"), space.of_modality("text")
+    made_by = fingerprint(seen)
     if args.images.is_file():
         paths, vectors = load_embeddings(args.images, made_by)
     else:
-        paths, vectors, passed_over = embed_folder(pair.image, args.images, progress=track)
+        paths, vectors, passed_over = embed_folder(seen, args.images, progress=track)
         print(*(f"passed over {line}\n" for line in passed_over), sep="", end="", file=sys.stderr)
     if args.save:
         with atomic_path(args.save) as part, part.open("wb") as file:  # to an open file numpy adds no suffix
             np.savez(file, paths=np.array(paths), vectors=vectors, made_by=made_by)
         print(f"{len(paths)} images embedded in {args.save}")
-    for query, vector in zip(args.queries, pair.text.encode(args.queries) if args.queries else [], strict=True):
+    for query, vector in zip(args.queries, told.encode(args.queries) if args.queries else [], strict=True):
         print(f"{query}:")
         for rank, (row, cosine) in enumerate(zip(*nearest(vector, vectors, args.k), strict=True), start=1):
             print(f"{rank:>3}  {cosine:.3f}  {paths[row]}")
@@ -167,4 +169,4 @@ if __name__ == "__main__":
     try:
         main()
     except (InputError, OSError) as error:  # a full disk
-        sys.exit(f"embed: {error}")
+        sys.exit(f"search: {error}")

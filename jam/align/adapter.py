@@ -13,8 +13,8 @@ from torch.nn import functional
 from jam.errors import InputError
 from jam.io import read_json, replace_folder, write_json
 from jam.metrics._rows import Array, as_rows
-from jam.models.blocks import Standardise
-from jam.models.towers import TOWERS
+from jam.align.blocks import Standardise
+from jam.align.towers import TOWERS
 
 
 class Adapter(nn.Module):

@@ -11,7 +11,7 @@ from PIL import Image, features
 from tiny_encoders import picture, text_folder, vision_folder
 
 import jam
-from jam.embed import embed_folder, fingerprint, main, nearest
+from jam.search import embed_folder, fingerprint, main, nearest
 from jam.errors import InputError
 from jam.io import write_json
 
@@ -31,16 +31,16 @@ def root(tmp_path):
     return tmp_path
 
 
-def save_pair(folder, seed, layer="02"):
+def save_pair(folder, seed, layer=2):
     torch.manual_seed(seed)
     for side, d_in in (("image", 4), ("text", 8)):
         jam.Adapter("linear", d_in=d_in, d_latent=3).save(folder / side)
-    sides = {"image": {"encoder": "v", "layer": layer}, "text": {"encoder": "t", "layer": "01"}}
-    write_json(folder / "layers.json", sides)
+    sides = {"image": {"encoder": "v", "layer": layer}, "text": {"encoder": "t", "layer": 1}}
+    write_json(folder / "space.json", {"sides": sides, "pairs": [["image", "text"]]})
 
 
 def load(root):
-    return jam.Aligned.load(root / "adapters", root / "encoders", "cpu")
+    return jam.Space.load(root / "adapters", root / "encoders", "cpu")
 
 
 def search(root, images, *arguments, adapters="adapters"):
@@ -51,8 +51,8 @@ def search(root, images, *arguments, adapters="adapters"):
 def test_a_query_finds_the_nearest_images(root, name, capsys):
     search(root, root / "photos", "red seven", "-k", "2")
     lines = capsys.readouterr().out.splitlines()
-    images = load(root).image.encode([Image.open(root / "photos" / name) for name in NAMES])
-    cosines = (images @ load(root).text.encode(["red seven"]).T)[:, 0]
+    images = load(root)["image"].encode([Image.open(root / "photos" / name) for name in NAMES])
+    cosines = (images @ load(root)["text"].encode(["red seven"]).T)[:, 0]
     order = np.argsort(-cosines)[:2]
     expected = [f"{rank:>3}  {cosines[row]:.3f}  {NAMES[row]}" for rank, row in enumerate(order, start=1)]
     assert lines == ["red seven:", *expected]
@@ -75,25 +75,25 @@ def test_ties_rank_by_row_and_k_may_exceed_the_images():
 def test_embeddings_of_another_pair_of_equal_width_are_refused(root):
     search(root, root / "photos", "--save", str(root / "saved"))
     save_pair(root / "trained", seed=1)
-    save_pair(root / "layer", seed=0, layer="01")
+    save_pair(root / "layer", seed=0, layer=1)
     save_pair(root / "same", seed=0)
     with np.load(root / "saved") as saved:
         np.savez(root / "old.npz", paths=saved["paths"], vectors=saved["vectors"])
     for images, adapters in (("saved", "trained"), ("saved", "layer"), ("old.npz", "adapters")):
-        with pytest.raises(InputError, match="not embedded by this pair, encoder and layer; embed the images again"):
+        with pytest.raises(InputError, match="not embedded by this space, encoder and layer; embed the images again"):
             search(root, root / images, "red", adapters=adapters)
     search(root, root / "saved", "red", adapters="same")
     search(root, root / "photos", "--save", str(root / "old.npz"))  # as the message says
     search(root, root / "old.npz", "red")
     vision_folder(root / "encoders" / "v", seed=1)
-    with pytest.raises(InputError, match="not embedded by this pair"):
+    with pytest.raises(InputError, match="not embedded by this space"):
         search(root, root / "saved", "red")
 
 
 def test_a_pair_is_known_again_wherever_it_is_saved(root):
     pair = load(root)
     pair.save(root / "moved")
-    assert fingerprint(jam.Aligned.load(root / "moved", device="cpu").image) == fingerprint(pair.image)
+    assert fingerprint(jam.Space.load(root / "moved", device="cpu")["image"]) == fingerprint(pair["image"])
 
 
 def test_what_is_no_image_is_passed_over_by_name(root, capsys):
@@ -128,14 +128,14 @@ def test_every_suffix_of_an_image_that_pillow_reads_is_read(root):
     (root / "many").mkdir()
     for name in names:
         picture(np.random.default_rng(0)).save(root / "many" / name)
-    paths, vectors, passed_over = embed_folder(load(root).image, root / "many", batch_size=2)
+    paths, vectors, passed_over = embed_folder(load(root)["image"], root / "many", batch_size=2)
     assert (paths, vectors.shape, passed_over) == (sorted(names), (len(names), 3), [])
 
 
 def test_a_batch_without_an_image_leaves_the_others_in_step(root):
     for name in ("a0.png", "a1.png"):
         (root / "photos" / name).write_bytes(b"no image")
-    side = load(root).image
+    side = load(root)["image"]
     paths, vectors, passed_over = embed_folder(side, root / "photos", batch_size=1)
     assert paths == NAMES
     assert len(passed_over) == 2
@@ -152,7 +152,7 @@ def test_what_cannot_be_searched_is_named(root):
     (root / "empty" / "a.png").touch()
     with pytest.raises(InputError, match=r"got no image that Pillow reads, passed over: .*a\.png: got 0 bytes"):
         search(root, root / "empty", "red")
-    with pytest.raises(InputError, match=r"expected image/, text/ and layers\.json"):
+    with pytest.raises(InputError, match=r"expected space\.json and a folder a side"):
         search(root, root / "photos", "red", adapters="empty")
     np.save(root / "array.npy", np.ones(3))
     np.savez(root / "odd.npz", paths=np.array(["a"]), weights=np.ones((1, 3)))
@@ -165,7 +165,7 @@ def test_what_cannot_be_searched_is_named(root):
 
 @pytest.fixture
 def no_work(monkeypatch):
-    monkeypatch.setattr(jam.Aligned, "load", lambda *_: pytest.fail("began the work"))
+    monkeypatch.setattr(jam.Space, "load", lambda *_: pytest.fail("began the work"))
 
 
 @pytest.mark.parametrize(
@@ -206,8 +206,8 @@ def test_a_save_that_cannot_be_is_refused_before_the_work(root, no_work, name, m
 
 
 def test_the_command_ends_in_one_line_and_status_1(tmp_path):
-    command = [sys.executable, "-m", "jam.embed", "no-pair", str(tmp_path), "red"]
+    command = [sys.executable, "-m", "jam.search", "no-space", str(tmp_path), "red"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith("embed: no-pair: expected image/")
+    assert done.stderr.startswith("search: no-space: expected space.json")
     assert done.stderr.count("\n") == 1

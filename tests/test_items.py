@@ -6,7 +6,9 @@ import pytest
 import torch
 
 from jam.errors import InputError
-from jam.pairing import Pairs, draw, pair_rows, pool_rows
+from jam.align.items import Items, SideRows
+from jam.align.rows import join_sides
+from jam.align.tables import draw, pool_rows
 
 
 def indices():
@@ -29,31 +31,40 @@ def indices():
 def test_rows_are_joined_on_the_id_in_the_order_of_the_images():
     image_index, text_index = indices()
     images, texts = np.arange(6.0).reshape(3, 2), np.arange(14.0).reshape(7, 2)
-    pairs = pair_rows(images, image_index, texts, text_index, "train")
-    assert pairs.image_rows.tolist() == [0, 1]
-    assert pairs.caption_rows.tolist() == [[2, 3], [0, -1]]
-    assert pairs.negative_rows.tolist() == [[5], [1]]  # hard ones only
-    assert pairs.has_negatives
-    rows, image_of_text = pairs.flat_captions()
+    tables = {"image": (images, image_index), "text": (texts, text_index)}
+    items = join_sides(tables, "train")
+    assert items.sides["image"].true.tolist() == [[0], [1]]
+    told = items.sides["text"]
+    assert told.true.tolist() == [[2, 3], [0, -1]]
+    assert told.false.tolist() == [[5], [1]]  # hard ones only
+    assert told.has_false
+    assert not items.sides["image"].has_false
+    rows, item = told.flat()
     assert rows.tolist() == [2, 3, 0]
-    assert image_of_text.tolist() == [0, 0, 1]
-    np.testing.assert_allclose(pairs.mean_captions(), [texts[2:4].mean(axis=0), texts[0]])
-    test = pair_rows(images, image_index, texts, text_index, "test")
-    assert not test.has_negatives
+    assert item.tolist() == [0, 0, 1]
+    np.testing.assert_allclose(told.mean(), [texts[2:4].mean(axis=0), texts[0]])
+    np.testing.assert_array_equal(items.sides["image"].mean(), images[:2])
+    test = join_sides(tables, "test")
+    assert not test.sides["text"].has_false
     assert len(test) == 1
+    turned = join_sides(dict(reversed(tables.items())), "train")  # any side may give the order
+    assert turned.sides["text"].true.tolist() == [[0, -1], [2, 3]]
+    assert turned.sides["image"].true.tolist() == [[1], [0]]
 
 
 def test_features_of_different_tables_are_refused():
     image_index, text_index = indices()
-    with pytest.raises(InputError, match=r"train: 1 ids have an image or captions but not both \(first: a\)"):
-        pair_rows(
-            np.ones((3, 2)), image_index, np.ones((7, 2)), text_index[text_index["id"] != "a"].reset_index(), "train"
-        )
+    less = text_index[text_index["id"] != "a"].reset_index()
+    with pytest.raises(InputError, match=r"train: 1 ids have a row of image or of text but not both \(first: a\)"):
+        join_sides({"image": (np.ones((3, 2)), image_index), "text": (np.ones((7, 2)), less)}, "train")
 
 
-def test_an_image_without_a_caption_is_refused():
-    with pytest.raises(ValueError, match="an image without a caption"):
-        Pairs(np.ones((1, 2)), np.ones((1, 2)), np.array([0]), np.array([[-1]]), np.empty((1, 0), int))
+def test_an_item_without_a_view_and_sides_of_unequal_length_are_refused():
+    one, none = np.array([[0]]), np.empty((1, 0), int)
+    with pytest.raises(ValueError, match="text: got an item without a view"):
+        Items({"image": SideRows(one, one, none), "text": SideRows(one, np.array([[-1]]), none)})
+    with pytest.raises(ValueError, match="expected equal numbers"):
+        Items({"image": SideRows(one, one, none), "text": SideRows(one, np.zeros((2, 1), int), none[[0, 0]])})
 
 
 def test_pooling_leaves_out_what_is_missing():

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jam.models.blocks import swiglu_stack
+from jam.align.blocks import swiglu_stack
 
 
 class Autoencoder(nn.Module):

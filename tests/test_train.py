@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from jam import pairing
-from jam.baselines import fit_closed_form
+from jam.align import tables
+from jam.align.fit_closed_form import fit_closed_form
+from jam.align.items import Items, SideRows
+from jam.align.tables import Mapped
+from jam.align.train import train, validation_scores
 from jam.config import Objective, Training
-from jam.pairing import Mapped, Pairs
-from jam.training import train, validation_scores
 
 OBJECTIVES = {
     "con": Objective(
@@ -44,15 +45,27 @@ def world(n, seed, captions=2, negatives=1):
     texts = np.concatenate([each @ tell + 0.1 * rng.normal(size=(n, 12)) for each in told]).astype(np.float32)
     images = (state @ see + 0.1 * rng.normal(size=(n, 14))).astype(np.float32)
     rows = np.arange(len(texts)).reshape(-1, n).T
-    return Pairs(images, texts, np.arange(n), rows[:, :captions], rows[:, captions:])
+    shown = SideRows(images, np.arange(n)[:, None], np.empty((n, 0), int))
+    return Items({"image": shown, "text": SideRows(texts, rows[:, :captions], rows[:, captions:])})
+
+
+def of_tables(items, **given):
+    """The same items, of other tables."""
+    sides = {name: dataclasses.replace(side, table=given[name]) for name, side in items.sides.items()}
+    return dataclasses.replace(items, sides=sides)
+
+
+def recall(space, items):
+    adapters = {name: side.adapter for name, side in space.sides.items()}
+    return validation_scores(adapters, items, space.pairs)["validation_recall"]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_every_objective_learns_to_retrieve_unseen_pairs(name):
     pairs, validation, unseen = world(400, 1), world(60, 2), world(60, 3)
     trained = train(pairs, validation, OBJECTIVES[name], training(), seed=0)
-    assert validation_scores(trained.image, trained.text, unseen)["validation_recall"] > 0.8
-    assert not trained.image.training
+    assert recall(trained, unseen) > 0.8
+    assert not trained["image"].adapter.training
 
 
 @pytest.mark.parametrize("captions", ["sample", "mean"])
@@ -61,20 +74,21 @@ def test_features_larger_than_memory_train_to_the_same_bytes(captions, tmp_path,
     monkeypatch.setattr(Mapped, "HUGE", 100)
     monkeypatch.setattr(Mapped, "BUDGET", 700)
     given_back = []
-    monkeypatch.setattr(pairing, "release", lambda table: given_back.append(table))
+    monkeypatch.setattr(tables, "release", lambda table: given_back.append(table))
     pairs, validation = world(100, 1), world(40, 2)
-    on_disk = []
-    for name, table in (("images", pairs.images), ("texts", pairs.texts)):
-        np.save(tmp_path / f"{name}.npy", table)
-        on_disk.append(np.load(tmp_path / f"{name}.npy", mmap_mode="r"))
+    on_disk = {}
+    for name, side in pairs.sides.items():
+        np.save(tmp_path / f"{name}.npy", side.table)
+        on_disk[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
     runs = [
-        train(tables, validation, OBJECTIVES["negcon"], training(epochs=2, captions=captions), seed=0)
-        for tables in (pairs, dataclasses.replace(pairs, images=on_disk[0], texts=on_disk[1]))
+        train(items, validation, OBJECTIVES["negcon"], training(epochs=2, captions=captions), seed=0)
+        for items in (pairs, of_tables(pairs, **on_disk))
     ]
-    for one, two in ((runs[0].image, runs[1].image), (runs[0].text, runs[1].text)):
-        assert all(torch.equal(value, two.state_dict()[key]) for key, value in one.state_dict().items())
+    for name in on_disk:
+        one, two = (run[name].adapter.state_dict() for run in runs)
+        assert all(torch.equal(value, two[key]) for key, value in one.items())
     parts = -(-32 // 7) * 3 + 1  # of 32 rows, 7 at a time, and of the last batch of 4
-    assert sum(table is on_disk[0] for table in given_back) == 2 * parts
+    assert sum(table is on_disk["image"] for table in given_back) == 2 * parts
 
 
 @pytest.mark.parametrize("pooling", ["sample", "mean", "max"])
@@ -87,7 +101,7 @@ def test_captions_may_be_pooled_in_feature_space(pooling):
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(name):
     pairs, validation = world(100, 1), world(40, 2)
     runs = [train(pairs, validation, OBJECTIVES[name], training(epochs=2), seed=seed) for seed in (0, 0, 1)]
-    states = [run.image.state_dict()["tower.encoder.1.weight"].numpy().tobytes() for run in runs]
+    states = [run["image"].adapter.state_dict()["tower.encoder.1.weight"].numpy().tobytes() for run in runs]
     assert states[0] == states[1] != states[2]
     assert runs[0].history.equals(runs[1].history)
 
@@ -100,7 +114,7 @@ def test_the_best_epoch_is_kept_and_its_scores_are_those_of_the_adapters():
     recalls = trained.history["validation_recall"]
     assert trained.chosen["epoch"] == int(recalls.argmax())
     assert trained.chosen["validation_recall"] == recalls.max()
-    assert validation_scores(trained.image, trained.text, validation)["validation_recall"] == recalls.max()
+    assert recall(trained, validation) == recalls.max()
 
 
 def test_early_stopping_counts_epochs_since_the_best_across_epochs():
@@ -131,8 +145,9 @@ def test_cross_reconstruction_lets_one_modality_be_decoded_from_the_other():
     for weight in (0.0, 1.0):
         objective = OBJECTIVES["con"].model_copy(update={"cross_reconstruction": weight, "reconstruction": (1.0, 1.0)})
         trained = train(pairs, validation, objective, training(epochs=15), seed=0)
-        v = trained.image.standardise.scaled(torch.as_tensor(unseen.images))
-        from_text = trained.image.tower.decode(trained.text(torch.as_tensor(unseen.texts[unseen.caption_rows[:, 0]])))
+        image, text = (trained[name].adapter for name in ("image", "text"))
+        v, t = (torch.as_tensor(side.table[side.true[:, 0]]) for side in unseen.sides.values())
+        v, from_text = image.standardise.scaled(v), image.tower.decode(text(t))
         errors.append((from_text - v).square().mean().item())
     assert errors[1] < 0.8 * errors[0]
 
@@ -164,22 +179,19 @@ def test_a_last_batch_of_any_size_is_trained_on(n):
 
 def test_features_may_be_memory_maps_of_half_precision(tmp_path):
     pairs = world(100, 1)
-    for name in ("images", "texts"):
-        np.save(tmp_path / f"{name}.npy", getattr(pairs, name).astype(np.float16))
-    mapped = Pairs(
-        np.load(tmp_path / "images.npy", mmap_mode="r"), np.load(tmp_path / "texts.npy", mmap_mode="r"),
-        pairs.image_rows, pairs.caption_rows, pairs.negative_rows,
-    )  # fmt: skip
-    trained = train(mapped, world(40, 2), OBJECTIVES["negcon"], training(), seed=0)
+    for name, side in pairs.sides.items():
+        np.save(tmp_path / f"{name}.npy", side.table.astype(np.float16))
+    mapped = {name: np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in pairs.sides}
+    trained = train(of_tables(pairs, **mapped), world(40, 2), OBJECTIVES["negcon"], training(), seed=0)
     assert trained.chosen["validation_recall"] > 0.5
 
 
 def test_missing_negatives_and_broken_features_are_named():
     bare = world(50, 1, negatives=0)
-    with pytest.raises(ValueError, match="negcon: got images without a hard negative"):
+    with pytest.raises(ValueError, match="negcon: got items without a hard negative on side text"):
         train(bare, world(20, 2), OBJECTIVES["negcon"], training(), seed=0)
     broken = world(50, 1)
-    broken.images[7, 3] = np.nan
+    broken.sides["image"].table[7, 3] = np.nan
     with pytest.raises(ValueError, match="expected finite features"):
         train(broken, world(20, 2), OBJECTIVES["con"], training(), seed=0)
 
@@ -198,6 +210,53 @@ def test_closed_forms_retrieve_and_choose_on_validation_rows(method, grid):
     assert len(fitted.history) == np.prod([len(values) for values in grid.values()])
     assert fitted.chosen["validation_recall"] == fitted.history["validation_recall"].max()
     chance = 1 / 60
-    assert validation_scores(fitted.image, fitted.text, unseen)["validation_recall"] > 5 * chance
+    assert recall(fitted, unseen) > 5 * chance
     if method != "procrustes":  # which may only rotate, and the two views are no rotations of each other
-        assert validation_scores(fitted.image, fitted.text, unseen)["validation_recall"] > 0.8
+        assert recall(fitted, unseen) > 0.8
+
+
+def three_sides(n, seed):
+    """`world` with a third side: of two views more of the same state."""
+    items = world(n, seed)
+    views = world(n, seed + 100).sides["text"]
+    state = items.sides["image"].table @ np.linalg.pinv(np.random.default_rng(0).normal(size=(6, 14)))
+    heard = np.concatenate([state, state]) @ np.random.default_rng(1).normal(size=(6, 10))
+    heard += 0.1 * np.random.default_rng(seed).normal(size=heard.shape)
+    assert len(views.true) == n
+    sound = SideRows(heard.astype(np.float32), np.stack([np.arange(n), n + np.arange(n)], axis=1), np.empty((n, 0), int))
+    return Items({**items.sides, "sound": sound})
+
+
+def test_three_sides_are_aligned_in_one_space_and_each_finds_the_others():
+    items, validation, unseen = three_sides(400, 1), three_sides(60, 2), three_sides(60, 3)
+    space = train(items, validation, OBJECTIVES["con"], training(), seed=0)
+    assert space.pairs == (("image", "text"), ("image", "sound"), ("text", "sound"))
+    directions = {f"validation_{x}_to_{y}" for x, y in space.pairs} | {f"validation_{y}_to_{x}" for x, y in space.pairs}
+    assert directions < set(space.history)
+    adapters = {name: side.adapter for name, side in space.sides.items()}
+    scores = validation_scores(adapters, unseen, space.pairs)
+    assert min(scores.values()) > 0.7
+    # A pair that is left out is aligned through the side in the middle.
+    star = train(items, validation, OBJECTIVES["con"], training(), pairs=[("image", "text"), ("image", "sound")], seed=0)
+    adapters = {name: side.adapter for name, side in star.sides.items()}
+    assert validation_scores(adapters, unseen, [("text", "sound")])["validation_recall"] > 0.5
+
+
+@pytest.mark.parametrize("name", ["con", "negcon", "spread"])
+def test_the_loss_of_a_space_is_the_sum_over_its_pairs_and_a_third_side_leaves_two_as_they_are(name):
+    from jam.align.objective import Joint
+    from jam.losses import load_loss
+
+    items, objective, pairs = three_sides(32, 1), OBJECTIVES[name], [("image", "text"), ("sound", "text")]
+    joint = Joint(objective, training(), items, pairs, 0).eval()
+    true = {side: torch.as_tensor(rows.table[rows.true[:, 0]]) for side, rows in items.sides.items()}
+    false = {"text": torch.as_tensor(items.sides["text"].table[items.sides["text"].false[:, 0]])}
+    align, rebuild = joint(true, false, {}, alpha=0.3)
+    z = {side: joint.adapters[side](views) for side, views in true.items()}
+    q, options = joint.adapters["text"](false["text"]), {"alpha": 0.3, "neighbours": 0}
+    loss = load_loss(objective.loss)
+    apart = [loss(z[x], z["text"], q, 1 / 0.07, None, **options) for x in ("image", "sound")]
+    torch.testing.assert_close(align, sum(apart))
+    scaled = {side: joint.adapters[side].standardise.scaled(views) for side, views in true.items()}
+    errors = [(joint.adapters[s].tower.decode(z[s]) - scaled[s]).square().mean() for s in true]
+    torch.testing.assert_close(rebuild, sum(errors) / 3)

@@ -1,4 +1,4 @@
-"""What is the same: images of one thing, texts of one wording; so that no right answer is taken for a wrong one."""
+"""What is the same: items of one thing, views of one wording; so that no right answer is taken for a wrong one."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -60,46 +60,53 @@ def equal_rows(tables: Mapping[str, np.ndarray]) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Labels:
-    """Which texts are true of which images: those of a wording that is told of the image's thing anywhere in the set.
+class Truth:
+    """Which views are true of which items: those of a wording that is told of the item's thing anywhere in the set.
 
     Attributes:
-        things: (n,) numbers from 0; images of one thing have one.
-        wordings: (rows of texts,) numbers from 0; equal texts have one.
-        told: (things, wordings) booleans, sparse.
+        things: (n,) numbers from 0; items of one thing have one.
+        wordings: by side (rows of its table,) numbers from 0; equal rows have one.
+        told: by side (things, wordings) booleans, sparse.
     """
 
     things: np.ndarray
-    wordings: np.ndarray
-    told: csr_array
+    wordings: Mapping[str, np.ndarray]
+    told: Mapping[str, csr_array]
 
     @classmethod
-    def of(cls, things: np.ndarray, wordings: np.ndarray, caption_rows: np.ndarray) -> "Labels":
-        """From the captions (n, K) of each image, −1 where it has fewer than K."""
-        image, _ = present = np.nonzero(caption_rows >= 0)
-        where = things[image], wordings[caption_rows[present]]
-        told = csr_array((np.ones(len(image), bool), where), shape=(things.max() + 1, wordings.max() + 1))
+    def of(cls, things: np.ndarray, wordings: Mapping[str, np.ndarray], views: Mapping[str, np.ndarray]) -> "Truth":
+        """From the true views (n, K) of each item on each side, −1 where it has fewer than K."""
+        told = {}
+        for name, rows in views.items():
+            item, _ = present = np.nonzero(rows >= 0)
+            where = things[item], wordings[name][rows[present]]
+            shape = things.max() + 1, wordings[name].max() + 1
+            told[name] = csr_array((np.ones(len(item), bool), where), shape=shape)
         return cls(things, wordings, told)
 
-    def true(self, images: np.ndarray, texts: np.ndarray) -> np.ndarray:
-        """Whether each of some rows of texts (m,) is true of each of some images (b,), (b, m) booleans."""
-        found: np.ndarray = self.told[self.things[images]][:, self.wordings[texts]].toarray()
+    def true(self, items: np.ndarray, side: str, rows: np.ndarray) -> np.ndarray:
+        """Whether each of some rows (m,) of a side is true of each of some items (b,), (b, m) booleans."""
+        found: np.ndarray = self.told[side][self.things[items]][:, self.wordings[side][rows]].toarray()
         return found.astype(bool)
 
-    def recall_at_1(self, a: np.ndarray, p: np.ndarray, texts: np.ndarray) -> tuple[float, float]:
+    def recall_at_1(
+        self, a: np.ndarray, items: np.ndarray, p: np.ndarray, side: str, rows: np.ndarray
+    ) -> tuple[float, float]:
         """R@1 both ways where several answers may be right: the best right one is nearer than all wrong ones.
 
         Args:
-            a: (n, d) latents of all images.
-            p: (m, d) latents of texts.
-            texts: (m,) their rows.
+            a: (n, d) latents of views.
+            items: (n,) the items that they show.
+            p: (m, d) latents of views of the side named.
+            side: the other side.
+            rows: (m,) their rows there.
         """
         x, y = (functional.normalize(torch.as_tensor(each).double(), dim=1) for each in (a, p))
         tie = 2 * cosine_resolution(x.shape[1], torch.float64)
-        best = torch.full((2, len(y)), -torch.inf, dtype=torch.float64)  # of the images right and wrong for each text
+        best = torch.full((2, len(y)), -torch.inf, dtype=torch.float64)  # of the right and the wrong ones for each row
         hits = 0
-        for rows in torch.arange(len(x)).split(max(1, 2**22 // len(y))):
-            cosines, right = x[rows] @ y.T, torch.as_tensor(self.true(rows.numpy(), texts))
+        for part in torch.arange(len(x)).split(max(1, 2**22 // len(y))):
+            cosines, right = x[part] @ y.T, torch.as_tensor(self.true(items[part.numpy()], side, rows))
             split = torch.stack([cosines.masked_fill(~right, -torch.inf), cosines.masked_fill(right, -torch.inf)])
             own, other = split.amax(dim=2)
             hits += int((own > other + tie).sum())
