@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.harness import Options, Row, alone, best, chosen, parser, peak_mib, seconds, table
-from jam.config import Objective, Training
+from jam.params import Objective, Training
 from jam.data.schema import write_pairs
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave
@@ -105,7 +105,7 @@ def larger_than_memory(rows: int, width: int = 768, layers: int = 4) -> Row:
 
         written = seconds(write)
         texts = FeatureStore.load(folder / "out").layer(2)
-        images = np.load(folder / "out" / "layer_01.npy", mmap_mode="r")
+        images = np.load(folder / "out" / "layer_1.npy", mmap_mode="r")
         numbers = np.arange(rows).reshape(pairs, CAPTIONS)
         none = np.empty((pairs, 0), np.int64)
         everything = Pairs(images, texts, numbers[:, 0], numbers, none)

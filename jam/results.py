@@ -45,8 +45,8 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
     "encoders": {"label": TEXT},
     "evaluate": {"tier": TEXT, "kind": TEXT},
     "kernels": {"null_mean": REAL, "calibrated": REAL},
-    "layers": {"tier": TEXT, "kind": TEXT, "error": TEXT},
-    "scale": {"tier": TEXT, "kind": TEXT, "error": TEXT},
+    "layers": {"tier": TEXT, "kind": TEXT, "error": TEXT, "calibrated": REAL},
+    "scale": {"tier": TEXT, "kind": TEXT, "error": TEXT, "family": TEXT, "null_mean": REAL, "calibrated": REAL},
     "pareto": {
         "tier": TEXT, "kind": TEXT, "error": TEXT, "loss": TEXT, "alpha_first": REAL, "alpha_last": REAL,
         "lambda_first": REAL, "lambda_last": REAL, "cross": REAL,
@@ -55,7 +55,7 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "loss": TEXT, "alpha_first": REAL, "alpha_last": REAL, "goal": TEXT, "settings": WHOLE,
         "lambda_first": REAL, "lambda_last": REAL, "cross": REAL,
     },
-    "trends": {"grid": TEXT, "predictor": TEXT, "within": TEXT},
+    "trends": {"grid": TEXT, "predictor": TEXT, "predictor_side": TEXT, "within": TEXT, "tier": TEXT},
 }  # fmt: skip
 
 
@@ -94,6 +94,11 @@ def write_results(path: str | Path, experiment: str, rows: Iterable[Mapping[str,
     return table
 
 
+def write_union(path: str | Path, results: pd.DataFrame) -> None:
+    """Write what `read_results` gave as one table."""
+    write_csv(path, results.dropna(axis="columns", how="all"))
+
+
 def read_results(paths: Sequence[Path]) -> pd.DataFrame:
     """The union of result tables, with the columns of all of them.
 
@@ -118,3 +123,18 @@ def read_results(paths: Sequence[Path]) -> pd.DataFrame:
     return union.reindex(columns=[name for name in known if name in COLUMNS or name in union]).astype(
         {name: of for name, of in known.items() if name in COLUMNS or name in union}
     )
+
+
+def select(table: pd.DataFrame, **where: Any) -> pd.DataFrame:
+    """Rows whose columns have the values given; None stands for an empty cell, a tuple for any of its members."""
+    here = pd.Series(True, index=table.index)
+    for name, value in where.items():
+        if name not in table:
+            column = pd.Series(pd.NA, index=table.index)
+        else:
+            column = table[name]
+        if value is None:
+            here &= column.isna()
+        else:
+            here &= column.isin(value if isinstance(value, tuple) else [value]).fillna(False)
+    return table[here]

@@ -7,11 +7,10 @@ Writes  data/pairs/{train,val,test}.parquet, data/pretrain/{images,views,text}.p
 By hand:  python -m stages.dataset
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
-from jam.config import Params, load_params
+from jam.params import Params, load_params
 from jam.data.cave.build import write_cave
 from jam.data.folder import load_folder
 from jam.data.hub import load_hub
@@ -22,9 +21,8 @@ from jam.progress import track
 from stages.common import METRICS, PAIRS, PRETRAIN, run, say
 
 
-def main(argv: list[str] | None = None) -> str:
+def main() -> str:
     """Run the stage and say where its results are."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     params = load_params()
     dataset = params.dataset
 
@@ -49,10 +47,8 @@ def _write_found(params: Params, pairs: Path) -> dict[str, Any]:
         found = load_folder(dataset.reads, dataset.folder, seed=dataset.seed)
     for problem in found.problems:
         say(f"left out: {problem}")
-    try:
-        params.check_sizes({split: len(rows) for split, rows in found.splits.items()})
-    except ValueError as error:
-        raise InputError(str(error)) from error
+    for cause in params.too_small({split: len(rows) for split, rows in found.splits.items()}):
+        raise InputError(cause)
     summary = found.write(pairs)
     say(f"kept {summary['kept']} images of {summary['rows']} rows")
     return summary

@@ -7,20 +7,18 @@ Writes  data/encoders/NAME/: Hugging Face layout and encoder.json (cave), encode
 By hand:  python -m stages.encoder vision_l
 """
 
-import argparse
 from typing import Any
 
-from jam.config import EncoderSpec, load_params
+from jam.params import EncoderSpec, load_params
 from jam.device import pick_device
 from jam.encoders.cave import save_cave
 from jam.encoders.hub import hub_manifest
 from jam.encoders.package import package_manifest
 from jam.encoders.pretrain_text import pretrain_text
 from jam.encoders.pretrain_vision import pretrain_vision
-from jam.errors import InputError
 from jam.io import atomic_folder
 from jam.progress import track
-from stages.common import ENCODERS, PRETRAIN, run
+from stages.common import ENCODERS, PRETRAIN, require_listed, run
 
 
 def pretrain(name: str, spec: EncoderSpec) -> str:
@@ -43,14 +41,11 @@ def pretrain(name: str, spec: EncoderSpec) -> str:
     return f"pretrained, mean loss of the last epoch {loss:.3f}"
 
 
-def main(argv: list[str] | None = None) -> str:
+def main(name: str) -> str:
     """Run the stage and say where its results are."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="a name among encoders in params.yaml")
-    name = parser.parse_args(argv).name
-    spec = load_params().encoders.get(name)
-    if spec is None:
-        raise InputError(f"encoder: got {name!r}, expected a name among encoders in params.yaml")
+    encoders = load_params().encoders
+    require_listed("encoder", name, encoders)
+    spec = encoders[name]
     if spec.source == "cave":
         how = pretrain(name, spec)
     else:
@@ -68,4 +63,4 @@ def main(argv: list[str] | None = None) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, name="a name among encoders in params.yaml")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from jam import report
-from jam.config import Params, load_params
+from jam.params import Params, load_params
 from jam.io import atomic_path
 from stages.common import METRICS, run
 

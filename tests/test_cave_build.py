@@ -9,7 +9,7 @@ from PIL import Image
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from jam.config import CaveData
+from jam.params import CaveData
 from jam.data.cave.build import SCAN_SHARES, SETS, _streams, build_cave, second_views, split_scans, write_cave
 from jam.data.cave.render import scan_digits
 from jam.data.cave.scenes import LABELS, REALITY_DIM, reality_of, scene_labels, scene_of_labels

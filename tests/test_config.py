@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jam.config import load_params
+from jam.params import load_params
 from jam.errors import InputError
 from stages.sweeps import processes
 

@@ -20,7 +20,7 @@ from PIL import ExifTags, Image
 from safetensors.torch import load_file, save_file
 from tiny_encoders import pairs_table, picture, sentence, text_folder, vision_folder
 
-from jam.config import EncoderSpec
+from jam.params import EncoderSpec
 from jam.data.images import compact_image
 from jam.device import pick_device
 from jam.encoders import Encoder

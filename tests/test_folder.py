@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jam.config import FolderData
+from jam.params import FolderData
 from jam.data.folder import load_folder
 from jam.data.rows import cut_photos, with_easy_negatives
 from jam.data.schema import SPLITS, pairs_schema, read_pairs

@@ -12,7 +12,7 @@ import yaml
 from PIL import Image
 from pydantic import ValidationError
 
-from jam.config import Dataset, HubData, Params
+from jam.params import Dataset, HubData, Params
 from jam.data import hub
 from jam.data.hub import load_hub
 from jam.data.schema import SPLITS, pairs_schema, read_pairs

@@ -12,7 +12,9 @@ from torch import nn
 from jam.errors import InputError
 from jam.align import Adapter
 from jam.align.blocks import Standardise, SwiGLU
-from jam.align.closed_form import cca, procrustes, ridge
+from jam.losses.cca import cca
+from jam.losses.procrustes import procrustes
+from jam.losses.ridge import ridge
 
 rng = np.random.default_rng(0)
 

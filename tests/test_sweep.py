@@ -14,8 +14,8 @@ import pytest
 import torch
 from test_train import OBJECTIVES, training, world
 
-from jam import sweep
-from jam.sweep import Cell, run_sweep
+from jam.sweep import cells as sweep
+from jam.sweep.cells import Cell, run_sweep
 
 ROOT = Path(__file__).parent.parent
 
@@ -35,7 +35,7 @@ def features(folder, name, seed=0):
     paths = []
     for side in ("image", "text"):
         (folder / name / side).mkdir(parents=True)
-        paths.append(folder / name / side / "layer_00.npy")
+        paths.append(folder / name / side / "layer_0.npy")
         np.save(paths[-1], np.concatenate(tables[side]))
         index = pd.DataFrame(lines[side], columns=["id", "split", "role", "k", "kind", "tier", "of"])
         index.to_parquet(paths[-1].with_name("index.parquet"))
@@ -91,11 +91,11 @@ def test_a_finished_cell_is_kept_and_one_that_changed_is_not(paths, tmp_path, mo
 
 
 def test_a_failing_cell_is_reported_and_not_kept_while_the_others_are(paths, tmp_path):
-    too_wide, missing = cell(paths, latent=99), cell([paths[0], tmp_path / "layer_07.npy"])
+    too_wide, missing = cell(paths, latent=99), cell([paths[0], tmp_path / "layer_7.npy"])
     told = []
     found = run_sweep([too_wide, cell(paths), missing], tmp_path / "kept", workers=2, report=told.append)
     assert "expected fewer than its d_in" in found[0]["error"]
-    assert "layer_07.npy" in found[2]["error"]
+    assert "layer_7.npy" in found[2]["error"]
     assert "\n" not in found[0]["error"] + found[2]["error"]
     assert found[1]["validation_recall"] > 0
     assert len(list((tmp_path / "kept").glob("*.json"))) == 1
@@ -120,7 +120,7 @@ def test_a_dying_process_costs_its_own_cell_alone(paths, together, tmp_path, mon
 def test_a_killed_sweep_leaves_no_process_and_takes_up_where_it_was(paths, tmp_path):
     script = (
         "import sys; sys.path.insert(0, 'tests')\n"
-        "from pathlib import Path\nfrom test_sweep import cell\nfrom jam.sweep import run_sweep\n"
+        "from pathlib import Path\nfrom test_sweep import cell\nfrom jam.sweep.cells import run_sweep\n"
         "if __name__ == '__main__':\n"
         f"    cells = [cell([Path(p) for p in {[str(p) for p in paths]}], seed) for seed in range(200)]\n"
         f"    run_sweep(cells, {str(tmp_path / 'kept')!r}, workers=2, report=lambda line: print(line, flush=True))\n"

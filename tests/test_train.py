@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from jam.align import tables
-from jam.align.fit_closed_form import fit_closed_form
+from jam.align.closed_form import fit_closed_form
 from jam.align.items import Items, SideRows
 from jam.align.tables import Mapped
 from jam.align.train import train, validation_scores
-from jam.config import Objective, Training
+from jam.params import Objective, Training
 
 OBJECTIVES = {
     "con": Objective(

@@ -15,7 +15,7 @@ from jam.align.objective import Pair
 from jam.align.space import Space
 from jam.align.train import Report, all_pairs, quiet, train
 from jam.align.truth import Truth, equal_rows
-from jam.config import Objective, Training, one_line
+from jam.params import Objective, Training, one_line
 from jam.device import pick_device
 from jam.errors import InputError
 from jam.metrics._rows import Array, Groups, as_rows, numbered

@@ -1,90 +1,70 @@
-"""Closed-form alignments: ridge, orthogonal Procrustes and CCA, each a pair of linear maps.
+"""Closed-form baselines: fitted on training rows, their regularisation chosen on validation rows."""
 
-All take standardised (hence centred) features of matching rows, images x (n, d_x) and captions y (n, d_y), in
-float64, and give (d_x, k) and (d_y, k) maps into one space where rows are compared by cosine. The sign of a singular
-or eigenvector is the library's whim; the maps have the one that makes the largest weight on captions positive.
-"""
-
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
-from scipy.linalg import orthogonal_procrustes
+import pandas as pd
+import torch
 
-Maps = tuple[np.ndarray, np.ndarray]
-
-
-def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> Maps:
-    """Predict caption features from image features: min ‖xW − y‖² + penalty·n‖W‖²; captions stay as they are.
-
-    Args:
-        x: (n, d_x) centred image features.
-        y: (n, d_y) centred caption features.
-        penalty: ridge weight per row, ≥ 0.
-    """
-    gram = x.T @ x + penalty * len(x) * np.eye(x.shape[1])
-    return np.linalg.solve(gram, x.T @ y), np.eye(y.shape[1])
+from jam.align.adapter import Adapter
+from jam.align.items import Items
+from jam.align.space import Side, Space
+from jam.align.towers import Linear
+from jam.align.train import validation_scores
+from jam.losses import ClosedForm, load_loss
 
 
-def procrustes(x: np.ndarray, y: np.ndarray, components: int) -> Maps:
-    """Rotate one space onto the other: PCA of both to ``components``, then the orthogonal map that minimises ‖xR − y‖.
+def fit_closed_form(loss: str, items: Items, validation: Items, grid: Mapping[str, Sequence[float]]) -> Space:
+    """Fit ridge, Procrustes or CCA on the mean views of two sides for every point of a grid; keep the best.
 
     Args:
-        x: (n, d_x) centred image features.
-        y: (n, d_y) centred caption features.
-        components: common dimension, at most min(d_x, d_y).
+        loss: ``ridge``, ``procrustes`` or ``cca``.
+        items: training rows, of two sides.
+        validation: rows that choose among the grid by recall.
+        grid: values to try for each argument of the method, e.g. ``{"penalty": [0.01, 0.1]}``.
 
-    References:
-        Schönemann 1966, A generalized solution of the orthogonal Procrustes problem.
+    Returns:
+        A space of two linear adapters; ``history`` has a row for each point of the grid.
+
+    Raises:
+        ValueError: no such closed form, more or fewer than two sides, or a value that the features do not allow.
     """
-    if not 1 <= components <= min(x.shape[1], y.shape[1]):
-        raise ValueError(f"components: got {components}, expected 1 to {min(x.shape[1], y.shape[1])}")
-    axes_x, axes_y = _principal_axes(x, components), _principal_axes(y, components)
-    rotation, _ = orthogonal_procrustes(x @ axes_x, y @ axes_y)
-    return _signed(axes_x @ rotation, axes_y)
+    form = load_loss(loss)
+    if not isinstance(form, ClosedForm):
+        raise ValueError(f"loss: got {loss!r}, expected one with a closed form")
+    if len(items.sides) != 2:
+        raise ValueError(f"{loss}: got sides {list(items.sides)}, expected two, as a closed form has")
+    names = tuple(items.sides)
+    means = [side.mean() for side in items.sides.values()]
+    standardisers = [_standardiser(torch.as_tensor(features)) for features in means]
+    x, y = (
+        adapter.standardise(torch.as_tensor(features)).double().numpy()
+        for adapter, features in zip(standardisers, means, strict=True)
+    )
+
+    fitted = []
+    for values in product(*grid.values()):
+        point = dict(zip(grid, values, strict=True))
+        maps = form.solve(x, y, **point)
+        adapters = {
+            name: _linear(standardiser, matrix)
+            for name, standardiser, matrix in zip(names, standardisers, maps, strict=True)
+        }
+        fitted.append((adapters, {**point, **validation_scores(adapters, validation, [names])}))  # type: ignore[list-item]
+    adapters, chosen = max(fitted, key=lambda one: one[1]["validation_recall"])
+    sides = {name: Side(adapter) for name, adapter in adapters.items()}
+    return Space(sides, [names], pd.DataFrame([told for _, told in fitted]), chosen)  # type: ignore[list-item]
 
 
-def cca(x: np.ndarray, y: np.ndarray, components: int, shrinkage: float) -> Maps:
-    """Regularised canonical correlation analysis, each direction weighted by its correlation.
-
-    Weighting by the correlation keeps directions that the modalities do not share from counting in the cosine.
-
-    Args:
-        x: (n, d_x) centred image features.
-        y: (n, d_y) centred caption features.
-        components: how many canonical directions to keep, at most min(d_x, d_y).
-        shrinkage: ridge added to each covariance, in units of its mean variance, > 0.
-
-    References:
-        Hotelling 1936; Gong et al. 2014, A multi-view embedding space for modeling internet images (the weighting).
-    """
-    if not 1 <= components <= min(x.shape[1], y.shape[1]):
-        raise ValueError(f"components: got {components}, expected 1 to {min(x.shape[1], y.shape[1])}")
-    white_x, white_y = _whitening(x, shrinkage), _whitening(y, shrinkage)
-    u, correlations, vt = np.linalg.svd(white_x.T @ (x.T @ y / len(x)) @ white_y)
-    weight = correlations[:components]
-    return _signed(white_x @ u[:, :components] * weight, white_y @ vt[:components].T * weight)
+def _standardiser(features: torch.Tensor) -> Adapter:
+    adapter = Adapter("linear", d_in=features.shape[1], d_latent=1)
+    adapter.standardise.fit(features)
+    return adapter
 
 
-def _signed(x_map: np.ndarray, y_map: np.ndarray) -> Maps:
-    """Turn directions (columns) round, in both maps at once, which leaves all products of rows as they were."""
-    size = np.abs(y_map)
-    largest = np.argmax(size > (1 - 1e-6) * size.max(axis=0), axis=0)  # the first of those that rounding may exchange
-    signs = np.where(y_map[largest, np.arange(y_map.shape[1])] < 0, -1.0, 1.0)
-    return x_map * signs, y_map * signs
-
-
-def _principal_axes(x: np.ndarray, components: int) -> np.ndarray:
-    """Leading eigenvectors of the covariance, (d, components)."""
-    _, vectors = np.linalg.eigh(x.T @ x)
-    return vectors[:, ::-1][:, :components]
-
-
-def _whitening(x: np.ndarray, shrinkage: float) -> np.ndarray:
-    """W with WᵀCW = 1 for the shrunk covariance C of x."""
-    covariance = x.T @ x / len(x)
-    covariance += shrinkage * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    values, vectors = np.linalg.eigh(covariance)
-    return vectors / np.sqrt(values)
-
-
-CLOSED_FORMS: dict[str, Callable[..., Maps]] = {"ridge": ridge, "procrustes": procrustes, "cca": cca}
+def _linear(standardiser: Adapter, matrix: np.ndarray) -> Adapter:
+    adapter = Adapter("linear", *matrix.shape)
+    adapter.standardise = standardiser.standardise
+    adapter.tower = Linear.from_matrix(torch.as_tensor(np.ascontiguousarray(matrix), dtype=torch.float32))
+    return adapter.eval()

@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from jam.align.adapter import Adapter
 from jam.align.items import Items
-from jam.config import Objective, Training
-from jam.losses import load_loss
+from jam.params import Objective, Training
+from jam.losses import Loss, load_loss
 
 MAX_LOGIT_SCALE = 100.0  # CLIP's clamp: beyond it the softmax is a hard maximum and training is unstable
 
@@ -39,7 +39,9 @@ class Joint(nn.Module):
     ) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        self.loss, self.neighbours, self.pairs = load_loss(objective.loss), objective.neighbours, tuple(pairs)
+        loss = load_loss(objective.loss)
+        assert isinstance(loss, Loss)  # as the schema of an objective promises
+        self.loss, self.neighbours, self.pairs = loss, objective.neighbours, tuple(pairs)
         options = {"d_latent": objective.latent, **objective.tower_options}
         self.names = tuple(items.sides)
         self.towers = nn.ModuleList(

@@ -21,7 +21,7 @@ from jam.align.items import Items
 from jam.align.objective import Joint, Pair, parameter_groups
 from jam.align.space import Side, Space
 from jam.align.tables import Pooling, Table, draw, on_device, pool_rows
-from jam.config import Objective, Training
+from jam.params import Objective, Training
 from jam.fit import Parts, between, fit
 from jam.metrics import retrieval_ranks
 

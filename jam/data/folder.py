@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from jam.config import FolderData
+from jam.params import FolderData
 from jam.data.files import ImageFolder
 from jam.data.rows import (
     LoadedPairs,

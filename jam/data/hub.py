@@ -1,6 +1,6 @@
 """Published sets of images and captions: parquet files of the hub, or of a folder, whose columns the parameters name.
 
-Any set of images and captions comes in by a few lines of parameters (`jam.config.HubData`): which files, which columns,
+Any set of images and captions comes in by a few lines of parameters (`jam.params.HubData`): which files, which columns,
 how the splits are told apart. No script of a set is run and nothing is fetched but the files that the patterns name.
 
 - **One row an image.** Rows of one id (or, without an id column, of the same bytes) are one image: their captions and
@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from jam.config import HubData, SplitName
+from jam.params import HubData, SplitName
 from jam.data.files import ImageFolder
 from jam.data.mapping import read_id, read_image, read_sentences
 from jam.data.negatives import hard_negatives

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jam.config import HubData
+from jam.params import HubData
 from jam.data.files import ImageFolder
 from jam.data.rows import Row, RowError, clean_string, quote
 from jam.data.tables import look_up

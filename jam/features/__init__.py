@@ -1,6 +1,6 @@
 """The feature store: pooled states of a frozen encoder, all layers, computed once and read through memory maps.
 
-A folder holds ``layer_00.npy``, ``layer_01.npy``, … (rows × d_layer), ``index.parquet`` (what each row is) and
+A folder holds ``layer_0.npy``, ``layer_1.npy``, … (rows × d_layer), ``index.parquet`` (what each row is) and
 ``manifest.json`` (what made them). `extract_features` writes it, `FeatureStore` reads it.
 """
 

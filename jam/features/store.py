@@ -32,7 +32,7 @@ INDEX_SCHEMA = pa.schema(
 
 def layer_name(layer: int) -> str:
     """File name of a layer."""
-    return f"layer_{layer:02d}.npy"
+    return f"layer_{layer}.npy"
 
 
 @dataclass(frozen=True)

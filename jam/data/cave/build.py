@@ -51,7 +51,7 @@ def build_cave(
     one_object: float,
     seed: int,
 ) -> dict[str, list[Row]]:
-    """Draw the five sets as rows of the pairs table, keyed by ``SETS``; `jam.config.CaveData` says what is possible.
+    """Draw the five sets as rows of the pairs table, keyed by ``SETS``; `jam.params.CaveData` says what is possible.
 
     Args:
         train, val, test: pairs of an image and its captions, with negatives of all tiers. At least 2 each.

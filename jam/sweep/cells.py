@@ -24,7 +24,7 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from jam.align.evaluate import Key, evaluate, rows_of
 from jam.align.rows import join_sides, negative_rows
 from jam.align.train import train
-from jam.config import Objective, Training
+from jam.params import Objective, Training
 from jam.io import file_sha256, read_json, write_json
 
 # What decides a cell's numbers, beside its configuration and its features
@@ -58,7 +58,7 @@ class Cell:
             [list(pair) for pair in self.pairs],
             self.objective.model_dump(mode="json"),
             self.training.model_dump(mode="json"),
-            [self.seed, self.k, torch.__version__, versions[Path(__file__).parent]],
+            [self.seed, self.k, torch.__version__, versions[Path(__file__).parents[1]]],
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
@@ -193,7 +193,7 @@ def _follow(parent: int) -> None:
 
 def _versions(cells: Sequence[Cell]) -> dict[Path, str]:
     """A hash of each layer file with its index, and one of the code that trains and scores under its folder."""
-    library = Path(__file__).parent
+    library = Path(__file__).parents[1]
     code = [path for name in CODE for path in sorted(library.glob(name))]
     versions = {library: _hash_of(code)}
     for path in {path for cell in cells for path in cell.sides.values()}:
