@@ -126,8 +126,6 @@ def test_batches_cover_all_texts_by_falling_length(tmp_path):
     assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
     assert sorted(order) == list(range(23))
     assert (np.diff([len(texts[i].split()) for i in order]) <= 0).all()
-    with pytest.raises(ValueError, match="batch_size"):
-        encoder.batches(texts, 0)
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
@@ -142,8 +140,6 @@ def test_vision_layers_are_the_stem_and_the_stages(tmp_path):
     np.testing.assert_allclose(encoder.encode(images, batch_size=2), expected, atol=1e-5)
     stem = encoder.model.embedder(pixels).mean(dim=(2, 3))
     np.testing.assert_allclose(encoder.encode(images, layer=0), stem, atol=1e-5)
-    with pytest.raises(ValueError, match="layer: got 5"):
-        encoder.encode(images, layer=5)
 
 
 # --- what is encoded --------------------------------------------------------------------------------------------------
@@ -237,6 +233,16 @@ def test_an_image_that_cannot_be_read_is_named_by_its_position(tiny, tmp_path):
     refused(f"item 1, {tmp_path}/cut.png: broken image", encode, [good, tmp_path / "cut.png"])
     refused("item 1: broken image", encode, [good, Image.open(tmp_path / "cut.png")])
     refused("item 0: got float", encode, [Image.new("F", (9, 9), 999.0)])
+
+
+@pytest.mark.parametrize("layer", [5, -6, "06", None, 1.0, True])
+def test_a_layer_that_is_none_is_named(tiny, layer):
+    refused(f"^layer: got {layer!r}, expected a whole number of -5 … 4$", tiny["vision"].encode, [], 8, layer)
+
+
+@pytest.mark.parametrize("size", [0, -1, 1.5, "8", True])
+def test_a_batch_size_that_is_none_is_named(tiny, size):
+    refused(f"^batch_size: got {size!r}, expected a whole number from 1$", tiny["text"].encode, ["red"], size)
 
 
 def test_no_items_give_no_rows(tiny):
@@ -350,6 +356,14 @@ def test_weights_that_another_program_cut_short_are_one_line(tmp_path, kind):
         weights.unlink()
         index.write_text("{" if kind == "no index" else '{"weight_map": {"a": "b.safetensors"}}')
     refused(f"{folder}.*expected|cannot load it", Encoder.load, folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"7", b"[1]", b"\xff{"])
+@pytest.mark.parametrize("name", ["config", "tokenizer_config", "tokenizer", "preprocessor_config"])
+def test_broken_json_beside_the_weights_is_named(tmp_path, name, content):
+    folder = (vision_folder if name == "preprocessor_config" else text_folder)(tmp_path / "e")
+    (folder / f"{name}.json").write_bytes(content)
+    refused(rf"cannot load it: {folder}/{name}\.json: .*expected a JSON object", Encoder.load, folder)
 
 
 def test_saving_loses_nothing(tmp_path, monkeypatch):

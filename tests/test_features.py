@@ -230,7 +230,8 @@ def test_torn_journals_and_lost_pages_are_encoded_again(world, tmp_path, monkeyp
     monkeypatch.undo()
     (work,) = (tmp_path / "s" / "x").iterdir()
     journal = work / "journal-0"
-    journal.write_text(journal.read_text()[:-3])
+    torn = journal.read_text()[:-3].encode()
+    journal.write_bytes(torn + b"\n7 \xff\n-3 4\n3 4.5\n5 6" + bytes(9))
     layer = np.load(work / layer_name(1), mmap_mode="r+")
     layer[5:9] = 0  # as after a power cut: the journal is on the disk, these pages are not
     layer.flush()
@@ -399,6 +400,13 @@ def test_other_errors_are_no_lack_of_memory(world, tmp_path, monkeypatch):
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"batch_size": "8"}, {"batch_size": 1.5}, {"dtype": "int8"}])
+def test_bad_arguments_are_named(world, tmp_path, wrong):
+    [(name, value)] = wrong.items()
+    with pytest.raises(InputError, match=f"{name}: got {value!r}, expected"):
+        extract_features(world[2]["text"], world[0], tmp_path / "x", scratch=tmp_path / "s", **wrong)
 
 
 @pytest.mark.parametrize(("value", "dtype"), [(float("nan"), "float32"), (float("inf"), "float32"), (1e6, "float16")])

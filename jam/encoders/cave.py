@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from jam.encoders.families import quiet
 from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, weights_sha256
 from jam.encoders.pooling import Pooling
 from jam.io import atomic_folder, replaceable
@@ -42,16 +43,8 @@ def save_cave(
     Raises:
         InputError: ``folder`` is a file, holds other things, or is the working folder or one above it.
     """
-    from transformers.utils import logging
-
-    with atomic_folder(replaceable(folder, MANIFEST, KEYS)) as part:
-        bars_shown = logging.is_progress_bar_enabled()
-        logging.disable_progress_bar()
-        try:
-            model.save_pretrained(part)
-        finally:
-            if bars_shown:
-                logging.enable_progress_bar()
+    with atomic_folder(replaceable(folder, MANIFEST, KEYS)) as part, quiet():
+        model.save_pretrained(part)
         processor.save_pretrained(part)
         manifest = Manifest(
             id=name,

@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from jam.data.images import as_rgb
 from jam.device import pick_device
-from jam.encoders.families import family_of, marks_of, read_config
+from jam.encoders.families import family_of, in_one_line, marks_of, quiet, read_config
 from jam.encoders.hub import hub_folder, hub_manifest
-from jam.encoders.items import listed, opened
+from jam.encoders.items import listed, opened, whole_number
 from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, Source, weights_sha256
 from jam.encoders.package import PACKAGES, package_folder, package_manifest
 from jam.encoders.pooling import pool
@@ -185,11 +184,10 @@ class Encoder:
             (n, d_layer) float32, in the order of ``items``, finite.
 
         Raises:
-            InputError: no list, or an item (named by its position) that is no text or image, or becomes a NaN.
-            ValueError: the encoder has no such layer, or a bad batch size.
+            InputError: no list, an item (named by its position) that is no text or image, or becomes a NaN, a layer
+                that the encoder has not, or a bad batch size.
         """
-        if not -len(self.dims) <= layer < len(self.dims):
-            raise ValueError(f"layer: got {layer}, expected {-len(self.dims)} … {len(self.dims) - 1}")
+        layer = whole_number(layer, "layer", -len(self.dims), len(self.dims) - 1)
         given = listed(items, self.modality)
         out = np.empty((len(given), self.dims[layer]), dtype=np.float32)
         for rows in self.batches(given, batch_size):
@@ -206,8 +204,7 @@ class Encoder:
 
         A pure function of its arguments: the composition of a batch moves the last bits of its features.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size: got {batch_size}, expected at least 1")
+        batch_size = whole_number(batch_size, "batch_size", 1)
         order = np.arange(len(items))
         if self.modality == "text":
             order = np.argsort(-self.token_counts(cast("Sequence[str]", items)), kind="stable")
@@ -246,12 +243,9 @@ def load_pretrained(
     """
     # transformers takes seconds to import, and only a call that loads a model needs it.
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-    from transformers.utils import logging
 
-    bars_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # a report of unused heads is no news; weights that are missing are an error below
-    try:
+    # A report of unused heads is no news; weights that are missing are an error below.
+    with quiet(), in_one_line(folder, f"{folder}: transformers cannot load it"):
         model, info = (auto_class or AutoModel).from_pretrained(
             folder,
             config=read_config(folder, modality),
@@ -268,13 +262,6 @@ def load_pretrained(
             processor = AutoTokenizer.from_pretrained(folder, padding_side="right", trust_remote_code=False)
             if processor.pad_token is None:
                 processor.pad_token = processor.eos_token
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{folder}: transformers cannot load it: {reason}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars_shown:
-            logging.enable_progress_bar()
     # Missing weights are drawn at random by transformers; only a pooling head, which is not used here, may be.
     if missing := sorted(key for key in info["missing_keys"] if "pooler" not in key):
         raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} first; expected all of them")

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from jam.encoders.families import family_of, read_config
+from jam.encoders.families import family_of, in_one_line, read_config
+from jam.encoders.items import whole_number
 from jam.encoders.manifest import Manifest, Modality, weights_sha256
 from jam.encoders.pooling import Pooling
 from jam.errors import InputError
@@ -41,15 +42,15 @@ def hub_manifest(
             kinds = "an image processor and a tokenizer" if sees else "neither an image processor nor a tokenizer"
             raise InputError(f"hub encoder {model_id}: found {kinds}; expected modality: vision or text to be given")
         modality = "vision" if sees else "text"
-    try:
+    with in_one_line(folder, f"hub encoder {model_id}: transformers does not know it"):
         family = family_of(read_config(folder, modality))
-    except (OSError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"hub encoder {model_id}: transformers does not know it: {reason}") from error
     if family.maps and pooling not in (None, "mean"):
         raise InputError(f"hub encoder {model_id}: got pooling {pooling!r} for feature maps, expected 'mean'")
     if modality == "text" and max_tokens is None and (limit := folder / "sentence_bert_config.json").is_file():
-        max_tokens = read_json(limit).get("max_seq_length")  # sentence encoders are trained on shorter texts
+        with in_one_line(folder, f"hub encoder {model_id}"):
+            max_tokens = read_json(limit).get("max_seq_length")  # sentence encoders are trained on shorter texts
+            if max_tokens is not None:
+                max_tokens = whole_number(max_tokens, f"{limit}: max_seq_length", 1)
     return Manifest(
         id=model_id,
         modality=modality,

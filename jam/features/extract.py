@@ -20,6 +20,7 @@ from torch import Tensor
 
 from jam.distributed import ALONE, World
 from jam.encoders import Encoder
+from jam.encoders.items import whole_number
 from jam.errors import InputError
 from jam.features.items import Images, Texts
 from jam.features.store import INDEX, MANIFEST, FeatureStore, layer_name
@@ -71,11 +72,11 @@ def extract_features(
 
     Raises:
         InputError: an ``out`` that holds other things, a bad table, a pair without an image or without a caption, a
-            NaN or infinity from the encoder, or a full disk.
-        ValueError: a bad batch size or dtype.
+            NaN or infinity from the encoder, a full disk, or a bad batch size or dtype.
     """
-    if batch_size < 1 or dtype not in ("float32", "float16"):
-        raise ValueError(f"got batch_size {batch_size}, dtype {dtype!r}; expected at least 1, float32 or float16")
+    batch_size = whole_number(batch_size, "batch_size", 1)
+    if dtype not in ("float32", "float16"):
+        raise InputError(f"dtype: got {dtype!r}, expected float32 or float16")
     out, scratch = replaceable(out, MANIFEST, ("encoder", "rows", "dims")), Path(scratch)
     paths = {split: Path(path) for split, path in tables.items()}
     items: Images | Texts
@@ -297,9 +298,10 @@ def _checksum(blocks: Sequence[np.ndarray]) -> int:
 
 
 def _read_journals(work: Path) -> dict[int, int]:
-    """Batch number → checksum; a torn line is passed over, or fails its checksum later."""
-    lines = [line.split() for path in sorted(work.glob("journal-*")) for line in path.read_text().splitlines()]
-    return {int(pair[0]): int(pair[1]) for pair in lines if len(pair) == 2}
+    """Batch number → checksum; what a kill or a power cut left of a line is passed over, or fails its checksum."""
+    journals = [path.read_text(errors="replace") for path in sorted(work.glob("journal-*"))]
+    lines = [line.split() for journal in journals for line in journal.splitlines()]
+    return {int(line[0]): int(line[1]) for line in lines if len(line) == 2 and "".join(line).isdecimal()}
 
 
 def _link(source: Path, target: Path) -> None:
