@@ -12,29 +12,22 @@ from tiny_encoders import WORDS, pairs_table, png
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from jam.data.cave.build import write_cave
-from jam.data.cave.scenes import scene_labels, scene_of_code
+from jam.data.cave.scenes import attribute_of_label, scene_labels, scene_of_code
 from jam.data.schema import read_pairs, write_pairs
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave, warm_up_then_cosine
 from jam.encoders.pretrain_masked import HIDDEN, IGNORED, MASKED, mask_tokens, masked_token_loss
 from jam.encoders.pretrain_text import next_token_loss, pretrain_text, word_tokenizer
 from jam.encoders.pretrain_views import neighbour_batches, nt_xent, one_attribute_apart
-from jam.encoders.pretrain_vision import _attribute, _class_numbers, _shift, pretrain_vision
+from jam.encoders.pretrain_vision import _class_numbers, _shift, pretrain_vision
 from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
 from jam.features.quality import PENALTIES, layer_probes, perplexity, ridge_probes
 
 INK = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230)}
-VISION = {"objective": "labels", "widths": (8, 8, 8, 16), "epochs": 15, "batch_size": 16, "learning_rate": 1e-2}
-TEXT = {
-    "objective": "causal",
-    "width": 32,
-    "layers": 2,
-    "heads": 2,
-    "epochs": 20,
-    "batch_size": 16,
-    "learning_rate": 5e-3,
-}
+STEPS = {"batch_size": 16, "learning_rate": 5e-3, "weight_decay": 0.05}
+VISION = STEPS | {"objective": "labels", "widths": (8, 8, 8, 16), "epochs": 15, "learning_rate": 1e-2}
+TEXT = STEPS | {"objective": "causal", "width": 32, "layers": 2, "heads": 2, "epochs": 20}
 
 
 def colored_squares(path, n, seed=0, **columns):
@@ -129,7 +122,7 @@ def test_vision_needs_a_batch(tmp_path):
 
 # --- vision, contrastive ----------------------------------------------------------------------------------------------
 
-VIEWS = {"objective": "contrastive", "widths": (16, 16, 16, 16), "epochs": 12, "batch_size": 16, "learning_rate": 5e-3}
+VIEWS = STEPS | {"objective": "contrastive", "widths": (16, 16, 16, 16), "epochs": 12}
 
 
 @pytest.fixture(scope="module")
@@ -166,16 +159,16 @@ def test_nt_xent_by_hand():
     assert got.item() == pytest.approx(total / 10)
 
 
-def test_neighbours_differ_in_one_attribute(world):
+def test_neighbours_differ_in_oneattribute_of_label(world):
     table = read_pairs(world / "images.parquet", ["id", "labels"])
     labels = table.column("labels").to_pylist()
     targets, classes = _class_numbers(world, table.column("id").to_pylist(), labels)
-    attributes = [_attribute(name) for name in classes]
+    attributes = [attribute_of_label(name) for name in classes]
     assert set(attributes) == {"count", "digit", "color", "size", "height"}
 
     def differ(a, b):
         pairs = zip(labels[a], labels[b], strict=True)
-        return {_attribute(one["name"]) for one, other in pairs if one["value"] != other["value"]}
+        return {attribute_of_label(one["name"]) for one, other in pairs if one["value"] != other["value"]}
 
     groups = one_attribute_apart(targets.numpy(), attributes)
     found = {(a, b) for group in groups for a in group.tolist() for b in group.tolist() if a < b}
@@ -213,7 +206,7 @@ def test_contrastive_vision_needs_views_of_different_scenes(tmp_path):
     with pytest.raises(InputError, match=r"views.parquet: got other ids than .*images.parquet"):
         pretrain_vision(images, **VIEWS)
     scenes("views.parquet", range(1, 21), side=8)
-    with pytest.raises(InputError, match=r"got images of \(8, 8\) pixels, expected \(16, 16\)"):
+    with pytest.raises(InputError, match=r"s-0: got an image of \(8, 8\) pixels, expected all of \(16, 16\)"):
         pretrain_vision(images, **VIEWS)
     scenes("images.parquet", [*range(1, 20), 7])
     scenes("views.parquet", [*range(1, 20), 7])
@@ -227,7 +220,7 @@ def test_contrastive_vision_needs_views_of_different_scenes(tmp_path):
 def saved_text(tables, folder, recipe):
     """A text encoder pretrained by a recipe, and its folder."""
     made = pretrain_text(tables["images"], **recipe)
-    save_cave(folder, made.model, made.tokenizer, name=folder.name, modality="text", recipe=recipe)
+    save_cave(folder, made.model, made.processor, name=folder.name, modality="text", recipe=recipe)
     return made, folder
 
 
@@ -252,7 +245,7 @@ def test_pretrained_text_predicts_unseen_sentences(language_model, tables, tmp_p
 
 def test_a_document_that_says_it_again_is_predicted_from_what_it_said(language_model):
     made, _ = language_model
-    tokenizer = made.tokenizer
+    tokenizer = made.processor
     sentences = tokenizer(["left is red, right is blue", "right is blue, left is red"], add_special_tokens=False)
     first, again = sentences["input_ids"]
     document = [tokenizer.bos_token_id, *first, tokenizer.eos_token_id, *again]
@@ -290,7 +283,7 @@ def test_text_needs_captions(tmp_path):
     with pytest.raises(InputError, match="got no captions"):
         pretrain_text(tmp_path / "t.parquet", **TEXT)
     with pytest.raises(ValueError, match="expected a multiple of 3 heads"):
-        pretrain_text(tmp_path / "t.parquet", objective="masked", width=32, heads=3)
+        pretrain_text(tmp_path / "t.parquet", **TEXT | {"heads": 3})
     pairs_table(tmp_path / "t.parquet", 3, captions=[" "])
     with pytest.raises(InputError, match="got captions without a word"):
         pretrain_text(tmp_path / "t.parquet", **TEXT)
@@ -318,7 +311,7 @@ def test_masked_text_guesses_unseen_sentences(masked_model, tables, tmp_path):
     assert encoder.describe()["architecture"] == "ModernBertModel"
     made = masked_model[0]
     with torch.no_grad():
-        inputs = made.tokenizer("left is red", return_tensors="pt")
+        inputs = made.processor("left is red", return_tensors="pt")
         state = made.model.model(**inputs).last_hidden_state.mean(dim=1)
     np.testing.assert_allclose(encoder.encode(["left is red"]), state, atol=1e-5)
     assert probed(encoder, tables, tmp_path)[1]["color"] > 0.5
@@ -348,7 +341,7 @@ def test_a_share_of_words_is_masked_and_nothing_else():
 
 def test_masked_loss_counts_masked_positions_alone_and_padding_never(masked_model):
     made, folder = masked_model
-    mask = made.tokenizer.mask_token_id
+    mask = made.processor.mask_token_id
     inputs = torch.tensor([[1, 5, mask, 7, 2], [1, mask, 2, 0, 0]])
     targets = torch.tensor([[IGNORED, IGNORED, 6, 7, IGNORED], [IGNORED, 8, IGNORED, IGNORED, IGNORED]])
     with torch.no_grad():
@@ -370,12 +363,9 @@ def test_same_seed_same_bytes_and_another_seed_others(tables, world, tmp_path, r
     state = torch.get_rng_state()
     images = (world / "images.parquet") if recipe == VIEWS else tables["images"]
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        if "widths" in recipe:
-            seen = pretrain_vision(images, **recipe | {"epochs": 1}, seed=seed)
-            save_cave(tmp_path / name, seen.model, seen.processor, name="v", modality="vision", recipe=recipe)
-        else:
-            read = pretrain_text(images, **recipe | {"epochs": 1}, seed=seed)
-            save_cave(tmp_path / name, read.model, read.tokenizer, name="t", modality="text", recipe=recipe)
+        pretrain, modality = (pretrain_vision, "vision") if "widths" in recipe else (pretrain_text, "text")
+        made = pretrain(images, **recipe | {"epochs": 1}, seed=seed)
+        save_cave(tmp_path / name, made.model, made.processor, name="e", modality=modality, recipe=recipe)
     assert folders_equal(tmp_path / "a", tmp_path / "b")
     assert not folders_equal(tmp_path / "a", tmp_path / "c")
     assert torch.equal(torch.get_rng_state(), state)  # the caller's generator is left alone

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jam.data.cave.scenes import SIDES
+from jam.data.cave.scenes import attribute_of_label
 from jam.data.schema import SPLITS, read_pairs
 from jam.encoders.encoder import load_pretrained
 from jam.encoders.manifest import Manifest
@@ -50,8 +50,7 @@ def layer_probes(
         features[split] = np.array(store.layer(layer)[[group[i % len(group)] for i, group in enumerate(groups)]])
     sides: dict[str, list[float]] = {}
     for name, accuracy in ridge_probes(features, labels).items():
-        side, _, attribute = name.partition("_")
-        sides.setdefault(attribute if side in SIDES else name, []).append(accuracy)
+        sides.setdefault(attribute_of_label(name), []).append(accuracy)
     return {name: float(np.mean(values)) for name, values in sides.items()}
 
 
