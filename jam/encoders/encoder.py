@@ -17,7 +17,7 @@ from jam.device import pick_device
 from jam.encoders.families import family_of, in_one_line, marks_of, quiet, read_config
 from jam.encoders.hub import hub_folder, hub_manifest
 from jam.encoders.items import listed, opened, whole_number
-from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, Source, weights_sha256
+from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, Source, check_weights
 from jam.encoders.package import PACKAGES, package_folder, package_manifest
 from jam.encoders.pooling import pool
 from jam.errors import InputError
@@ -70,11 +70,6 @@ class Encoder:
             raise InputError(f"encoder dtype: got {dtype!r}, expected one of {sorted(DTYPES)}")
         target = pick_device(device)
         folder, manifest = _find(name_or_path)
-        if (sha256 := weights_sha256(folder)) != manifest.sha256:
-            again = f"; delete {folder.parents[1]} to have it fetched again" if manifest.source == "hub" else ""
-            raise InputError(
-                f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id}{again})"
-            )
         kind, autocast = precision(manifest.source, target.type, dtype)
         model, processor = load_pretrained(folder, manifest.modality, dtype=kind)
         cast(nn.Module, model).to(device=target, dtype=kind)
@@ -271,13 +266,14 @@ def load_pretrained(
 
 
 def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
-    """Folder of the weights, and manifest."""
+    """Folder of the weights, which are verified, and manifest."""
     path, name = Path(name_or_path), str(name_or_path)
     if path.is_dir():
         manifest = Manifest.read(path)
-        if manifest.source == "cave":
-            return path, manifest
-    elif name in PACKAGES:
+        folder = path if manifest.source == "cave" else _folder_of(manifest)
+        check_weights(folder, manifest)
+        return folder, manifest
+    if name in PACKAGES:
         manifest = package_manifest(name)
     elif name.count("/") == 1 and not name.startswith((".", "/")):
         manifest = hub_manifest(name)
@@ -286,4 +282,8 @@ def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
             f"encoder: got {name!r}; expected a folder with {MANIFEST}, one of {sorted(PACKAGES)}, or a hub model "
             "owner/name"
         )
-    return (package_folder if manifest.source == "package" else hub_folder)(manifest), manifest
+    return _folder_of(manifest), manifest
+
+
+def _folder_of(manifest: Manifest) -> Path:
+    return (package_folder if manifest.source == "package" else hub_folder)(manifest)
