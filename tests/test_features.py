@@ -148,14 +148,23 @@ def test_limits_hold_in_their_split_alone(world, tmp_path):
     assert set(store.rows("val", "negative").groupby("id").size()) == {5}
 
 
+def chosen(tiers, pair, limit):
+    """Of one pair, counted from that pair and among pairs before and behind it."""
+    alone = choose_negatives(np.array([tier == "hard" for tier in tiers], bool), np.full(len(tiers), pair), 0, limit)
+    hard = np.array([tier == "hard" for tier in ["hard", *tiers, "hard"]])
+    among = choose_negatives(hard, np.array([0, *[1] * len(tiers), 2]), pair - 1, limit)
+    np.testing.assert_array_equal(among[1:-1] - 1, alone)
+    return alone.tolist()
+
+
 def test_chosen_negatives_rotate_and_prefer_hard_ones():
     hard = ["hard"] * 3
-    assert [choose_negatives(hard, pair, 2) for pair in range(3)] == [[0, 1], [0, 2], [1, 2]]
+    assert [chosen(hard, pair, 2) for pair in range(3)] == [[0, 1], [0, 2], [1, 2]]
     mixed = ["easy", "hard", "medium"]
-    assert [choose_negatives(mixed, pair, 1) for pair in range(3)] == [[1]] * 3
-    assert [choose_negatives(mixed, pair, 2) for pair in range(2)] == [[0, 1], [0, 1]]
-    assert choose_negatives(mixed, 1, None) == choose_negatives(mixed, 1, 5) == [0, 1, 2]
-    assert choose_negatives([], 3, 2) == []
+    assert [chosen(mixed, pair, 1) for pair in range(3)] == [[1]] * 3
+    assert [chosen(mixed, pair, 2) for pair in range(2)] == [[0, 1], [0, 1]]
+    assert chosen(mixed, 1, None) == chosen(mixed, 1, 5) == [0, 1, 2]
+    assert chosen([], 3, 2) == []
 
 
 def test_half_precision_storage(world, tmp_path):

@@ -118,10 +118,10 @@ def train(
     betas: tuple[float, float] = (0.9, 0.999),
     clip_norm: float = math.inf,
 ) -> float:
-    """Train by AdamW; the learning rate rises linearly, then falls as half a cosine.
+    """Train all of ``module`` by AdamW, see `warm_up_then_cosine`; return the mean loss of the last epoch.
 
     Args:
-        module: all that is trained.
+        module: in training mode, on its device.
         plan: the rows of each step of all epochs.
         loss_of: from these the sum of the losses, and of how many.
         training: epochs, learning rate, weight decay and progress.
@@ -129,9 +129,6 @@ def train(
         warm_up: share of the steps in which the learning rate rises.
         betas: of AdamW.
         clip_norm: longest gradient.
-
-    Returns:
-        Mean loss of the last epoch.
     """
     parameters = list(module.parameters())
     optimizer = torch.optim.AdamW(

@@ -45,13 +45,7 @@ PACKAGES = {
 def package_manifest(
     name: str, modality: Modality = "text", pooling: Pooling | None = None, max_tokens: int | None = None
 ) -> Manifest:
-    """Manifest of a packaged encoder, its weights verified.
-
-    Args:
-        name: short name, or that of the distribution.
-        modality: what it is expected to be.
-        pooling: see `jam.encoders.pooling.pool`; None for that of its training.
-        max_tokens: see `Manifest`; None for that of its training.
+    """Manifest of a packaged encoder, its weights verified; pooling and length are those of its training by default.
 
     Raises:
         InputError: unknown name, another modality, package not installed, or weights other than the expected ones.

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from jam.data.schema import read_pairs
 from jam.encoders.cave import Pretrained, Training, seeded, train
@@ -71,7 +70,7 @@ def pretrain_text(
         # A causal model sees each document's first sentence on its own, as sentences are encoded later; this one never
         # would, and would learn to look for missing words in the other sentences alone.
         documents += [document[:1] for document in documents]
-    tokens = [torch.tensor(_document_tokens(tokenizer, document)) for document in documents]
+    tokens = [_document_tokens(tokenizer, document) for document in documents]
     rng = np.random.default_rng(training.seed)
     lengths = np.array([len(ids) for ids in tokens])
     plan = [rows for _ in range(training.epochs) for rows in _epoch(lengths, training.batch_size, rng)]
@@ -79,7 +78,7 @@ def pretrain_text(
     pad = tokenizer.pad_token_id
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, int]:
-        batch = pad_sequence([tokens[row] for row in rows], batch_first=True, padding_value=pad)
+        batch = padded([tokens[row] for row in rows], pad)
         if objective == "causal":
             return next_token_loss(model, batch.to(device), pad)
         seen, targets = mask_tokens(batch, tokenizer, masks)
@@ -170,3 +169,8 @@ def _epoch(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> li
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
+    """Token lists as one right-padded tensor (b, longest)."""
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in rows], batch_first=True, padding_value=pad)

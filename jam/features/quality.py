@@ -14,7 +14,7 @@ from jam.data.schema import SPLITS, read_pairs
 from jam.encoders.encoder import load_pretrained
 from jam.encoders.manifest import Manifest
 from jam.encoders.pretrain_masked import leave_one_out_loss
-from jam.encoders.pretrain_text import next_token_loss
+from jam.encoders.pretrain_text import next_token_loss, padded
 from jam.features.store import FeatureStore
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -119,8 +119,7 @@ def perplexity(folder: str | Path, texts: Sequence[str], batch_size: int = 250) 
             if masked:
                 summed, predicted = leave_one_out_loss(model, tokens[start], tokenizer)
             else:
-                rows = [torch.tensor(ids) for ids in tokens[start : start + batch_size]]
-                batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
+                batch = padded(tokens[start : start + batch_size], tokenizer.pad_token_id)
                 summed, predicted = next_token_loss(model, batch, tokenizer.pad_token_id)
             loss, count = loss + summed.item(), count + predicted
     unknown = sum(ids.count(tokenizer.unk_token_id) for ids in tokens)
