@@ -64,18 +64,10 @@ def save_cave(
     recipe: Mapping[str, Any],
     pooling: Pooling = "mean",
 ) -> Manifest:
-    """Write a pretrained encoder in one step: Hugging Face layout plus ``encoder.json``.
+    """Write a pretrained encoder in one step: Hugging Face layout plus ``encoder.json``, see `Manifest`.
 
     Equal weights give equal bytes, whatever the folder and the machine.
-
-    Args:
-        folder: new, empty, or that of another encoder, which is replaced.
-        model: backbone or causal language model.
-        processor: tokenizer or image processor.
-        name: id of the encoder.
-        modality: ``vision`` or ``text``.
-        recipe: how it was trained, JSON-ready.
-        pooling: see `jam.encoders.pooling.pool`.
+    Another encoder in ``folder`` is replaced. ``recipe``, JSON-ready, says how this one was trained.
 
     Raises:
         InputError: ``folder`` is a file, holds other things, or is the working folder or one above it.

@@ -227,11 +227,7 @@ def load_pretrained(
 ) -> tuple[PreTrainedModel, Any]:
     """Model and tokenizer or image processor of a local folder, through the Auto classes, safetensors only.
 
-    Args:
-        folder: Hugging Face layout.
-        modality: ``text`` loads a tokenizer, ``vision`` an image processor.
-        auto_class: a transformers Auto class; None for ``AutoModel``.
-        dtype: of the weights.
+    The folder has the Hugging Face layout. The model is built by ``auto_class``, by default ``AutoModel``.
 
     Raises:
         InputError: transformers cannot load it, or the file of weights is cut short or lacks some.

@@ -22,11 +22,9 @@ def hub_manifest(
     pooling: Pooling | None = None,
     max_tokens: int | None = None,
 ) -> Manifest:
-    """Manifest of a hub model, its revision (branch, tag or commit) resolved to a commit.
+    """Manifest of a hub model ``owner/name``, its revision (branch, tag or commit) resolved to a commit.
 
     Args:
-        model_id: ``owner/name``.
-        revision: branch, tag or commit.
         modality: None to tell it from the files: an image-processor config, or a tokenizer.
         pooling: see `jam.encoders.pooling.pool`; None for the default of the architecture.
         max_tokens: see `Manifest`; None for what the model says of itself.
@@ -64,9 +62,5 @@ def hub_manifest(
 
 
 def hub_folder(manifest: Manifest) -> Path:
-    """Folder of the local cache with the weights that ``manifest`` names, downloaded if need be.
-
-    Raises:
-        InputError: not in the cache and not to be had.
-    """
+    """Folder of the local cache with the weights that ``manifest`` names, downloaded if need be, or an InputError."""
     return snapshot(manifest.id, manifest.revision or "main", "model", PATTERNS, IGNORED)

@@ -76,7 +76,10 @@ def pretrain_vision(
         if second.column("id").to_pylist() != ids:
             raise InputError(f"{views}: got other ids than {images}, expected the same ones in the same order")
         pixels = torch.cat([pixels, _pixels(views, second, (height, width))[None]])
-        _check_unique(images, ids, targets)
+        _, first = np.unique(targets.numpy(), axis=0, return_index=True)
+        if len(first) < len(ids):  # the loss would drive two images of one scene apart
+            again = ids[np.setdiff1d(np.arange(len(ids)), first)[0]]
+            raise InputError(f"{images}: {again}: got the labels of an earlier row, expected every scene once")
         groups = one_attribute_apart(targets.numpy(), [attribute_of_label(label) for label in classes])
         rng = np.random.default_rng(training.seed)
         plan = neighbour_batches(groups, len(ids), training.epochs, batch_size, rng)
@@ -140,14 +143,6 @@ def _pixels(path: Path, table: pa.Table, size: Sequence[int] | None = None) -> T
             raise InputError(f"{path}: {row_id}: got an image of {pixels[-1].shape[:2]} pixels, expected all of {size}")
     stacked = np.stack(pixels) if pixels else np.empty((0, 1, 1, 3), np.uint8)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
-
-
-def _check_unique(path: Path, ids: Sequence[str], targets: Tensor) -> None:
-    """InputError where two rows have the same labels: the loss would drive two images of one scene apart."""
-    _, first = np.unique(targets.numpy(), axis=0, return_index=True)
-    if len(first) < len(targets):
-        again = np.setdiff1d(np.arange(len(targets)), first)[0]
-        raise InputError(f"{path}: {ids[again]}: got the labels of an earlier row, expected every scene once")
 
 
 def _class_numbers(

@@ -60,8 +60,8 @@ def extract_features(
         tables: split → pairs table.
         out: the feature folder, written in one step at the end: new, empty, or with other features, which are
             replaced.
-        scratch: folder for unfinished work, best on the file system of ``out``. Work of another configuration that was
-            meant for a folder of the same name is deleted.
+        scratch: folder for unfinished work, best on the file system of ``out``. That of another configuration for a
+            folder of the same name is deleted.
         batch_size: items a forward pass, at most.
         dtype: of the stored features.
         captions_per_pair: split → how many captions of a pair to encode, the first ones; all of splits not named.

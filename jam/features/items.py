@@ -1,6 +1,7 @@
 """What an encoder is given: the images, or the captions and negatives, of pairs tables, and the rows that each fills.
 
-The tables stay Arrow columns throughout; as Python objects, those of a million captions would take gigabytes.
+The attribute ``index`` has one line a row, of `jam.features.store.INDEX_SCHEMA`. The tables stay Arrow columns
+throughout; as Python objects, those of a million captions would take gigabytes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +23,7 @@ from jam.features.store import INDEX_SCHEMA, Role
 
 
 class Images:
-    """The images of the tables, one a row, read one row group at a time; safe to read from several threads.
-
-    Attributes:
-        index: one line a row, of `jam.features.store.INDEX_SCHEMA`.
-    """
+    """The images of the tables, one a row, read one row group at a time; safe to read from several threads."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._groups: list[tuple[pq.ParquetFile, int]] = []
@@ -74,15 +71,10 @@ class Images:
 
 
 class Texts:
-    """The captions and negatives of the tables; equal texts are one item.
+    """The captions and negatives of the tables, row by row of each pair its captions, then its negatives.
 
-    Args:
-        paths: split → pairs table.
-        captions: split → how many captions of a pair to keep, the first ones; all of splits not named.
-        negatives: split → how many negatives of a pair to keep, see `choose_negatives`; all of splits not named.
-
-    Attributes:
-        index: one line a row, of `jam.features.store.INDEX_SCHEMA`: of each pair its captions, then its negatives.
+    Equal texts are one item. How many of a pair are kept is told by split: the first captions, and negatives as of
+    `choose_negatives`; all of splits that are not named.
     """
 
     def __init__(self, paths: Mapping[str, Path], captions: Mapping[str, int], negatives: Mapping[str, int]) -> None:
