@@ -117,17 +117,13 @@ def test_pooled_states_of_every_layer_follow_from_the_model(tiny):
     np.testing.assert_array_equal(encoder.encode([text], layer=1), encoder.encode([text], layer=-2))
 
 
-def test_texts_are_cut_to_max_tokens(tmp_path):
-    encoder = Encoder.load(text_folder(tmp_path / "e", "gpt2"), device="cpu")
-    assert encoder.max_tokens == 64
-    long = " ".join(["red"] * 100)
-    assert encoder.token_counts([long, "red"]).tolist() == [102, 3]
-    assert encoder.prepare([long])["input_ids"].shape == (1, 64)
-    manifest = read_json(tmp_path / "e" / MANIFEST) | {"max_tokens": 5}
-    write_json(tmp_path / "e" / MANIFEST, manifest)
-    assert Encoder.load(tmp_path / "e").prepare([long])["input_ids"].shape == (1, 5)
-    write_json(tmp_path / "e" / MANIFEST, manifest | {"max_tokens": 2})  # no room beside <bos> and <eos>
-    refused("max_tokens: got 2, expected at least 3", Encoder.load(tmp_path / "e").encode, ["red"])
+def test_a_limit_without_room_beside_the_marks_of_begin_and_end_is_refused(tmp_path):
+    folder = text_folder(tmp_path / "e")
+    manifest = read_json(folder / MANIFEST)
+    write_json(folder / MANIFEST, manifest | {"max_tokens": 3})
+    assert Encoder.load(folder).prepare(["red blue seven"])["input_ids"].shape == (1, 3)
+    write_json(folder / MANIFEST, manifest | {"max_tokens": 2})
+    refused("max_tokens: got 2, expected at least 3", Encoder.load(folder).encode, ["red"])
 
 
 def test_batches_cover_all_texts_by_falling_length(tiny):

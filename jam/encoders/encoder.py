@@ -266,10 +266,7 @@ def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
     path, name = Path(name_or_path), str(name_or_path)
     if path.is_dir():
         manifest = Manifest.read(path)
-        folder = path if manifest.source == "cave" else _folder_of(manifest)
-        check_weights(folder, manifest)
-        return folder, manifest
-    if name in PACKAGES:
+    elif name in PACKAGES:
         manifest = package_manifest(name)
     elif name.count("/") == 1 and not name.startswith((".", "/")):
         manifest = hub_manifest(name)
@@ -278,8 +275,10 @@ def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
             f"encoder: got {name!r}; expected a folder with {MANIFEST}, one of {sorted(PACKAGES)}, or a hub model "
             "owner/name"
         )
-    return _folder_of(manifest), manifest
-
-
-def _folder_of(manifest: Manifest) -> Path:
-    return (package_folder if manifest.source == "package" else hub_folder)(manifest)
+    if manifest.source == "cave":
+        folder = path
+    else:
+        folder = package_folder(manifest) if manifest.source == "package" else hub_folder(manifest)
+    if path.is_dir():  # a manifest found by name has the hash of the weights that are there
+        check_weights(folder, manifest)
+    return folder, manifest

@@ -155,8 +155,7 @@ def _class_numbers(
         if not row or sorted(row) != names:
             raise InputError(f"{path}: {row_id}: got labels {sorted(row)}, expected {names or 'some'} in every row")
     values = {name: sorted({row[name] for row in rows}) for name in names}
-    numbers = {name: {value: i for i, value in enumerate(values[name])} for name in names}
-    targets = torch.tensor([[numbers[name][row[name]] for name in names] for row in rows], dtype=torch.long)
+    targets = torch.tensor([[values[name].index(row[name]) for name in names] for row in rows], dtype=torch.long)
     return targets, {name: len(values[name]) for name in names}
 
 

@@ -291,7 +291,5 @@ def _link(source: Path, target: Path) -> None:
     """Give a finished file a second name, or copy it where the file system is another."""
     try:
         os.link(source, target)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
+    except OSError:
         shutil.copyfile(source, target)

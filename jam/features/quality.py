@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from jam.data.cave.scenes import attribute_of_label
 from jam.data.schema import SPLITS, read_pairs
@@ -84,7 +83,8 @@ def ridge_probes(
         scores: list[tuple[float, float]] = []
         for penalty in PENALTIES:
             weights = vectors @ (projected / (eigenvalues.clamp(min=0) + penalty)[:, None])
-            scores.append((_share_right(x, y, "val", weights, offset), _share_right(x, y, "test", weights, offset)))
+            right = {split: (x[split] @ weights + offset).argmax(dim=1) == y[split] for split in ("val", "test")}
+            scores.append((right["val"].double().mean().item(), right["test"].double().mean().item()))
         accuracy[name] = max(scores, key=lambda score: score[0])[1]
     return accuracy
 
@@ -124,9 +124,3 @@ def perplexity(folder: str | Path, texts: Sequence[str], batch_size: int = 250) 
             loss, count = loss + summed.item(), count + predicted
     unknown = sum(ids.count(tokenizer.unk_token_id) for ids in tokens)
     return {"perplexity": float(np.exp(loss / count)), "unknown": unknown / count}
-
-
-def _share_right(
-    x: Mapping[str, Tensor], y: Mapping[str, Tensor], split: str, weights: Tensor, offset: Tensor
-) -> float:
-    return float(((x[split] @ weights + offset).argmax(dim=1) == y[split]).double().mean())
