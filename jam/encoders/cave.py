@@ -66,8 +66,8 @@ def save_cave(
 ) -> Manifest:
     """Write a pretrained encoder in one step: Hugging Face layout plus ``encoder.json``, see `Manifest`.
 
-    Equal weights give equal bytes, whatever the folder and the machine.
-    Another encoder in ``folder`` is replaced. ``recipe``, JSON-ready, says how this one was trained.
+    Equal weights give equal bytes, whatever the folder and the machine. Another encoder in ``folder`` is replaced.
+    ``recipe``, JSON-ready, says how this one was trained.
 
     Raises:
         InputError: ``folder`` is a file, holds other things, or is the working folder or one above it.

@@ -134,6 +134,6 @@ def _broken_json(folder: Path) -> str | None:
         try:
             if path.is_file() and not isinstance(content := read_json(path), dict):
                 return f"{path}: got {type(content).__name__}, expected a JSON object"
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             return f"{path}: expected a JSON object, got: {error}"
     return None
