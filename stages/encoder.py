@@ -23,22 +23,20 @@ from stages.common import ENCODERS, PRETRAIN, require_listed, run
 
 def pretrain(name: str, spec: EncoderSpec) -> str:
     """Train from scratch on images alone or on text alone, and save; say how it went."""
-    model: Any
+    told: dict[str, Any] = {"seed": spec.seed, "device": pick_device(), "progress": track}
     if spec.modality == "vision":
         assert spec.vision is not None
         recipe = spec.vision.model_dump(mode="json")
-        seen = pretrain_vision(
-            PRETRAIN / "images.parquet", **recipe, seed=spec.seed, device=pick_device(), progress=track
-        )
-        model, processor, loss = seen.model, seen.processor, seen.loss
+        made = pretrain_vision(PRETRAIN / "images.parquet", **recipe, **told)
     else:
         assert spec.text is not None
         recipe = spec.text.model_dump(mode="json")
-        read = pretrain_text(PRETRAIN / "text.parquet", **recipe, seed=spec.seed, device=pick_device(), progress=track)
-        model, processor, loss = read.model, read.tokenizer, read.loss
+        made = pretrain_text(PRETRAIN / "text.parquet", **recipe, **told)
     pooling = spec.pooling or "mean"
-    save_cave(ENCODERS / name, model, processor, name=name, modality=spec.modality, recipe=recipe, pooling=pooling)
-    return f"pretrained, mean loss of the last epoch {loss:.3f}"
+    save_cave(
+        ENCODERS / name, made.model, made.processor, name=name, modality=spec.modality, recipe=recipe, pooling=pooling
+    )
+    return f"pretrained, mean loss of the last epoch {made.loss:.3f}"
 
 
 def main(name: str) -> str:

@@ -200,6 +200,15 @@ def test_an_architecture_that_transformers_does_not_know_is_one_line(tmp_path, h
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("content", ["", "{", "7", "[1]", '{"max_seq_length": "9"}', '{"max_seq_length": 0}'])
+def test_a_broken_length_of_a_sentence_encoder_is_one_line(tmp_path, hub, content):
+    path = hub("minilm") / "sentence_bert_config.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=rf"hub encoder tiny/minilm: {path}: .*expected a") as caught:
+        load(tmp_path, "minilm")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_half_precision(tmp_path, hub, family):
     hub(family)

@@ -59,7 +59,7 @@ def test_every_module_is_in_the_wheel_and_can_be_imported_from_it(installed):
     [
         ("jam", ("torch", "pandas", "transformers", "pydantic")),
         ("stages.dataset", ("torch", "transformers")),
-        ("jam.encoders", ("transformers", "jam.features", "jam.data.cave", "jam.encoders.pretrain_vision")),
+        ("jam.encoders", ("transformers", "huggingface_hub", "jam.features", "jam.data.cave", "jam.encoders.cave")),
         ("stages.plots", ("torch", "transformers", "jam.metrics")),
     ],
 )

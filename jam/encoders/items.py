@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from math import isnan
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 EXPECTED = {"vision": "PIL images or pathlib.Path", "text": "str"}
+
+
+def whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:
+    """``value`` as an int; InputError where it is none of ``least`` … ``most``, or no whole number at all."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        expected = f"from {least}" if most is None else f"of {least} … {most}"
+        raise InputError(f"{name}: got {value!r}, expected a whole number {expected}")
+    return int(value)
 
 
 def listed(items: Iterable[Any], modality: Modality) -> list[Any]:

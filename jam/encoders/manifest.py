@@ -102,3 +102,10 @@ def weights_sha256(folder: Path) -> str:
         f"{folder}: expected model.safetensors, found none (pickled weights are never loaded; many models of the hub "
         "have a converted copy in a pull request: revision refs/pr/NUMBER)"
     )
+
+
+def check_weights(folder: Path, manifest: Manifest) -> None:
+    """InputError unless the weights in ``folder`` are those that ``manifest`` names."""
+    if (sha256 := weights_sha256(folder)) != manifest.sha256:
+        again = f"; delete {folder.parents[1]} to have it fetched again" if manifest.source == "hub" else ""
+        raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id}{again})")

@@ -75,15 +75,7 @@ def leave_one_out_loss(
 ) -> tuple[Tensor, int]:
     """Pseudo-log-likelihood of one text with its signs turned (Salazar et al. 2020, arXiv 1910.14659), in nats.
 
-    Each token between ``<bos>`` and ``<eos>`` is masked in turn and guessed from all the others.
-
-    Args:
-        model: masked language model.
-        ids: tokens of the text, framed by ``<bos>`` and ``<eos>``.
-        tokenizer: of the model.
-
-    Returns:
-        Sum over the tokens, and how many they are.
+    Each token between ``<bos>`` and ``<eos>`` is masked in turn and guessed from all the others; their sum and number.
     """
     inner = torch.arange(1, len(ids) - 1)
     copies = torch.tensor(ids).repeat(len(inner), 1)  # one for each token

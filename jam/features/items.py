@@ -1,6 +1,7 @@
 """What an encoder is given: the images, or the captions and negatives, of pairs tables, and the rows that each fills.
 
-The tables stay Arrow columns throughout; as Python objects, those of a million captions would take gigabytes.
+The attribute ``index`` has one line a row, of `jam.features.store.INDEX_SCHEMA`. The tables stay Arrow columns
+throughout; as Python objects, those of a million captions would take gigabytes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +23,7 @@ from jam.features.store import INDEX_SCHEMA, Role
 
 
 class Images:
-    """The images of the tables, one a row, read one row group at a time; safe to read from several threads.
-
-    Attributes:
-        index: one line a row, of `jam.features.store.INDEX_SCHEMA`.
-    """
+    """The images of the tables, one a row, read one row group at a time; safe to read from several threads."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._groups: list[tuple[pq.ParquetFile, int]] = []
@@ -74,15 +71,10 @@ class Images:
 
 
 class Texts:
-    """The captions and negatives of the tables; equal texts are one item.
+    """The captions and negatives of the tables, row by row of each pair its captions, then its negatives.
 
-    Args:
-        paths: split → pairs table.
-        captions: split → how many captions of a pair to keep, the first ones; all of splits not named.
-        negatives: split → how many negatives of a pair to keep, see `choose_negatives`; all of splits not named.
-
-    Attributes:
-        index: one line a row, of `jam.features.store.INDEX_SCHEMA`: of each pair its captions, then its negatives.
+    Equal texts are one item. How many of a pair are kept is told by split: the first captions, and negatives as of
+    `choose_negatives`; all of splits that are not named.
     """
 
     def __init__(self, paths: Mapping[str, Path], captions: Mapping[str, int], negatives: Mapping[str, int]) -> None:
@@ -119,21 +111,30 @@ class Texts:
         return int(np.diff(self._ends, prepend=0)[cut].sum())
 
 
-def choose_negatives(tiers: Sequence[str], pair: int, limit: int | None) -> list[int]:
-    """Numbers of the negatives to keep for a pair, in increasing order; all of them when ``limit`` is None.
+def choose_negatives(hard: np.ndarray, owner: np.ndarray, first: int, limit: int | None) -> np.ndarray:
+    """Places of the negatives to keep, in increasing order: ``limit`` of each pair; all where it is None.
 
     Hard negatives come before the others. Among equals the start rotates with the number of the pair, so that over the
     pairs every kind is taken about equally often.
+
+    Args:
+        hard: (n,) which negatives are hard.
+        owner: (n,) the pair of each, rising.
+        first: added to ``owner``, gives the number of a pair.
+        limit: how many of each pair to keep.
     """
-    if limit is None or len(tiers) <= limit:
-        return list(range(len(tiers)))
-    hard = [k for k, tier in enumerate(tiers) if tier == "hard"]
-    rest = [k for k, tier in enumerate(tiers) if tier != "hard"]
-    chosen: list[int] = []
-    for group in (hard, rest):
-        start = pair * limit % max(1, len(group))
-        chosen += (group[start:] + group[:start])[: limit - len(chosen)]
-    return sorted(chosen)
+    if limit is None:
+        return np.arange(len(owner))
+    turn = np.empty(len(owner), dtype=np.int64)  # when a negative's turn comes within its pair
+    for equals in (hard, ~hard):
+        pair = owner[equals]
+        start = np.searchsorted(pair, pair)
+        count = np.searchsorted(pair, pair, side="right") - start
+        turn[equals] = (np.arange(len(pair)) - start - (first + pair) * limit) % count
+    ahead = owner[hard]
+    behind = owner[~hard]
+    turn[~hard] += np.searchsorted(ahead, behind, side="right") - np.searchsorted(ahead, behind)
+    return np.flatnonzero(turn < limit)
 
 
 def _text_rows(path: Path, split: str, captions: int | None, negatives: int | None) -> Iterator[pa.Table]:
@@ -151,7 +152,8 @@ def _text_rows(path: Path, split: str, captions: int | None, negatives: int | No
 
         listed = batch.column("negatives").flatten()
         owner, number = _members(batch.column("negatives"))
-        chosen = _chosen(pc.struct_field(listed, "tier"), owner, first, negatives)
+        hard = np.array(pc.equal(pc.struct_field(listed, "tier"), "hard").fill_null(False))
+        chosen = choose_negatives(hard, owner, first, negatives)
         kind, tier, of, text = (pc.struct_field(listed, name).take(chosen) for name in ("kind", "tier", "of", "text"))
         false = _lines(
             split, "negative", ids.take(owner[chosen]), k=number[chosen], kind=kind, tier=tier, of=of
@@ -165,18 +167,6 @@ def _members(lists: pa.ListArray) -> tuple[np.ndarray, np.ndarray]:
     """Of all members of the lists: which list each is in, and its number there."""
     owner = pc.list_parent_indices(lists).to_numpy()
     return owner, np.arange(len(owner)) - np.searchsorted(owner, owner)
-
-
-def _chosen(tiers: pa.Array, owner: np.ndarray, first: int, limit: int | None) -> np.ndarray:
-    """Places of the negatives to keep, among those of consecutive pairs of which the first has number ``first``."""
-    if limit is None:
-        return np.arange(len(owner))
-    names = tiers.to_pylist()
-    pairs, starts = np.unique(owner, return_index=True)
-    kept = [np.empty(0, dtype=np.int64)]
-    for pair, start, end in zip(pairs.tolist(), starts, [*starts[1:], len(owner)], strict=False):
-        kept.append(start + np.array(choose_negatives(names[start:end], first + pair, limit), dtype=np.int64))
-    return np.concatenate(kept)
 
 
 def _lines(split: str, role: Role, ids: pa.Array, **columns: pa.Array | np.ndarray) -> pa.Table:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from jam.data.cave.scenes import SIDES
+from jam.data.cave.scenes import attribute_of_label
 from jam.data.schema import SPLITS, read_pairs
 from jam.encoders.encoder import load_pretrained
 from jam.encoders.manifest import Manifest
 from jam.encoders.pretrain_masked import leave_one_out_loss
-from jam.encoders.pretrain_text import next_token_loss
+from jam.encoders.pretrain_text import next_token_loss, padded
 from jam.features.store import FeatureStore
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
@@ -50,8 +49,7 @@ def layer_probes(
         features[split] = np.array(store.layer(layer)[[group[i % len(group)] for i, group in enumerate(groups)]])
     sides: dict[str, list[float]] = {}
     for name, accuracy in ridge_probes(features, labels).items():
-        side, _, attribute = name.partition("_")
-        sides.setdefault(attribute if side in SIDES else name, []).append(accuracy)
+        sides.setdefault(attribute_of_label(name), []).append(accuracy)
     return {name: float(np.mean(values)) for name, values in sides.items()}
 
 
@@ -85,7 +83,8 @@ def ridge_probes(
         scores: list[tuple[float, float]] = []
         for penalty in PENALTIES:
             weights = vectors @ (projected / (eigenvalues.clamp(min=0) + penalty)[:, None])
-            scores.append((_share_right(x, y, "val", weights, offset), _share_right(x, y, "test", weights, offset)))
+            right = {split: (x[split] @ weights + offset).argmax(dim=1) == y[split] for split in ("val", "test")}
+            scores.append((right["val"].double().mean().item(), right["test"].double().mean().item()))
         accuracy[name] = max(scores, key=lambda score: score[0])[1]
     return accuracy
 
@@ -120,15 +119,8 @@ def perplexity(folder: str | Path, texts: Sequence[str], batch_size: int = 250) 
             if masked:
                 summed, predicted = leave_one_out_loss(model, tokens[start], tokenizer)
             else:
-                rows = [torch.tensor(ids) for ids in tokens[start : start + batch_size]]
-                batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
+                batch = padded(tokens[start : start + batch_size], tokenizer.pad_token_id)
                 summed, predicted = next_token_loss(model, batch, tokenizer.pad_token_id)
             loss, count = loss + summed.item(), count + predicted
     unknown = sum(ids.count(tokenizer.unk_token_id) for ids in tokens)
     return {"perplexity": float(np.exp(loss / count)), "unknown": unknown / count}
-
-
-def _share_right(
-    x: Mapping[str, Tensor], y: Mapping[str, Tensor], split: str, weights: Tensor, offset: Tensor
-) -> float:
-    return float(((x[split] @ weights + offset).argmax(dim=1) == y[split]).double().mean())

@@ -163,6 +163,12 @@ def scene_labels(scene: Scene) -> list[dict[str, str]]:
     return [{"name": name, "value": value} for name, value in zip(LABELS, values, strict=True)]
 
 
+def attribute_of_label(name: str) -> str:
+    """What a label tells of either side: ``left_digit`` and ``right_digit`` are both ``digit``."""
+    side, _, attribute = name.partition("_")
+    return attribute if side in SIDES else name
+
+
 def scene_of_labels(labels: Iterable[Mapping[str, Any]]) -> Scene:
     """Inverse of `scene_labels`."""
     value_of = {label["name"]: label["value"] for label in labels}
