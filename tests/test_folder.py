@@ -306,6 +306,7 @@ BAD_ROWS = {
     "empty caption": (record(1, captions=["a", " \n"]), "empty caption", "empty string"),
     "caption of NUL alone": (record(1, captions=["\0"]), "empty caption", r"invisible characters ('\x00')"),
     "zero-width caption": (record(1, captions=["\u200b \ufeff"]), "empty caption", "invisible characters"),
+    "blank letters": (record(1, captions=["\u3164 \u2800"]), "empty caption", "invisible characters ('\\u3164 "),
     "negative of another row": (record(0, captions=["c"], negatives=["Photo 0"]), "negative is a caption", "both"),
     "empty text": (record(1, captions=..., text=""), "empty caption", "empty string"),
     "caption of wrong type": (record(1, captions=["a", 2]), "wrong type", "caption: got int"),

@@ -186,6 +186,14 @@ def test_transparent_pixels_become_white_not_black(mode):
     assert pixels(data)[0, :, 0].tolist() == [255, 0]
 
 
+@pytest.mark.parametrize("clear", [0, 7, 65535])
+def test_a_transparent_grey_of_16_bits_becomes_white_and_is_not_of_the_range(clear):
+    samples = np.array([[clear, 2048, 16, clear]], np.uint16)
+    data = encode(Image.fromarray(samples), "PNG", transparency=clear)
+    for shown in (decode_image(data), decode_image(compact_image(data)), as_rgb(Image.open(io.BytesIO(data)))):
+        assert np.asarray(shown)[0, :, 0].tolist() == [255, 128, 1, 255]
+
+
 @pytest.mark.parametrize("fmt", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_the_first_frame_of_an_animation_is_taken(fmt):
     red, blue = Image.new("RGB", (4, 4), "red"), Image.new("RGB", (4, 4), "blue")

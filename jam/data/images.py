@@ -4,6 +4,7 @@ Whatever Pillow reads comes out as an upright 8-bit RGB image: the first frame o
 orientation says, transparency laid over white. Files do not tell the range of samples wider than 8 bits, which is not
 that of their container: a camera's 12 bits come in 16, masks in 32. So it is taken from the largest sample: integers
 are of 8, 12 or 16 bits, whichever are the fewest that hold it, and floats reach to 1 or to 255. Any others are refused.
+This is for grey images: of 16-bit colour Pillow gives the upper 8 bits alone, so that 12 bits in 16 stay dark.
 """
 
 import io
@@ -91,6 +92,13 @@ def _eight_bits(samples: np.ndarray) -> np.ndarray:
     return (samples >> (bits - 8)).astype(np.uint8)
 
 
+def _narrowed(image: Image.Image) -> Image.Image:
+    """A grey image of wide samples as bytes; the one that a PNG names as transparent is white, whatever its range."""
+    samples = np.asarray(image)
+    clear = samples == image.info.get("transparency")
+    return Image.fromarray(np.where(clear, 255, _eight_bits(np.where(clear, 0, samples))).astype(np.uint8))
+
+
 def _is_plain(image: Image.Image) -> bool:
     """Whether every reader gets the same picture out of the encoded bytes as they are."""
     return (
@@ -132,7 +140,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     with _one_line_errors(MAX_PIXELS):
         image = ImageOps.exif_transpose(image)
         if image.mode == "F" or image.mode.startswith("I"):  # convert() would clip them at 255
-            image = Image.fromarray(_eight_bits(np.asarray(image)))
+            image = _narrowed(image)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

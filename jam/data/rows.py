@@ -17,6 +17,7 @@ from jam.errors import InputError
 Row = dict[str, Any]
 
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # controls such as NUL, zero-width characters, spaces
+_BLANK = set("\u115f\u1160\u2800\u3164\uffa0")  # fillers of Hangul, and Braille without a dot
 
 
 class RowError(Exception):
@@ -100,7 +101,7 @@ def clean_string(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise RowError("wrong type", f"{what}: got {type(value).__name__}, expected a string")
     value = value.strip()
-    if not value or all(unicodedata.category(character) in _UNSEEN for character in value):
+    if all(character in _BLANK or unicodedata.category(character) in _UNSEEN for character in value):
         got = f"nothing but invisible characters ({value[:20]!a})" if value else "an empty string"
         raise RowError(f"empty {what}", f"{what}: got {got}")
     if any("\ud800" <= character <= "\udfff" for character in value):
