@@ -21,13 +21,12 @@ touched (`jam.data.lexicon`).
 
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from jam.data.lexicon import LEXICON, LONGEST, Entry, alternatives
-
-KINDS = ("swap_attribute", "swap_object", "replace_attribute", "replace_object", "word_order")
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _ARTICLE = re.compile(r"\b(a)(n?)(\s+)$", re.IGNORECASE)
@@ -98,12 +97,9 @@ class _Sentence:
     def swapped(self, one: _Span, two: _Span) -> str:
         """The text with two spans exchanged, the first one first."""
         text = self.text
-        return self._joined((one, text[two.start : two.end]), (two, text[one.start : one.end]))
+        return self.edited((one, text[two.start : two.end]), (two, text[one.start : one.end]))
 
-    def replaced(self, span: _Span, new: str) -> str:
-        return self._joined((span, new))
-
-    def _joined(self, *edits: tuple[_Span, str]) -> str:
+    def edited(self, *edits: tuple[_Span, str]) -> str:
         """The text with spans replaced: case follows the place, and "a" or "an" before it the new word."""
         parts, end = "", 0
         for span, new in edits:
@@ -134,13 +130,13 @@ def _shuffled(items: Sequence[Any], rng: random.Random) -> list[Any]:
     return rng.sample(items, len(items))
 
 
-def _pairs(spans: Sequence[Any]) -> list[tuple[Any, Any]]:
-    return [(one, two) for i, one in enumerate(spans) for two in spans[i + 1 :]]
+def _pairs(spans: Iterable[Any], rng: random.Random) -> list[tuple[Any, Any]]:
+    return _shuffled(list(combinations(spans, 2)), rng)
 
 
 def _swap_attribute(sentence: _Sentence, _: Sequence[Entry], rng: random.Random) -> Iterator[str]:
     attributes = {word for mention in sentence.attributes for word in mention.entry.words}
-    pairs = _shuffled(_pairs([mention for mention in sentence.attributes if _before_a_noun(sentence, mention)]), rng)
+    pairs = _pairs((mention for mention in sentence.attributes if _before_a_noun(sentence, mention)), rng)
     # colour with colour, size with size first: a "wooden girl" would be told by its form alone
     for one, two in sorted(pairs, key=lambda pair: pair[0].entry.family != pair[1].entry.family):
         numbers = (one.entry.family == "number") + (two.entry.family == "number")
@@ -162,7 +158,7 @@ def _before_a_noun(sentence: _Sentence, mention: _Mention) -> bool:
 
 
 def _swap_object(sentence: _Sentence, _: Sequence[Entry], rng: random.Random) -> Iterator[str]:
-    for one, two in _shuffled(_pairs(sentence.objects), rng):
+    for one, two in _pairs(sentence.objects, rng):
         alike = one.entry.form == two.entry.form and not one.entry.agrees(two.entry)
         if alike and set(sentence.between(one, two)) - _SYMMETRIC:
             yield sentence.swapped(one, two)
@@ -180,19 +176,11 @@ def _replace(
         if not any(other.agrees(entry) for entry in said)
     ]
     for mention, other in _shuffled(options, rng):
-        yield sentence.replaced(mention, " ".join(other.words))
-
-
-def _replace_attribute(sentence: _Sentence, said: Sequence[Entry], rng: random.Random) -> Iterator[str]:
-    return _replace(sentence.attributes, sentence, said, rng)
-
-
-def _replace_object(sentence: _Sentence, said: Sequence[Entry], rng: random.Random) -> Iterator[str]:
-    return _replace(sentence.objects, sentence, said, rng)
+        yield sentence.edited((mention, " ".join(other.words)))
 
 
 def _word_order(sentence: _Sentence, _: Sequence[Entry], rng: random.Random) -> Iterator[str]:
-    for one, two in _shuffled(_pairs(list(_noun_phrases(sentence))), rng):
+    for one, two in _pairs(_noun_phrases(sentence), rng):
         if set(sentence.between(one, two)) - _SYMMETRIC:
             yield sentence.swapped(one, two)
     places = list(range(len(sentence.words)))
@@ -201,7 +189,7 @@ def _word_order(sentence: _Sentence, _: Sequence[Entry], rng: random.Random) -> 
     chunks = [places[i : i + 2] for i in places[::2]]
     for _try in range(4):
         yield _in_order(sentence, [place for chunk in _shuffled(chunks, rng) for place in chunk])
-    for one, two in _shuffled(_pairs(places), rng):
+    for one, two in _pairs(places, rng):
         order = places.copy()
         order[one], order[two] = two, one
         yield _in_order(sentence, order)
@@ -236,10 +224,11 @@ def _lowered(word: str) -> str:
 _RULES: dict[str, _Rule] = {
     "swap_attribute": _swap_attribute,
     "swap_object": _swap_object,
-    "replace_attribute": _replace_attribute,
-    "replace_object": _replace_object,
+    "replace_attribute": lambda sentence, said, rng: _replace(sentence.attributes, sentence, said, rng),
+    "replace_object": lambda sentence, said, rng: _replace(sentence.objects, sentence, said, rng),
     "word_order": _word_order,
 }
+KINDS = tuple(_RULES)
 
 
 # --- captions → negatives ---------------------------------------------------------------------------------------------

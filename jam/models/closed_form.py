@@ -17,8 +17,7 @@ def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> Maps:
     """Predict caption features from image features: min ‖xW − y‖² + penalty·n‖W‖²; captions stay as they are.
 
     Args:
-        x: (n, d_x) centred image features.
-        y: (n, d_y) centred caption features.
+        x, y: (n, d_x) and (n, d_y), centred features of images and captions.
         penalty: ridge weight per row, ≥ 0.
     """
     gram = x.T @ x + penalty * len(x) * np.eye(x.shape[1])
@@ -29,15 +28,13 @@ def procrustes(x: np.ndarray, y: np.ndarray, components: int) -> Maps:
     """Rotate one space onto the other: PCA of both to ``components``, then the orthogonal map that minimises ‖xR − y‖.
 
     Args:
-        x: (n, d_x) centred image features.
-        y: (n, d_y) centred caption features.
+        x, y: (n, d_x) and (n, d_y), centred features of images and captions.
         components: common dimension, at most min(d_x, d_y).
 
     References:
         Schönemann 1966, A generalized solution of the orthogonal Procrustes problem.
     """
-    if not 1 <= components <= min(x.shape[1], y.shape[1]):
-        raise ValueError(f"components: got {components}, expected 1 to {min(x.shape[1], y.shape[1])}")
+    _check_components(components, x, y)
     axes_x, axes_y = _principal_axes(x, components), _principal_axes(y, components)
     rotation, _ = orthogonal_procrustes(x @ axes_x, y @ axes_y)
     return _signed(axes_x @ rotation, axes_y)
@@ -49,20 +46,23 @@ def cca(x: np.ndarray, y: np.ndarray, components: int, shrinkage: float) -> Maps
     Weighting by the correlation keeps directions that the modalities do not share from counting in the cosine.
 
     Args:
-        x: (n, d_x) centred image features.
-        y: (n, d_y) centred caption features.
+        x, y: (n, d_x) and (n, d_y), centred features of images and captions.
         components: how many canonical directions to keep, at most min(d_x, d_y).
         shrinkage: ridge added to each covariance, in units of its mean variance, > 0.
 
     References:
         Hotelling 1936; Gong et al. 2014, A multi-view embedding space for modeling internet images (the weighting).
     """
-    if not 1 <= components <= min(x.shape[1], y.shape[1]):
-        raise ValueError(f"components: got {components}, expected 1 to {min(x.shape[1], y.shape[1])}")
+    _check_components(components, x, y)
     white_x, white_y = _whitening(x, shrinkage), _whitening(y, shrinkage)
     u, correlations, vt = np.linalg.svd(white_x.T @ (x.T @ y / len(x)) @ white_y)
     weight = correlations[:components]
     return _signed(white_x @ u[:, :components] * weight, white_y @ vt[:components].T * weight)
+
+
+def _check_components(components: int, x: np.ndarray, y: np.ndarray) -> None:
+    if not 1 <= components <= min(x.shape[1], y.shape[1]):
+        raise ValueError(f"components: got {components}, expected 1 to {min(x.shape[1], y.shape[1])}")
 
 
 def _signed(x_map: np.ndarray, y_map: np.ndarray) -> Maps:

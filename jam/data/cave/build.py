@@ -17,7 +17,6 @@ from jam.data.cave.grammar import describe, hard_negatives
 from jam.data.cave.render import draw_scans, png_bytes, render, scan_digits
 from jam.data.cave.scenes import (
     ATTRIBUTES,
-    ONE_THING_SCENES,
     REALITY_DIM,
     SIDES,
     Scene,
@@ -72,12 +71,11 @@ def build_cave(
     for name, image_rng, text_rng in zip(SETS, set_rngs[::2], set_rngs[1::2], strict=True):
         scenes = [scene_of_code(code) for code in codes[name]]
         rows[name] = [_empty_row(f"{name.replace('_', '-')}-{i:05d}") for i in range(len(scenes))]
-        if name == "pretrain_text":
-            for row, scene in zip(rows[name], scenes, strict=True):
-                row["captions"] = [text for text, _ in describe(scene, captions, text_rng)]
-            continue
         for row, scene in zip(rows[name], scenes, strict=True):
-            row.update(_seen(scene, scans[name], image_rng))
+            if name == "pretrain_text":
+                row["captions"] = [text for text, _ in describe(scene, captions, text_rng)]
+            else:
+                row.update(_seen(scene, scans[name], image_rng))
         if name in SPLITS:
             _add_texts(rows[name], scenes, captions, used, text_rng)
     return rows
@@ -86,12 +84,7 @@ def build_cave(
 def second_views(images: Sequence[Row], *, seed: int) -> list[Row]:
     """Render the scenes of ``pretrain_images`` once more: other scans of the same digits, all other nuisance anew.
 
-    Args:
-        images: the rows that `build_cave` made with the same ``seed``.
-        seed: equal seeds give equal views.
-
-    Returns:
-        Rows in the order of ``images``, equal to them in every column but the image.
+    The rows are those that `build_cave` made with the same ``seed``, and again in their order but for the image.
     """
     _, scan_rng, *_, view_rng = _streams(seed)
     scans = split_scans(scan_rng)["pretrain_images"]
@@ -110,15 +103,13 @@ def write_cave(folder_pairs: str | Path, folder_pretrain: str | Path, *, seed: i
     arguments of `build_cave`; the return value is that of `summarize_cave`.
     """
     rows = build_cave(seed=seed, **sizes)
-    for split in SPLITS:
-        write_pairs(Path(folder_pairs) / f"{split}.parquet", rows[split], REALITY_DIM)
-    pretrain = {
-        "images": rows["pretrain_images"],
-        "views": second_views(rows["pretrain_images"], seed=seed),
-        "text": rows["pretrain_text"],
+    tables = {Path(folder_pairs) / split: rows[split] for split in SPLITS} | {
+        Path(folder_pretrain) / "images": rows["pretrain_images"],
+        Path(folder_pretrain) / "views": second_views(rows["pretrain_images"], seed=seed),
+        Path(folder_pretrain) / "text": rows["pretrain_text"],
     }
-    for name, part in pretrain.items():
-        write_pairs(Path(folder_pretrain) / f"{name}.parquet", part, REALITY_DIM)
+    for path, part in tables.items():
+        write_pairs(path.with_suffix(".parquet"), part, REALITY_DIM)
     return summarize_cave(rows)
 
 
@@ -176,7 +167,7 @@ def _split_scenes(sizes: Mapping[str, int], one_object: float, rng: np.random.Ge
     total = sum(sizes.values())
     codes = {}
     for name, size in sizes.items():
-        single = min(round(one_object * size), size * ONE_THING_SCENES // total)
+        single = min(round(one_object * size), size * len(one_thing_codes()) // total)
         mine, singles = np.split(singles, [single])
         more, doubles = np.split(doubles, [size - single])
         codes[name] = rng.permutation(np.concatenate([mine, more]))
