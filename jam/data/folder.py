@@ -115,12 +115,9 @@ def load_folder(path: str | Path, options: FolderData, *, seed: int) -> LoadedPa
 
     shares = {"val": options.val, "test": 1 - options.train - options.val}
     split_of = cut_photos(photos.values(), shares, seed=seed)
+    members = {split: [(rows[name], p) for name, p in photos.items() if split_of[p] == split] for split in SPLITS}
     rng = np.random.default_rng(seed)
-    splits: dict[str, list[Row]] = {}
-    for split in SPLITS:
-        members = [(rows[name], photo) for name, photo in photos.items() if split_of[photo] == split]
-        splits[split] = with_easy_negatives(members, rng)
-    return LoadedPairs(splits, problems, count)
+    return LoadedPairs({split: with_easy_negatives(members[split], rng) for split in SPLITS}, problems, count)
 
 
 # --- metadata: file → records -----------------------------------------------------------------------------------------

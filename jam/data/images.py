@@ -56,12 +56,9 @@ class _StrictPillow:
         self._saved.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")  # remarks on odd metadata
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for place, name, value in (
-            (Image, "MAX_IMAGE_PIXELS", max_pixels),
-            (ImageFile, "LOAD_TRUNCATED_IMAGES", False),
-        ):
-            self._saved.callback(setattr, place, name, getattr(place, name))
-            setattr(place, name, value)
+        self._saved.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+        self._saved.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
+        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
 
 
 _strict_pillow = _StrictPillow()

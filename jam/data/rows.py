@@ -165,17 +165,12 @@ def merged(known: Row | None, more: Row) -> Row:
         of = places[normal(more["captions"][negative["of"]])]
         negatives.setdefault(normal(negative["text"]), negative | {"of": of})
     check_false(negatives.values(), captions)
-    contexts = list(dict.fromkeys(each["context"] for each in (first, more) if each["context"] is not None))
-    if len(contexts) > 1:
-        raise RowError(
-            "two contexts", f"got the contexts {' and '.join(map(quote, contexts))} for one image, expected one"
-        )
-    return {
-        "captions": captions,
-        "negatives": list(negatives.values()),
-        "context": (contexts or [None])[0],
-        "labels": first["labels"],
-    }
+    contexts = [row["context"] for row in (first, more) if row["context"] is not None]
+    if len(set(contexts)) > 1:
+        got = " and ".join(map(quote, contexts))
+        raise RowError("two contexts", f"got the contexts {got} for one image, expected one")
+    context = contexts[0] if contexts else None
+    return {"captions": captions, "negatives": list(negatives.values()), "context": context, "labels": first["labels"]}
 
 
 # --- rows → splits ----------------------------------------------------------------------------------------------------
