@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_encoders import pairs_table, text_folder, vision_folder
+from tiny_encoders import contents, pairs_table, text_folder, vision_folder
 
 from jam.distributed import World, connected, launched
 
@@ -92,10 +92,6 @@ def tables(tmp_path):
     text_folder(tmp_path / "t")
     (tmp_path / "extract.py").write_text(EXTRACT)
     return tmp_path
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 @pytest.mark.parametrize("encoder", ["v", "t"])

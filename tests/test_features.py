@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_encoders import pairs_table, text_folder, vision_folder
+from tiny_encoders import contents, pairs_table, text_folder, vision_folder
 
 from jam.data import schema
 from jam.data.images import decode_image
@@ -40,10 +40,6 @@ def world(tmp_path_factory):
         "text": Encoder.load(text_folder(root / "text"), device="cpu"),
     }
     return paths, rows, encoders, root
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_every_image_is_encoded_in_order(world, tmp_path):
