@@ -28,40 +28,32 @@ class ImageTooLargeError(InputError):
     """The header of an image announces more pixels than allowed."""
 
 
-class _StrictPillow:
+_lock, _inside, _switches = threading.Lock(), list[int](), ExitStack()
+
+
+@contextmanager
+def _strict_pillow(max_pixels: int) -> Iterator[None]:
     """Pillow's safety switches for a while: neither a bomb nor a truncated file passes.
 
     They are global, as are the filters of warnings: of several threads the first one in sets them, and the last one
     out puts them back. Threads that decode at one time share the limit of the first.
     """
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._saved = threading.Lock(), 0, ExitStack()
-
-    @contextmanager
-    def __call__(self, max_pixels: int) -> Iterator[None]:
-        with self._lock:
-            if self._inside == 0:
-                self._set(max_pixels)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._saved.close()
-
-    def _set(self, max_pixels: int) -> None:
-        self._saved.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")  # remarks on odd metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        self._saved.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-        self._saved.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
-        Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
-
-
-_strict_pillow = _StrictPillow()
+    with _lock:
+        if not _inside:
+            _switches.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")  # remarks on odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            _switches.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            _switches.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
+        _inside.append(max_pixels)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside.pop()
+            if not _inside:
+                _switches.close()
 
 
 def _load(data: bytes) -> Image.Image:

@@ -49,10 +49,8 @@ _GENDERED = _words("he him his himself she her hers herself")
 
 @dataclass(frozen=True)
 class _Span:
-    """A part of a sentence: characters ``start`` to ``end``, words ``first`` to ``last`` (both ends excluded)."""
+    """A part of a sentence: words ``first`` to ``last`` (excluded)."""
 
-    start: int
-    end: int
     first: int
     last: int
 
@@ -81,35 +79,34 @@ class _Sentence:
             for last in range(min(first + LONGEST, len(self.words)), first, -1):  # a "hot dog" is no dog
                 entry = LEXICON.get(tuple(self.words[first:last]))
                 if entry:
-                    yield _Mention(*self.characters(first, last), first, last, entry)
+                    yield _Mention(first, last, entry)
                     first = last
                     break
             else:
                 first += 1
 
-    def characters(self, first: int, last: int) -> tuple[int, int]:
-        """Where the words ``first`` to ``last`` (excluded) start and end."""
-        return self.spans[first][0], self.spans[last - 1][1]
+    def characters(self, span: _Span) -> slice:
+        """Where a part stands in the text."""
+        return slice(self.spans[span.first][0], self.spans[span.last - 1][1])
 
     def between(self, one: _Span, two: _Span) -> list[str]:
         return self.words[one.last : two.first]
 
     def swapped(self, one: _Span, two: _Span) -> str:
         """The text with two spans exchanged, the first one first."""
-        text = self.text
-        return self.edited((one, text[two.start : two.end]), (two, text[one.start : one.end]))
+        return self.edited((one, self.text[self.characters(two)]), (two, self.text[self.characters(one)]))
 
     def edited(self, *edits: tuple[_Span, str]) -> str:
         """The text with spans replaced: case follows the place, and "a" or "an" before it the new word."""
         parts, end = "", 0
         for span, new in edits:
-            old = self.text[span.start : span.end]
-            before = self.text[end : span.start]
+            place = self.characters(span)
+            before = self.text[end : place.start]
             article = _ARTICLE.search(before)
             if article:
                 before = before[: article.start()] + article[1] + ("n" if new[0] in "aeiouAEIOU" else "") + article[3]
-            parts += before + _cased(new, old)
-            end = span.end
+            parts += before + _cased(new, self.text[place])
+            end = place.stop
         return parts + self.text[end:]
 
 
@@ -152,9 +149,8 @@ def _following(sentence: _Sentence, mention: _Mention) -> list[str]:
 
 def _before_a_noun(sentence: _Sentence, mention: _Mention) -> bool:
     """Whether a word follows that may be what the attribute is of, so that "dressed in red" is left alone."""
-    return any(
-        word not in _BREAKS | _DETERMINERS and not word.endswith("ing") for word in _following(sentence, mention)
-    )
+    following = _following(sentence, mention)
+    return any(word not in _BREAKS | _DETERMINERS and not word.endswith("ing") for word in following)
 
 
 def _swap_object(sentence: _Sentence, _: Sequence[Entry], rng: random.Random) -> Iterator[str]:
@@ -200,7 +196,7 @@ def _noun_phrases(sentence: _Sentence) -> Iterator[_Span]:
     for mention in sentence.objects:
         for first in range(mention.first - 1, max(mention.first - 5, -1), -1):
             if sentence.words[first] in _DETERMINERS:
-                yield _Span(*sentence.characters(first, mention.last), first, mention.last)
+                yield _Span(first, mention.last)
             if sentence.words[first] in _DETERMINERS | _BREAKS:
                 break
 
@@ -208,13 +204,13 @@ def _noun_phrases(sentence: _Sentence) -> Iterator[_Span]:
 def _in_order(sentence: _Sentence, order: Sequence[int]) -> str:
     """The words in another order, in the places that they had, with the punctuation between them."""
     words = [sentence.text[start:end] for start, end in sentence.spans]
-    start, end = sentence.characters(0, len(words))
     gaps = [sentence.text[a[1] : b[0]] for a, b in zip(sentence.spans, sentence.spans[1:], strict=False)]
     moved = [words[place] for place in order]
     if order[0] != 0:  # the capital stays at the front
         moved[order.index(0)] = _lowered(words[0])
         moved[0] = _cased(moved[0], words[0]) if words[0][0].isupper() else moved[0]
-    return sentence.text[:start] + "".join(w + g for w, g in zip(moved, [*gaps, ""], strict=True)) + sentence.text[end:]
+    before, after = sentence.text[: sentence.spans[0][0]], sentence.text[sentence.spans[-1][1] :]
+    return before + "".join(w + g for w, g in zip(moved, [*gaps, after], strict=True))
 
 
 def _lowered(word: str) -> str:

@@ -128,8 +128,8 @@ def summarize_cave(rows: Mapping[str, list[Row]]) -> dict[str, Any]:
             summary["one_object"] = sum(row["labels"][0]["value"] == "1" for row in part)
             summary["scans"] = len({scan for row in part for scan in _scans_shown(row)})
         if negatives:
-            summary["negatives_by_kind"] = dict(Counter(negative["kind"] for negative in negatives))
-            summary["negatives_by_tier"] = dict(Counter(negative["tier"] for negative in negatives))
+            for key in ("kind", "tier"):
+                summary[f"negatives_by_{key}"] = dict(Counter(negative[key] for negative in negatives))
         per_set[name] = summary
         sentences += [caption for row in part for caption in row["captions"]]
     words = [re.findall(r"\w+|[^\w\s]", sentence) for sentence in sentences]
