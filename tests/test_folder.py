@@ -470,7 +470,9 @@ def test_three_different_photos_are_enough_and_two_are_not(album):
     write_jsonl(album, map(record, range(3)))
     assert {len(rows) for rows in load(album, train=0.01, val=0.01).splits.values()} == {1}
     (album / "2.png").write_bytes(photo(0))
-    with pytest.raises(InputError, match=r"metadata.jsonl: got 2 usable photos, expected at least 3"):
+    with pytest.raises(
+        InputError, match=r"metadata.jsonl: got 2 usable photos for train, val, test, expected at least 3"
+    ):
         load(album)
     write_jsonl(album, [record(number, captions=[]) for number in range(10)])
     with pytest.raises(InputError, match=r"got 0 usable photos.*metadata.jsonl:1: .* \(and 9 more bad rows\)"):

@@ -464,7 +464,9 @@ def test_files_that_are_not_there_or_not_tables(pool, tmp_path):
 
 def test_too_few_images_and_an_empty_split(tmp_path):
     save(tmp_path, "data/train-0.parquet", [row(0), row(1), row(2, text=[])])
-    with pytest.raises(InputError, match=r"got 2 usable images .*, expected at least 3.*; .*train-0.parquet:3"):
+    with pytest.raises(
+        InputError, match=r"got 2 usable photos for train, val, test, expected at least 3; .*train-0.parquet:3"
+    ):
         load(tmp_path, errors="skip")
     save(tmp_path, "data/val-0.parquet", [row(3)])
     save(tmp_path, "data/test-0.parquet", [row(4, text=[])])

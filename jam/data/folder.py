@@ -33,8 +33,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jam.config import FolderData
 from jam.data.files import ImageFolder
 from jam.data.rows import (
@@ -45,13 +43,11 @@ from jam.data.rows import (
     check_false,
     checked_image,
     clean_string,
-    cut_photos,
     first_problem,
     merged,
     quote,
-    with_easy_negatives,
+    split_up,
 )
-from jam.data.schema import SPLITS
 from jam.errors import InputError
 
 COLUMNS = ("file_name", "text", "captions", "negatives", "context")
@@ -109,15 +105,10 @@ def load_folder(path: str | Path, options: FolderData, *, seed: int) -> LoadedPa
         raise InputError(f"{metadata}: got no rows, expected one per image")
     if problems and options.errors == "raise":
         raise InputError(first_problem(problems))
-    if (n := len(set(photos.values()))) < len(SPLITS):
-        dropped = f"; {first_problem(problems)}" if problems else ""
-        raise InputError(f"{metadata}: got {n} usable photos, expected at least {len(SPLITS)}, one per split{dropped}")
-
+    members = {"train": [(rows[name], photo) for name, photo in photos.items()]}
     shares = {"val": options.val, "test": 1 - options.train - options.val}
-    split_of = cut_photos(photos.values(), shares, seed=seed)
-    members = {split: [(rows[name], p) for name, p in photos.items() if split_of[p] == split] for split in SPLITS}
-    rng = np.random.default_rng(seed)
-    return LoadedPairs({split: with_easy_negatives(members[split], rng) for split in SPLITS}, problems, count)
+    splits = split_up(members, shares, seed=seed, where=str(metadata), problems=problems)
+    return LoadedPairs(splits, problems, count)
 
 
 # --- metadata: file → records -----------------------------------------------------------------------------------------

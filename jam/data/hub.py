@@ -15,13 +15,11 @@ how the splits are told apart. No script of a set is run and nothing is fetched 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from jam.config import HubData, SplitName
 from jam.data.files import ImageFolder
@@ -29,15 +27,15 @@ from jam.data.mapping import read_id, read_image, read_sentences
 from jam.data.negatives import hard_negatives
 from jam.data.rows import (
     LoadedPairs,
+    Member,
     Problem,
     Row,
     RowError,
     checked_image,
-    cut_photos,
     first_problem,
     merged,
     quote,
-    with_easy_negatives,
+    split_up,
 )
 from jam.data.schema import SPLITS
 from jam.data.spill import Blob, Spill
@@ -100,15 +98,13 @@ def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Prog
     members = _once(reader.images)
     left_out = len(reader.images) - sum(map(len, members.values()))
     photos = {row["id"]: photo for row, photo in reader.images.values()}
-    _cut(members, options, seed, problems, where=", ".join(sources))
-
     without = 0
     if options.negatives.source == "rules":
         for row, _ in (image for split in SPLITS for image in members[split]):
             row["negatives"] = hard_negatives(row["captions"], per_caption=options.negatives.per_caption, seed=seed)
             without += len(row["captions"]) - len({negative["of"] for negative in row["negatives"]})
-    rng = np.random.default_rng(seed)
-    splits = {split: with_easy_negatives(members[split], rng) for split in SPLITS}
+    shares = {str(split): share for split, share in options.cut.items()}
+    splits = split_up(members, shares, seed=seed, where=", ".join(sources), problems=problems)
     origin = {
         "passed_over": reader.passed_over,
         "in_two_splits": left_out,
@@ -164,15 +160,13 @@ def _in(root: Path) -> list[str]:
 
 # --- files → images with their captions -------------------------------------------------------------------------------
 
-_Image = tuple[Row, str]  # and the SHA-256 of it as published
-
 
 class _Reader:
     """Reads tables into one row an image."""
 
     def __init__(self, options: HubData, spill: Spill) -> None:
         self.options, self.spill = options, spill
-        self.images: dict[tuple[SplitName, str], _Image] = {}  # by split and id
+        self.images: dict[tuple[SplitName, str], Member] = {}  # by split and id
         self.problems: list[Problem] = []
         self.tables: list[Table] = []  # those read, if only in part
         self.rows = self.passed_over = 0
@@ -251,40 +245,16 @@ class _Reader:
 # --- images → splits --------------------------------------------------------------------------------------------------
 
 
-def _once(images: Mapping[tuple[SplitName, str], _Image]) -> dict[str, list[_Image]]:
+def _once(images: Mapping[tuple[SplitName, str], Member]) -> dict[str, list[Member]]:
     """The images by split, each photo in one split only: the one that is held out further."""
     keeps: dict[str, int] = {}  # number of the split by photo
     for (split, _), (_, photo) in images.items():
         keeps[photo] = max(keeps.get(photo, 0), SPLITS.index(split))
-    members: dict[str, list[_Image]] = {split: [] for split in SPLITS}
+    members: dict[str, list[Member]] = {split: [] for split in SPLITS}
     for (split, _), image in images.items():
         if SPLITS[keeps[image[1]]] == split:
             members[split].append(image)
     return members
-
-
-def _cut(
-    members: dict[str, list[_Image]], options: HubData, seed: int, problems: Sequence[Problem], where: str
-) -> None:
-    """Move the photos of ``options.cut`` out of the training split.
-
-    Raises:
-        InputError: too few photos for it, or a split without rows.
-    """
-    dropped = f"; {first_problem(problems)}" if problems else ""
-    photos = {photo for _, photo in members["train"]}
-    if len(photos) <= len(options.cut):
-        raise InputError(
-            f"{where}: got {len(photos)} usable images to train on, expected at least {len(options.cut) + 1}, for "
-            f"train and what is cut out of it{dropped}"
-        )
-    split_of = cut_photos(photos, {str(split): share for split, share in options.cut.items()}, seed=seed)
-    pool = members["train"]
-    for split in ("train", *options.cut):
-        members[split] = [(row, photo) for row, photo in pool if split_of[photo] == split]
-    for split in SPLITS:
-        if not members[split]:
-            raise InputError(f"{where}: got no usable image of split {split}, expected at least one{dropped}")
 
 
 def _fingerprint(splits: dict[str, list[Row]], photos: dict[str, str]) -> str:
