@@ -76,7 +76,7 @@ def test_pixels_of_lossless_files_stay_exact(fmt):
     np.testing.assert_array_equal(np.asarray(decode_image(encode(noise(), fmt))), RGB)
 
 
-@pytest.mark.parametrize("fmt", ["PNG", "TIFF"])
+@pytest.mark.parametrize("fmt", ["PNG", "TIFF", "JPEG"])
 @pytest.mark.parametrize(
     ("orientation", "turned"),
     [  # the meaning of the tag, by EXIF 2.32: where the stored 0th row and 0th column belong
@@ -91,20 +91,13 @@ def test_pixels_of_lossless_files_stay_exact(fmt):
     ],
 )
 def test_exif_rotation_is_applied_once(fmt, orientation, turned):
-    data = compact_image(encode(noise(), fmt, exif=exif(orientation)))
-    np.testing.assert_array_equal(pixels(data), turned)
-    np.testing.assert_array_equal(as_rgb(opened(encode(noise(), fmt, exif=exif(orientation)))), turned)
+    published = encode(noise(), fmt, exif=exif(orientation), quality=100)
+    data = compact_image(published)
+    for shown in (pixels(data), np.asarray(as_rgb(opened(published)), int)):
+        assert shown.shape == turned.shape
+        assert np.abs(shown - turned).mean() < (50 if fmt == "JPEG" else 1e-9)  # of colours at random 85 apart
     assert opened(data).getexif().get(ORIENTATION, 1) == 1
     assert compact_image(data) == data
-
-
-def test_a_rotated_jpeg_is_stored_upright():
-    half = Image.new("RGB", (40, 20), "white")
-    half.paste("black", (0, 0, 20, 20))  # left half; a quarter turn clockwise brings it to the top
-    upright = pixels(compact_image(encode(half, "JPEG", exif=exif(6))))
-    assert upright.shape == (40, 20, 3)
-    assert upright[:18].max() < 20
-    assert upright[22:].min() > 235
 
 
 RAMP = np.arange(256)[None].repeat(4, axis=0)
