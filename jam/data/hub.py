@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from jam.config import HubData, SplitName
-from jam.data.files import ImageFolder
+from jam.data.files import Blob, ImageFolder, Spill
 from jam.data.mapping import read_id, read_image, read_sentences
 from jam.data.negatives import hard_negatives
 from jam.data.rows import (
@@ -38,7 +38,6 @@ from jam.data.rows import (
     split_up,
 )
 from jam.data.schema import SPLITS
-from jam.data.spill import Blob, Spill
 from jam.data.tables import Table, look_up
 from jam.errors import InputError
 from jam.hub import snapshot
