@@ -1,4 +1,4 @@
-"""Where the bytes of images lie: a folder that metadata names, with what its links may lead to, and a temporary file."""
+"""Where the bytes of images lie: a folder that metadata names, what its links may lead to, and a temporary file."""
 
 import os
 import tempfile
