@@ -50,11 +50,11 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
 def embed_folder(
     side: Side, folder: str | Path, batch_size: int = 64, progress: Progress = silent
 ) -> tuple[list[str], np.ndarray, list[str]]:
-    """Embed every image below a folder that Pillow can read.
+    """Embed every image below a folder that Pillow can read; links that lead out of it are not followed.
 
     Args:
         side: a side of images, of a `Space` with its encoders.
-        folder: searched with its subfolders; links that lead out of it are not followed.
+        folder: searched with its subfolders.
         batch_size: images at a time.
         progress: wraps the batches, see `jam.progress`.
 

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_encoders import pairs_table, text_folder, vision_folder
+from tiny_encoders import contents, pairs_table, text_folder, vision_folder
 
 from jam.distributed import World, connected, launched
 
@@ -94,10 +94,6 @@ def tables(tmp_path_factory):
         build(root / name)
         all_well(launch(1, root / "extract.py", root, name, f"{name}-alone", 0))
     return root
-
-
-def contents(folder):
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 @pytest.mark.parametrize("encoder", ["v", "t"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny_encoders import pairs_table, text_folder, vision_folder
+from tiny_encoders import contents, pairs_table, text_folder, vision_folder
 
 from jam.data import schema
 from jam.data.images import decode_image
@@ -58,10 +58,6 @@ def extract(rows, paths, encoders, tmp_path):
         return extract_features(encoders[modality], tables, tmp_path / name, scratch=tmp_path / "s", **options)
 
     return extracted
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
 def test_every_image_is_encoded_in_order(extract, rows, encoders, tmp_path):

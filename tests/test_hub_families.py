@@ -174,10 +174,17 @@ def test_feature_maps_have_no_token_to_pick(tmp_path, hub, family, pooling):
         load(tmp_path, family, pooling=pooling)
 
 
-def test_a_text_without_a_token_is_named(tmp_path, hub):
+def test_what_a_model_cannot_read_is_one_line(tmp_path, hub):
     hub("qwen2")
-    with pytest.raises(InputError, match="tiny/qwen2: got no token from the text '', expected at least one"):
+    with pytest.raises(InputError, match=r"^tiny/qwen2: got no token from the text '', expected at least one[^\n]*$"):
         load(tmp_path, "qwen2").hidden_states(["red", ""])
+    folder = hub("bert")
+    (folder / "preprocessor_config.json").write_text("{}")
+    with pytest.raises(InputError, match=r"found an image processor and a tokenizer; expected modality[^\n]*$"):
+        hub_manifest("tiny/bert")
+    (folder / "config.json").write_text('{"model_type": "nosuch"}')
+    with pytest.raises(InputError, match=r"tiny/bert: transformers does not know it[^\n]*$"):
+        load(tmp_path, "bert")
 
 
 def test_the_manifest_pins_what_was_asked_and_what_was_found(tmp_path, hub):
@@ -185,19 +192,6 @@ def test_the_manifest_pins_what_was_asked_and_what_was_found(tmp_path, hub):
     (folder / "sentence_bert_config.json").write_text('{"max_seq_length": 16}')
     manifest = load(tmp_path, "minilm").manifest
     assert (manifest.asked, manifest.revision, manifest.max_tokens) == ("main", COMMIT, 16)
-
-
-def test_a_hub_model_of_unclear_modality_asks(hub):
-    (hub("bert") / "preprocessor_config.json").write_text("{}")
-    with pytest.raises(InputError, match="found an image processor and a tokenizer; expected modality"):
-        hub_manifest("tiny/bert")
-
-
-def test_an_architecture_that_transformers_does_not_know_is_one_line(tmp_path, hub):
-    (hub("bert") / "config.json").write_text('{"model_type": "nosuch"}')
-    with pytest.raises(InputError, match="tiny/bert: transformers does not know it") as caught:
-        load(tmp_path, "bert")
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("content", ["", "{", "7", "[1]", '{"max_seq_length": "9"}', '{"max_seq_length": 0}'])

@@ -31,6 +31,11 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """What the files below a folder hold."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def vision_folder(folder: Path, name: str = "tiny-vision", seed: int = 0) -> Path:
     """A random RegNet with five layers of widths 4, 4, 4, 8, 8 for images of 16 × 16."""
     torch.manual_seed(seed)

@@ -1,7 +1,7 @@
 """The trainable maps from standardised features to the shared space, one class per kind of adapter."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -32,26 +32,31 @@ class Autoencoder(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """(n, d_in) → (n, d_latent)."""
-        latent: Tensor = self.encoder(x)
-        return latent
+        return cast(Tensor, self.encoder(x))
 
     def decode(self, latent: Tensor) -> Tensor:
         """(n, d_latent) → (n, d_in)."""
-        x: Tensor = self.decoder(latent)
-        return x
+        return cast(Tensor, self.decoder(latent))
 
 
-class Linear(nn.Module):
+class _OneWay(nn.Module):
+    """A tower without a decoder."""
+
+    map: nn.Module
+
+    def encode(self, x: Tensor) -> Tensor:
+        """(n, d_in) → (n, d_latent)."""
+        return cast(Tensor, self.map(x))
+
+
+class Linear(_OneWay):
     """One linear map; also what the closed-form baselines fill in."""
+
+    map: nn.Linear
 
     def __init__(self, d_in: int, d_latent: int) -> None:
         super().__init__()
         self.map = nn.Linear(d_in, d_latent)
-
-    def encode(self, x: Tensor) -> Tensor:
-        """(n, d_in) → (n, d_latent)."""
-        latent: Tensor = self.map(x)
-        return latent
 
     @classmethod
     def from_matrix(cls, weight: Tensor) -> "Linear":
@@ -63,7 +68,7 @@ class Linear(nn.Module):
         return tower
 
 
-class MLP(nn.Module):
+class MLP(_OneWay):
     """LayerNorm → Linear → GELU → Dropout → Linear, hidden ``expansion`` times the input width."""
 
     def __init__(self, d_in: int, d_latent: int, expansion: int = 2, dropout: float = 0.1) -> None:
@@ -72,11 +77,6 @@ class MLP(nn.Module):
         self.map = nn.Sequential(
             nn.LayerNorm(d_in), nn.Linear(d_in, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, d_latent)
         )
-
-    def encode(self, x: Tensor) -> Tensor:
-        """(n, d_in) → (n, d_latent)."""
-        latent: Tensor = self.map(x)
-        return latent
 
 
 TOWERS: dict[str, Callable[..., Any]] = {"autoencoder": Autoencoder, "linear": Linear, "mlp": MLP}

@@ -33,8 +33,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from jam.params import FolderData
 from jam.data.files import ImageFolder
 from jam.data.rows import (
@@ -45,13 +43,11 @@ from jam.data.rows import (
     check_false,
     checked_image,
     clean_string,
-    cut_photos,
     first_problem,
     merged,
     quote,
-    with_easy_negatives,
+    split_up,
 )
-from jam.data.schema import SPLITS
 from jam.errors import InputError
 
 COLUMNS = ("file_name", "text", "captions", "negatives", "context")
@@ -109,17 +105,9 @@ def load_folder(path: str | Path, options: FolderData, *, seed: int) -> LoadedPa
         raise InputError(f"{metadata}: got no rows, expected one per image")
     if problems and options.errors == "raise":
         raise InputError(first_problem(problems))
-    if (n := len(set(photos.values()))) < len(SPLITS):
-        dropped = f"; {first_problem(problems)}" if problems else ""
-        raise InputError(f"{metadata}: got {n} usable photos, expected at least {len(SPLITS)}, one per split{dropped}")
-
+    members = {"train": [(rows[name], photo) for name, photo in photos.items()]}
     shares = {"val": options.val, "test": 1 - options.train - options.val}
-    split_of = cut_photos(photos.values(), shares, seed=seed)
-    rng = np.random.default_rng(seed)
-    splits: dict[str, list[Row]] = {}
-    for split in SPLITS:
-        members = [(rows[name], photo) for name, photo in photos.items() if split_of[photo] == split]
-        splits[split] = with_easy_negatives(members, rng)
+    splits = split_up(members, shares, seed=seed, where=str(metadata), problems=problems)
     return LoadedPairs(splits, problems, count)
 
 

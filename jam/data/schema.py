@@ -39,38 +39,32 @@ ROW_GROUP = 1000  # rows
 
 def pairs_schema(reality_dim: int = 1) -> pa.Schema:
     """Arrow schema of the pairs table; ``reality_dim`` is the length of the true-state vector (1 where unknown)."""
+    string = pa.string()
+    negative = pa.struct({"kind": string, "tier": string, "text": string, "of": pa.int32()})
     schema = pa.schema(
-        [
-            ("id", pa.string()),
-            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-            ("captions", pa.list_(pa.string())),
-            (
-                "negatives",
-                pa.list_(
-                    pa.struct([("kind", pa.string()), ("tier", pa.string()), ("text", pa.string()), ("of", pa.int32())])
-                ),
-            ),
-            ("context", pa.string()),
-            ("labels", pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))),
-            ("reality", pa.list_(pa.float32(), reality_dim)),
-        ]
+        {
+            "id": string,
+            "image": pa.struct({"bytes": pa.binary(), "path": string}),
+            "captions": pa.list_(string),
+            "negatives": pa.list_(negative),
+            "context": string,
+            "labels": pa.list_(pa.struct({"name": string, "value": string})),
+            "reality": pa.list_(pa.float32(), reality_dim),
+        }
     )
-
-    def value(dtype: str) -> dict[str, str]:
-        return {"dtype": dtype, "_type": "Value"}
-
-    strings = value("string")
-    negative = {"kind": strings, "tier": strings, "text": strings, "of": value("int32")}
-    features = {
-        "id": strings,
-        "image": {"_type": "Image"},
-        "captions": {"feature": strings, "_type": "List"},
-        "negatives": {"feature": negative, "_type": "List"},
-        "context": strings,
-        "labels": {"feature": {"name": strings, "value": strings}, "_type": "List"},
-        "reality": {"feature": value("float32"), "length": reality_dim, "_type": "List"},
-    }
+    features = {field.name: _feature(field.type) for field in schema} | {"image": {"_type": "Image"}}
     return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+
+
+def _feature(kind: pa.DataType) -> dict[str, Any]:
+    """An Arrow type as the metadata of ``datasets`` names it."""
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    if pa.types.is_fixed_size_list(kind):
+        return {"feature": _feature(kind.value_type), "length": kind.list_size, "_type": "List"}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    return {"dtype": "float32" if kind == pa.float32() else str(kind), "_type": "Value"}
 
 
 def write_pairs(path: str | Path, rows: Iterable[Mapping[str, Any]], reality_dim: int = 1) -> None:

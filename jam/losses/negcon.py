@@ -15,18 +15,9 @@ def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, same: Tenso
     The t→v direction is plain cross-entropy over the batch's images: a false caption has no image to find.
 
     Args:
-        a: image latents, normalised inside.
-        p: latents of the matching captions.
-        q: latents of the hard-negative captions, one for each image.
-        logit_scale: s = 1/τ > 0 (not its logarithm).
-        same: whether candidate j of [p; q] is true of image i as well; such a pair, j ≠ i, is left out of the sums.
-
-    Inputs:
-        ============  =======
-        a, p, q       (n, d)
-        logit_scale   scalar
-        same          (n, 2n)
-        ============  =======
+        a, p, logit_scale: as in `contrastive_loss`, (n, d) and s > 0.
+        q: (n, d) latents of the hard-negative captions, one for each image.
+        same: (n, 2n) whether candidate j of [p; q] is true of image i as well; such a pair, j ≠ i, is left out.
 
     Returns:
         Scalar loss ½(L_v→t + L_t→v).
