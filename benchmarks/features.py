@@ -20,13 +20,13 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.harness import Options, Row, alone, best, chosen, parser, peak_mib, seconds, table
-from jam.params import Objective, Training
 from jam.data.schema import write_pairs
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave
 from jam.encoders.manifest import Manifest
 from jam.features import FeatureStore, extract_features
 from jam.pairing import Pairs
+from jam.params import Objective, Training
 from jam.training import train
 
 BATCH = 64

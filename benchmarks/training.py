@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Options, Row, alone, best, chosen, parser, table
-from jam.params import Objective, Training
 from jam.joint import Joint, parameter_groups
 from jam.pairing import Pairs
+from jam.params import Objective, Training
 from jam.training import train
 
 SCHEDULE = Training(

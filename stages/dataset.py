@@ -10,13 +10,13 @@ By hand:  python -m stages.dataset
 from pathlib import Path
 from typing import Any
 
-from jam.params import Params, load_params
 from jam.data.cave.build import write_cave
 from jam.data.folder import load_folder
 from jam.data.hub import load_hub
 from jam.data.rows import LoadedPairs
 from jam.errors import InputError
 from jam.io import atomic_folder, write_json
+from jam.params import Params, load_params
 from jam.progress import track
 from stages.common import METRICS, PAIRS, PRETRAIN, run, say
 

@@ -9,7 +9,6 @@ By hand:  python -m stages.encoder vision_l
 
 from typing import Any
 
-from jam.params import EncoderSpec, load_params
 from jam.device import pick_device
 from jam.encoders.cave import save_cave
 from jam.encoders.hub import hub_manifest
@@ -17,6 +16,7 @@ from jam.encoders.package import package_manifest
 from jam.encoders.pretrain_text import pretrain_text
 from jam.encoders.pretrain_vision import pretrain_vision
 from jam.io import atomic_folder
+from jam.params import EncoderSpec, load_params
 from jam.progress import track
 from stages.common import ENCODERS, PRETRAIN, require_listed, run
 

@@ -7,6 +7,8 @@ Writes  metrics/tables/evaluate/NAME.csv (everything, by seed, with intervals),
 By hand:  python -m stages.evaluate spread
 """
 
+from typing import Any
+
 import pandas as pd
 
 from jam.align.evaluate import evaluate, summarise
@@ -20,7 +22,7 @@ from stages.common import METRICS, SPACES, TABLES, run, say
 from stages.inputs import load_sides
 
 # What `dvc metrics show` prints, a row a space: few and short names, so that the table fits a terminal of 100 columns.
-HEADLINE = {
+HEADLINE: dict[str, dict[str, Any]] = {
     "r1_x_to_y": {"metric": "recall", "k": 1, "direction": "x_to_y"},
     "r1_y_to_x": {"metric": "recall", "k": 1, "direction": "y_to_x"},
     "hard_negatives": {"metric": "hard_negatives", "tier": "hard"},

@@ -9,15 +9,16 @@ By hand:  python -m stages.features minilm
           torchrun --nproc_per_node 2 -m stages.features minilm    the batches shared by two processes, the same bytes
 """
 
-from jam.params import load_params
+from jam.align.rows import one_row_each
 from jam.data.schema import SPLITS, read_pairs
 from jam.distributed import connected
 from jam.encoders import Encoder
 from jam.features import extract_features
 from jam.features.quality import layer_probes, perplexity
+from jam.params import load_params
 from jam.progress import track
 from jam.results import write_results
-from stages.common import ENCODERS, FEATURES, METRICS, PAIRS, SCRATCH, run
+from stages.common import ENCODERS, FEATURES, PAIRS, SCRATCH, TABLES, run
 
 
 def main(name: str) -> str:
@@ -41,7 +42,7 @@ def main(name: str) -> str:
         )
     if not world.first:
         return "rows filled; the first process writes the rest"
-    n = len(store.index[(store.index["split"] == "test") & (store.index["role"] != "negative") & (store.index["k"] == 0)])
+    n = len(one_row_each(store.index, "test"))
     rows = [{"metric": "parameters", "value": encoder.describe()["parameters"]}]
     rows += [
         {"metric": "probe", "label": label, "value": score, "n": n, "split": "test"}
@@ -51,7 +52,7 @@ def main(name: str) -> str:
         captions = read_pairs(tables["test"], ["captions"]).column("captions").to_pylist()
         told = perplexity(ENCODERS / name, [own[0] for own in captions])
         rows += [{"metric": metric, "value": value, "n": n, "split": "test"} for metric, value in told.items()]
-    write_results(METRICS / "tables" / "encoders" / f"{name}.csv", "encoders", [{"subject": name, **row} for row in rows])
+    write_results(TABLES / "encoders" / f"{name}.csv", "encoders", [{"subject": name, **row} for row in rows])
     return f"{len(store.index)} rows, {store.layers} layers in {FEATURES / name}"
 
 

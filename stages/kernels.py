@@ -72,7 +72,7 @@ def mismatched(params: Params) -> Iterator[tuple[Named, Named]]:
     for space in params.kernels.spaces:
         adapters = load_adapters(SPACES / space / str(params.align.seeds[0]))
         where = {"subject": space, "x": x.side, "y": y.side}
-        latents = {name: ({}, adapters[y.side].encode(told[there])) for name, there in by_condition.items()}
+        latents: Named = {name: ({}, adapters[y.side].encode(told[there])) for name, there in by_condition.items()}
         yield {space: (where, adapters[x.side].encode(seen[rows]))}, latents
 
 
@@ -80,7 +80,10 @@ def representations(params: Params, stores: dict[str, FeatureStore], chosen: dic
     """Test rows of every frozen encoder at its chosen layer, and of both sides of every space."""
     found: Named = {}
     for name, store in stores.items():
-        found[name] = ({"x": name, "x_layer": chosen[name]}, store.layer(chosen[name])[one_row_each(store.index, "test")])
+        found[name] = (
+            {"x": name, "x_layer": chosen[name]},
+            store.layer(chosen[name])[one_row_each(store.index, "test")],
+        )
     for space in params.kernels.spaces:
         adapters = load_adapters(SPACES / space / str(params.align.seeds[0]))
         for side in (params.align.x, params.align.y):
@@ -102,7 +105,8 @@ def main() -> str:
     rows: list[dict[str, Any]] = []
 
     def score(xs: Named, ys: Named, **condition: Any) -> None:
-        table = kernel_table(*({name: of for name, (_, of) in side.items()} for side in (xs, ys)), metrics, **options)
+        left, right = ({name: of for name, (_, of) in side.items()} for side in (xs, ys))
+        table = kernel_table(left, right, metrics, **options)
         for row in kernel_rows(table).to_dict("records"):
             x, y = row.pop("x"), row.pop("y")
             rows.append({**row, "condition": y, **xs[x][0], **ys[y][0], **condition, "split": "test"})

@@ -34,7 +34,6 @@ from jam.sweep.trends import PROBES, layer_trends, scale_trends
 from stages.common import SCRATCH, TABLES, require_listed, run, say
 from stages.inputs import layer_path, load_layer, load_states
 
-
 Tables = dict[str, pd.DataFrame]
 
 
@@ -94,6 +93,7 @@ def of_pareto(params: Params, cells: pd.DataFrame) -> Tables:
     return {"fronts": fronts(cells[cells["error"].isna()])}
 
 
+EXPERIMENTS = {"trends": "trends", "fronts": "pareto_fronts"}  # that are none of the sweep's own
 TOGETHER = {"layers": of_layers, "scale": of_scale, "pareto": of_pareto}
 
 
@@ -115,7 +115,7 @@ def main(name: str) -> str:
     tables = {"cells": cells, **TOGETHER[name](params, cells)}
     with atomic_folder(TABLES / name) as folder:
         for what, table in tables.items():
-            write_results(folder / f"{what}.csv", {"trends": "trends", "fronts": "pareto_fronts"}.get(what, name), table)
+            write_results(folder / f"{what}.csv", EXPERIMENTS.get(what, name), table)
     return f"{len(entries) - len(failed)} trainings; all in {TABLES / name}"
 
 

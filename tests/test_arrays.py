@@ -134,7 +134,9 @@ def test_a_text_is_true_of_an_image_if_its_thing_is_told_so(seed):
     truth = Truth.of(things, {"text": wordings}, {"text": captions})
     told = {(things[i], wordings[row]) for i in range(n) for row in captions[i] if row >= 0}
     images, texts = mine.integers(0, n, 4), mine.integers(0, m, 7)
-    assert truth.true(images, "text", texts).tolist() == [[(things[i], wordings[j]) in told for j in texts] for i in images]
+    assert truth.true(images, "text", texts).tolist() == [
+        [(things[i], wordings[j]) in told for j in texts] for i in images
+    ]
 
     texts = captions[captions >= 0]
     a, p = (mine.integers(-1, 2, (size, 3)) + 0.25 for size in (n, len(texts)))
@@ -209,9 +211,7 @@ def test_truth_of_what_is_told_once_leaves_a_training_to_the_bit():
     told = [
         dataclasses.replace(
             items,
-            truth=Truth.of(
-                np.arange(len(items)), {"text": np.arange(len(text.table))}, {"text": text.true}
-            ),
+            truth=Truth.of(np.arange(len(items)), {"text": np.arange(len(text.table))}, {"text": text.true}),
         )
         for items in plain
         for text in [items.sides["text"]]
@@ -304,7 +304,7 @@ def test_four_images_or_groups_are_enough_and_three_are_not(groups, least):
         (((10,), (10, 4)), {}, r"images: got shape \(10,\)"),
         ((np.ones((9, 4), complex), (9, 4)), {}, "images: got complex numbers"),
         (((9, 4), np.ma.masked_less(np.eye(9, 4), 0.5)), {}, "texts: got a masked array"),
-        ((np.full((40, 4), 0.1), (40, 4)), {}, "got 2 of 1 groups or different images, expected at least 2"),
+        ((np.full((40, 4), 0.1), (40, 4)), {}, "got 2 of 1 groups or different items, expected at least 2"),
         (((40, 4), np.full((40, 4), 0.1)), {}, "expected finite features that vary"),
         (((40, 4), (40, 4)), {"latent": 4}, "expected fewer than its d_in"),
         (((40, 4), (40, 4)), {"model": "x"}, "model: .* 'linear' or 'mlp'.*got 'x'"),
@@ -320,6 +320,7 @@ def test_four_images_or_groups_are_enough_and_three_are_not(groups, least):
         (((40, 4), (40, 4)), {"validation": 2}, "validation, seed: got 2"),
         (((40, 4), (40, 4)), {"validation": 0.99}, "validation: got 40 of 40"),
         (((40, 4), (40, 4)), {"seed": -1}, "got 0.1, -1"),
+        (((40, 4), (40, 4)), {"seed": 2**64}, "seed: got 18446744073709551616, expected at least 0"),
         (((40, 4), (40, 4)), {"device": "cuda:99"}, "device: got 'cuda:99'"),
     ],
 )
@@ -337,6 +338,27 @@ def test_a_row_that_is_not_finite_is_named_with_its_side(side, bad):
     given[side][31, 2] = bad
     name = "texts negatives" if side == "negatives" else side
     with pytest.raises(InputError, match=f"{name}: row 31 holds NaN, infinity or a number near it"):
+        train_two(**given, latent=2)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e-40, 1e40, 1e200])
+@pytest.mark.parametrize("side", ["images", "texts", "negatives"])
+def test_a_side_that_single_precision_does_not_hold_is_named(side, scale):
+    given = {name: rng.normal(size=(40, 6)) for name in ("images", "texts", "negatives")}
+    given[side] *= scale
+    name = "texts negatives" if side == "negatives" else side
+    with pytest.raises(InputError, match=f"^{name}: got rows whose largest numbers are .*expected 1e-37 to 1e\\+37"):
+        train_two(**given, latent=2)
+
+
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [("images", "got 2 of 1 groups"), ("texts", "^texts: .*features that vary")],
+)
+def test_features_that_do_not_vary_are_refused(side, message):
+    given = {name: rng.normal(size=(40, 6)) for name in ("images", "texts")}
+    given[side][:] = 0.1
+    with pytest.raises(ValueError, match=message):
         train_two(**given, latent=2)
 
 

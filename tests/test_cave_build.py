@@ -9,11 +9,11 @@ from PIL import Image
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from jam.params import CaveData
 from jam.data.cave.build import SCAN_SHARES, SETS, _streams, build_cave, second_views, split_scans, write_cave
 from jam.data.cave.render import scan_digits
 from jam.data.cave.scenes import LABELS, REALITY_DIM, reality_of, scene_labels, scene_of_labels
 from jam.data.schema import SPLITS, pairs_schema, read_pairs
+from jam.params import CaveData
 
 SIZES = {"train": 150, "val": 60, "test": 40, "pretrain_images": 80, "pretrain_text": 100}
 WORLD = SIZES | {"captions": 3, "one_object": 0.2, "seed": 3}

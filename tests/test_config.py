@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jam.params import load_params
 from jam.errors import InputError
+from jam.params import load_params
 from stages.sweeps import processes
 
 ROOT = Path(__file__).parent.parent

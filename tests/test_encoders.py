@@ -19,7 +19,6 @@ from PIL import ExifTags, Image
 from safetensors.torch import load_file, save_file
 from tiny_encoders import pairs_table, picture, sentence, text_folder, vision_folder
 
-from jam.params import EncoderSpec
 from jam.data.images import compact_image
 from jam.device import pick_device
 from jam.encoders import Encoder
@@ -29,6 +28,7 @@ from jam.encoders.pooling import POOLINGS, pool
 from jam.errors import InputError
 from jam.features import extract_features
 from jam.io import file_sha256, read_json, write_json
+from jam.params import EncoderSpec
 
 
 def refused(match, call, *arguments):

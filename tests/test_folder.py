@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jam.params import FolderData
 from jam.data.folder import load_folder
 from jam.data.rows import cut_photos, with_easy_negatives
 from jam.data.schema import SPLITS, pairs_schema, read_pairs
 from jam.errors import InputError
+from jam.params import FolderData
 
 
 def load(root, *, seed=0, **changes):

@@ -13,12 +13,12 @@ import yaml
 from PIL import Image
 from pydantic import ValidationError
 
-from jam.params import Dataset, HubData, Params
 from jam.data import hub
 from jam.data.hub import load_hub
 from jam.data.schema import SPLITS, pairs_schema, read_pairs
 from jam.errors import InputError
 from jam.io import file_sha256
+from jam.params import Dataset, HubData, Params
 from stages import dataset as stage
 from tests.checkout import ROOT
 from tests.test_config import changed

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 import torch
 
-from jam.errors import InputError
 from jam.align.items import Items, SideRows
 from jam.align.rows import join_sides
 from jam.align.tables import draw, pool_rows
+from jam.errors import InputError
 
 
 def indices():

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
-from jam.errors import InputError
 from jam.align import Adapter
 from jam.align.blocks import Standardise, SwiGLU
+from jam.errors import InputError
 from jam.losses.cca import cca
 from jam.losses.procrustes import procrustes
 from jam.losses.ridge import ridge

@@ -11,9 +11,9 @@ from PIL import Image, features
 from tiny_encoders import picture, text_folder, vision_folder
 
 import jam
-from jam.search import embed_folder, fingerprint, main, nearest
 from jam.errors import InputError
 from jam.io import write_json
+from jam.search import embed_folder, fingerprint, main, nearest
 
 NAMES = ["a.png", "b.png", "more/c.jpg"]
 

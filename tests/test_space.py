@@ -82,7 +82,7 @@ def test_adapters_of_another_width_are_refused(pair):
         jam.Space.load(pair / "adapters", pair / "encoders", "cpu")
     write_space(pair, 2)
     jam.Adapter("linear", d_in=8, d_latent=7).save(pair / "adapters" / "text")
-    with pytest.raises(InputError, match="got adapters into different dimensions, .*'image': 3, 'text': 7"):
+    with pytest.raises(InputError, match=r"got adapters into different dimensions, .*'image': 3, 'text': 7"):
         jam.Space.load(pair / "adapters", pair / "encoders", "cpu")
 
 

@@ -218,12 +218,12 @@ def test_closed_forms_retrieve_and_choose_on_validation_rows(method, grid):
 def three_sides(n, seed):
     """`world` with a third side: of two views more of the same state."""
     items = world(n, seed)
-    views = world(n, seed + 100).sides["text"]
     state = items.sides["image"].table @ np.linalg.pinv(np.random.default_rng(0).normal(size=(6, 14)))
     heard = np.concatenate([state, state]) @ np.random.default_rng(1).normal(size=(6, 10))
     heard += 0.1 * np.random.default_rng(seed).normal(size=heard.shape)
-    assert len(views.true) == n
-    sound = SideRows(heard.astype(np.float32), np.stack([np.arange(n), n + np.arange(n)], axis=1), np.empty((n, 0), int))
+    sound = SideRows(
+        heard.astype(np.float32), np.stack([np.arange(n), n + np.arange(n)], axis=1), np.empty((n, 0), int)
+    )
     return Items({**items.sides, "sound": sound})
 
 
@@ -237,7 +237,9 @@ def test_three_sides_are_aligned_in_one_space_and_each_finds_the_others():
     scores = validation_scores(adapters, unseen, space.pairs)
     assert min(scores.values()) > 0.7
     # A pair that is left out is aligned through the side in the middle.
-    star = train(items, validation, OBJECTIVES["con"], training(), pairs=[("image", "text"), ("image", "sound")], seed=0)
+    star = train(
+        items, validation, OBJECTIVES["con"], training(), pairs=[("image", "text"), ("image", "sound")], seed=0
+    )
     adapters = {name: side.adapter for name, side in star.sides.items()}
     assert validation_scores(adapters, unseen, [("text", "sound")])["validation_recall"] > 0.5
 

@@ -10,11 +10,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from jam.align.blocks import Standardise
+from jam.align.towers import TOWERS
 from jam.errors import InputError
 from jam.io import read_json, replace_folder, write_json
 from jam.metrics._rows import Array, as_rows
-from jam.align.blocks import Standardise
-from jam.align.towers import TOWERS
 
 
 class Adapter(nn.Module):

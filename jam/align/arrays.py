@@ -2,8 +2,10 @@
 
 from collections.abc import Hashable, Mapping, Sequence
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from pydantic import ValidationError
@@ -15,12 +17,12 @@ from jam.align.objective import Pair
 from jam.align.space import Space
 from jam.align.train import Report, all_pairs, quiet, train
 from jam.align.truth import Truth, equal_rows
-from jam.params import Objective, Training, one_line
 from jam.device import pick_device
 from jam.errors import InputError
 from jam.metrics._rows import Array, Groups, as_rows, numbered
+from jam.params import Objective, Training, one_line
 
-Labels = Sequence[Hashable] | np.ndarray | pd.Series
+Labels = Sequence[Hashable] | npt.NDArray[Any]
 
 
 def train_space(
@@ -114,9 +116,8 @@ def train_space(
     first = next(iter(tables))
     same_row = equal_rows({first: tables[first]})
     things = _things(views[first], same_row if groups is None else numbered(groups, len(same_row)))
-    wordings = {
-        y: equal_rows({y: tables[y]} | ({f"{y} negatives": false[y]} if y in false else {})) for _, y in pairs
-    }
+    seconds = dict.fromkeys(y for _, y in pairs)
+    wordings = {y: equal_rows({y: tables[y]} | ({f"{y} negatives": false[y]} if y in false else {})) for y in seconds}
     count = int(things.max()) + 1
     kept = max(2, round(validation * count))
     if count - kept < 2:

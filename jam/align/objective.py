@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from jam.align.adapter import Adapter
 from jam.align.items import Items
-from jam.params import Objective, Training
 from jam.losses import Loss, load_loss
+from jam.params import Objective, Training
 
 MAX_LOGIT_SCALE = 100.0  # CLIP's clamp: beyond it the softmax is a hard maximum and training is unstable
 
@@ -49,11 +49,12 @@ class Joint(nn.Module):
         )
         (whitening,) = training.whitening
         for name, side in items.sides.items():
-            self.adapters[name].standardise.fit(side.table, side.flat()[0], whitening)
+            try:
+                self.adapters[name].standardise.fit(side.table, side.flat()[0], whitening)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from error
         start, learned = math.log(1 / training.temperature), training.learn_temperature
-        self.log_scales = nn.ParameterList(
-            nn.Parameter(torch.tensor(start), requires_grad=learned) for _ in self.pairs
-        )
+        self.log_scales = nn.ParameterList(nn.Parameter(torch.tensor(start), requires_grad=learned) for _ in self.pairs)
 
     @property
     def adapters(self) -> dict[str, Adapter]:

@@ -83,9 +83,7 @@ def negative_rows(index: pd.DataFrame, order: pd.DataFrame, split: str) -> pd.Da
     return joined[["item", "row", "true_row", "kind", "tier"]]
 
 
-def mismatched_rows(
-    order: pd.DataFrame, index: pd.DataFrame, split: str
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+def mismatched_rows(order: pd.DataFrame, index: pd.DataFrame, split: str) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Rows of one side, and for each of them a true view of another, one with one thing changed, and another item's.
 
     Only items with a hard and an easy negative take part. Which of an item's hard negatives is taken rotates, so that

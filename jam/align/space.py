@@ -184,8 +184,9 @@ def read_space(folder: Path) -> dict[str, Any]:
             str(name): {"encoder": str(source["encoder"]), "layer": int(source["layer"])} if source else {}
             for name, source in content["sides"].items()
         }
-        if not sides or any(Path(part).name != part for name, source in sides.items() for part in (name, source.get("encoder", name))):
-            raise ValueError(f"names {list(sides)}")
+        names = [*sides, *(source["encoder"] for source in sides.values() if source)]
+        if not sides or any(Path(str(name)).name != name for name in names):
+            raise ValueError(f"names {names}")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: got {error!r}, expected the sides and the pairs of a space") from error
     return {"sides": sides, "pairs": pairs}

@@ -21,9 +21,9 @@ from jam.align.items import Items
 from jam.align.objective import Joint, Pair, parameter_groups
 from jam.align.space import Side, Space
 from jam.align.tables import Pooling, Table, draw, on_device, pool_rows
-from jam.params import Objective, Training
 from jam.fit import Parts, between, fit
 from jam.metrics import retrieval_ranks
+from jam.params import Objective, Training
 
 Report = Callable[[str], None]
 
@@ -64,8 +64,11 @@ def train(
         The best space; of several whitenings, which one is in ``chosen`` and, NaN for None, in ``history``.
 
     Raises:
-        ValueError: the loss needs false views and some item has none; or the loss stops being finite.
+        ValueError: the loss needs false views and some item has none; the loss stops being finite; or the seed is not
+            one of torch's.
     """
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed: got {seed}, expected at least 0 and less than 2**64")
     pairs = all_pairs(tuple(items.sides)) if pairs is None else tuple(pairs)
     runs = []
     for whitening, alpha in product(training.whitening, objective.alphas or (None,)):
@@ -200,9 +203,7 @@ class Batch:
     def gather(self, tables: Mapping[str, Table]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Features of the true and of the false views, (b, d) by side; only these rows are read."""
         true = {
-            name: tables[name].index_select(0, rows)
-            if rows.ndim == 1
-            else pool_rows(tables[name], rows, self.pooling)  # type: ignore[arg-type]
+            name: tables[name].index_select(0, rows) if rows.ndim == 1 else pool_rows(tables[name], rows, self.pooling)  # type: ignore[arg-type]
             for name, rows in self.true.items()
         }
         return true, {name: tables[name].index_select(0, rows) for name, rows in self.false.items()}

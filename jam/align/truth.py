@@ -17,6 +17,7 @@ from jam.metrics._rows import cosine_resolution
 BLOCK = 8192  # rows read at a time: a table may be larger than memory
 PROJECTIONS = 8
 SAMPLE = 4096  # rows of a table from which the usual deviation is taken
+SMALLEST, LARGEST = 1e-37, 1e37  # of the largest numbers of most rows
 ROUNDING = 1e-4  # of the rows' deviation: what batches of another make-up change in an encoder's output, with a margin
 WINDOW = 3  # a stranger or two may fall between two equals
 
@@ -28,11 +29,12 @@ def equal_rows(tables: Mapping[str, np.ndarray]) -> np.ndarray:
     is follows from medians: neither an odd row (-9999 for "missing") nor a column of large numbers makes others equal.
 
     Raises:
-        InputError: a row that holds NaN or infinity, or numbers whose squares are, named.
+        InputError: a row that holds NaN or infinity, or numbers whose squares are, named; or a table whose numbers are
+            too small or too large for single precision.
     """
     d = next(iter(tables.values())).shape[1]
     directions = torch.as_tensor(np.random.default_rng(0).normal(size=(d, PROJECTIONS)) / PROJECTIONS**0.5)
-    some = np.concatenate([np.array(table[:: 1 + len(table) // SAMPLE], np.float64) for table in tables.values()])
+    some = np.concatenate([_sample(name, table) for name, table in tables.items()])
     with np.errstate(over="ignore", invalid="ignore"):  # rows that are not finite are named below
         centre = np.nanmedian(some, axis=0)
         deviation = np.nanmedian(np.abs(some - centre), axis=0)
@@ -57,6 +59,17 @@ def equal_rows(tables: Mapping[str, np.ndarray]) -> np.ndarray:
     i, j = pairs[:, gaps <= ROUNDING * usual]
     graph = coo_array((np.ones(len(i)), (i, j)), shape=(len(order), len(order)))
     return pd.factorize(connected_components(graph, directed=False)[1])[0]
+
+
+def _sample(name: str, table: np.ndarray) -> np.ndarray:
+    some = np.array(table[:: 1 + len(table) // SAMPLE], np.float64)
+    size = np.nanmedian(np.abs(some).max(axis=1))  # of most rows: a single one is named by its number
+    if size > 0 and not SMALLEST <= size <= LARGEST:
+        raise InputError(
+            f"{name}: got rows whose largest numbers are {size:.1g}, expected {SMALLEST:g} to {LARGEST:g} (training is "
+            "in single precision: multiply all rows by one number)"
+        )
+    return some
 
 
 @dataclass(frozen=True)

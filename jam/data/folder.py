@@ -33,7 +33,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jam.params import FolderData
 from jam.data.files import ImageFolder
 from jam.data.rows import (
     LoadedPairs,
@@ -49,6 +48,7 @@ from jam.data.rows import (
     split_up,
 )
 from jam.errors import InputError
+from jam.params import FolderData
 
 COLUMNS = ("file_name", "text", "captions", "negatives", "context")
 

@@ -21,7 +21,6 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from jam.params import HubData, SplitName
 from jam.data.files import Blob, ImageFolder, Spill
 from jam.data.mapping import read_id, read_image, read_sentences
 from jam.data.negatives import hard_negatives
@@ -42,6 +41,8 @@ from jam.data.tables import Table, look_up
 from jam.errors import InputError
 from jam.hub import snapshot
 from jam.io import file_sha256
+from jam.params import HubData
+from jam.params.fields import SplitName
 from jam.progress import Progress, silent
 
 

@@ -114,7 +114,7 @@ class Params(Section):
         names = self.space_names
         if twice := sorted({name for name in names if names.count(name) > 1}):
             yield f"spaces, spaces_of_two, spaces_of_three: got {twice} more than once"
-        layers = [(f"align.{way}", (side,)) for way, side in (("x", self.align.x), ("y", self.align.y))]
+        layers: list[tuple[str, Collection[Layer]]] = [("align.x", [self.align.x]), ("align.y", [self.align.y])]
         layers += [(f"sweeps.scale.{way}", getattr(self.sweeps.scale, way)) for way in ("x", "y")]
         layers += [(f"spaces_of_two.{name}", space.sides()) for name, space in self.spaces_of_two.items()]
         layers += [(f"spaces_of_three.{name}", space.sides()) for name, space in self.spaces_of_three.items()]
@@ -158,6 +158,7 @@ class Params(Section):
 def _unknown(where: str, names: Collection[str], known: Collection[str]) -> Iterator[str]:
     if unknown := [name for name in names if name not in known]:
         yield f"{where}: got {unknown}, expected names among {list(known)}"
+
 
 class _Loader(yaml.SafeLoader):
     """YAML in which a key that is there twice is an error: of two values, neither is known to be meant."""

@@ -16,10 +16,15 @@ from jam.report.tables import number, setting, variant
 from jam.results import select
 
 TRAINED: dict[str, dict[str, Any]] = {
-    "trained: recall": {"metric": "recall", "direction": "both", "condition": None, "split": "test", "seed": None},
-    "trained: hard negatives": {"metric": "hard_negatives", "tier": "hard", "condition": None, "split": "test", "seed": None},
+    "trained: recall": {"metric": "recall", "direction": "both", "condition": None, "split": "test"},
+    "trained: hard negatives": {
+        "metric": "hard_negatives",
+        "tier": "hard",
+        "condition": None,
+        "split": "test",
+    },
 }
-PRESERVATION = {"metric": "preservation", "direction": "both", "condition": None, "split": "test", "seed": None}
+PRESERVATION = {"metric": "preservation", "direction": "both", "condition": None, "split": "test"}
 FROZEN = ("mutual_knn", "unbiased_cka")
 
 
@@ -61,14 +66,12 @@ def pareto_maps(results: pd.DataFrame) -> Figure:
 
 def _map(results: pd.DataFrame, axes: tuple[str, str], where: Mapping[str, Any]) -> pd.DataFrame:
     """The values of a grid, in the order in which its rows and columns come."""
-    mine = select(results, seed=None, **{name: of for name, of in where.items() if name != "seed"})
+    mine = select(results, seed=None, **where)
     means = mine.pivot(index=axes[0], columns=axes[1], values="value").astype(float)
     return means.reindex(index=mine[axes[0]].unique(), columns=mine[axes[1]].unique())
 
 
-def heatmaps(
-    panels: Mapping[str, pd.DataFrame], names: tuple[str, str], best: tuple[Any, Any] | None = None
-) -> Figure:
+def heatmaps(panels: Mapping[str, pd.DataFrame], names: tuple[str, str], best: tuple[Any, Any] | None = None) -> Figure:
     """Maps over the cells of one grid, two in a line; those that hold nothing are left out.
 
     Args:
@@ -117,7 +120,7 @@ def scale(results: pd.DataFrame) -> Figure:
     """
     facts = select(results, metric=("parameters", "quality")).pivot(index="subject", columns="metric", values="value")
     facts = facts.astype(float).assign(family=select(results, metric="parameters").set_index("subject")["family"])
-    recall = select(results, **TRAINED["trained: recall"])
+    recall = select(results, seed=None, **TRAINED["trained: recall"])
     pairs = select(results, metric="mutual_knn", condition="frozen")
     alike = select(results, metric="mutual_knn", condition="reality").set_index("x")
     with plt.rc_context(STYLE):
@@ -153,7 +156,7 @@ def _lines(axis: Axes, table: pd.DataFrame, mine: str, other: str, facts: pd.Dat
 
     A line joins encoders of one family; those of another pretraining stand by themselves, hollow.
     """
-    table = table.astype({name: float for name in ("value", "low", "high")})
+    table = table.astype(dict.fromkeys(("value", "low", "high"), float))
     families = facts["family"].reindex(table[mine])
     largest = families.groupby(families.index).first().value_counts().index[0]
     for (name, own), (colour, marker) in zip(table.groupby(other, sort=False), SERIES, strict=False):
@@ -186,7 +189,7 @@ def pareto(results: pd.DataFrame, fronts: pd.DataFrame) -> Figure:
             fronts_of = dict(list(select(fronts, goal=goal).groupby(variants, sort=False, dropna=False)))
             for (key, mine), (colour, marker) in zip(every, SERIES, strict=False):
                 x, y = (
-                    select(mine, **{**where, "seed": seeds}).groupby(settings)["value"].agg(["mean", "std"]).astype(float)
+                    select(mine, seed=seeds, **where).groupby(settings)["value"].agg(["mean", "std"]).astype(float)
                     for where in (PRESERVATION, scores[goal])
                 )
                 axis.errorbar(

@@ -185,9 +185,7 @@ TRAINED: dict[str, Where] = {
 }
 
 
-def trend_table(
-    results: pd.DataFrame, of: str, predictors: Mapping[str, Where], outcomes: Mapping[str, Where]
-) -> str:
+def trend_table(results: pd.DataFrame, of: str, predictors: Mapping[str, Where], outcomes: Mapping[str, Where]) -> str:
     """Rank correlations over a grid with 95 % intervals, a star where the permutation test gives p ≤ .05."""
     mine = select(results, experiment="trends", grid=of)
     return grid(mine, "rank correlation of", predictors, outcomes, lambda rows: with_interval(rows, 2))

@@ -24,8 +24,8 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 from jam.align.evaluate import Key, evaluate, rows_of
 from jam.align.rows import join_sides, negative_rows
 from jam.align.train import train
-from jam.params import Objective, Training
 from jam.io import file_sha256, read_json, write_json
+from jam.params import Objective, Training
 
 # What decides a cell's numbers, beside its configuration and its features
 CODE = ("fit.py", "align/*.py", "losses/*.py", "metrics/**/*.py")
@@ -84,8 +84,8 @@ def run_sweep(
         report: called with one line for each finished cell.
 
     Returns:
-        For each cell the chosen ``epoch``, its ``validation_recall``, and its ``rows`` of results (`kept`) on validation
-        and test rows; or ``{"error": …}``, one line. An error is not kept: another call tries the cell again.
+        For each cell the chosen ``epoch``, its ``validation_recall``, and its ``rows`` of results (`kept`) on
+        validation and test rows; or ``{"error": …}``, one line. An error is not kept: another call tries it again.
     """
     scratch = Path(scratch)
     scratch.mkdir(parents=True, exist_ok=True)

@@ -35,7 +35,9 @@ def fronts(table: pd.DataFrame) -> pd.DataFrame:
             front = means.index[pareto_front(means.to_numpy())]
             volumes = []
             for seed in scores["test", goal]:
-                points = pd.concat([scores["test", name][seed].reindex(front) for name in (goal, "preservation")], axis=1)
+                points = pd.concat(
+                    [scores["test", name][seed].reindex(front) for name in (goal, "preservation")], axis=1
+                )
                 if len(points := points.dropna()):
                     volumes.append(hypervolume(points.to_numpy(), [ORIGIN[goal], 0.0]))
             low, high = t_interval(volumes) if len(volumes) > 1 else (np.nan, np.nan)

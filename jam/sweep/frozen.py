@@ -1,6 +1,6 @@
 """Kernel alignment of the grids' features before any training, as rows of results."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -31,21 +31,21 @@ def layer_rows(x: Layers, y: Layers, split: str, k: int, permutations: int, seed
         if same := [number for number, features in layers.items() if (features == features[0]).all()]:
             raise InputError(f"layers: {name} has one and the same row throughout in layers {same}; leave them out")
     numbers = [list(layers) for _, layers in (x, y)]
-    features = [list(layers.values()) for _, layers in (x, y)]
-    gram = layer_alignment(*features, GRAM, k, permutations=permutations, seed=seed)
-    scores = gram.scores | layer_alignment(*features, ("svcca",)).scores
+    left, right = (list(layers.values()) for _, layers in (x, y))
+    gram = layer_alignment(left, right, GRAM, k, permutations=permutations, seed=seed)
+    scores = gram.scores | layer_alignment(left, right, ("svcca",)).scores
 
-    def row(metric: str, i: int, j: int, value: float, **more: Any) -> dict[str, Any]:
+    def row(metric: str, at: tuple[int, ...], value: float, **more: Any) -> dict[str, Any]:
         return {
-            "x": x[0], "x_layer": numbers[0][i], "y": y[0], "y_layer": numbers[1][j], "split": split,
+            "x": x[0], "x_layer": numbers[0][at[0]], "y": y[0], "y_layer": numbers[1][at[1]], "split": split,
             "condition": "frozen", "metric": metric, "k": k if metric in WITH_K else None, "n": gram.n, "value": value,
             **more,
         }  # fmt: skip
 
-    rows = [row(metric, i, j, values[i, j]) for metric, values in scores.items() for i, j in np.ndindex(values.shape)]
+    rows = [row(metric, at, float(values[at])) for metric, values in scores.items() for at in np.ndindex(values.shape)]
     for metric, best in gram.best.items():
-        told = {"condition": "frozen, best", "null": best.threshold, "p": best.p_value, "calibrated": best.calibrated}
-        rows.append(row(metric, *best.layers, best.score, **told))
+        told: dict[str, Any] = {"null": best.threshold, "p": best.p_value, "calibrated": best.calibrated}
+        rows.append(row(metric, best.layers, best.score, condition="frozen, best", **told))
     return rows
 
 

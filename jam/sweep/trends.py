@@ -72,9 +72,7 @@ def _outcomes(
         yield metric, where, grid(table, ("x", xs), ("y", ys), **where)
 
 
-def _trained(
-    table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]
-) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+def _trained(table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
     for name in told(table):
         values = grid(table, ("x", xs), ("y", ys), split="test", **OUTCOMES[name])
         yield {"condition": "trained", **OUTCOMES[name]}, values
