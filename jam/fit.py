@@ -69,11 +69,12 @@ def fit(
 
 
 @contextmanager
-def seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device | str) -> Iterator[None]:
     """Run a block with torch's global generators at ``seed``, and put them back afterwards.
 
     Modules draw initial weights and dropout masks from the global generators.
     """
+    device = torch.device(device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield

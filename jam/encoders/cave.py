@@ -1,9 +1,9 @@
 """Encoders pretrained here, on one modality alone: what their trainings share, and the folder they are kept in."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from jam.encoders.families import quiet
 from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, weights_sha256
 from jam.encoders.pooling import Pooling
+from jam.fit import Parts, fit, warm_up_then_cosine
 from jam.io import atomic_folder, replaceable
 from jam.progress import Progress, silent
 
@@ -87,18 +88,6 @@ def save_cave(
     return manifest
 
 
-@contextmanager
-def seeded(seed: int, device: torch.device | str) -> Iterator[None]:
-    """Run a block with torch's global generators at ``seed``, and put them back afterwards.
-
-    transformers draws initial weights, and modules draw dropout masks, from the global generators.
-    """
-    device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
-        yield
-
-
 def train(
     module: nn.Module,
     plan: Sequence[Rows],
@@ -110,7 +99,7 @@ def train(
     betas: tuple[float, float] = (0.9, 0.999),
     clip_norm: float = math.inf,
 ) -> float:
-    """Train all of ``module`` by AdamW, see `warm_up_then_cosine`; return the mean loss of the last epoch.
+    """`jam.fit.fit` all of ``module`` by AdamW, see `warm_up_then_cosine`; return the mean loss of the last epoch.
 
     Args:
         module: in training mode, on its device.
@@ -126,31 +115,24 @@ def train(
     optimizer = torch.optim.AdamW(
         parameters, lr=training.learning_rate, weight_decay=training.weight_decay, betas=betas
     )
-    schedule = warm_up_then_cosine(optimizer, len(plan), warm_up)
+    steps = iter(training.progress(plan, len(plan), label))
+    last = len(plan) // training.epochs
     losses, counts = [], []
-    for rows in training.progress(plan, len(plan), label):
+
+    def step(rows: Rows, epoch: int) -> Parts:
         loss, count = loss_of(rows)
-        optimizer.zero_grad()
-        (loss / max(count, 1)).backward()  # a small batch may have no word masked
-        if clip_norm < math.inf:
-            torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
-        optimizer.step()
-        schedule.step()
         losses.append(loss.detach())
         counts.append(count)
-    last = len(plan) // training.epochs
+        return {"loss": loss / max(count, 1)}  # a small batch may have no word masked
+
+    fit(
+        module,
+        lambda epoch: islice(steps, last),
+        step,
+        epochs=training.epochs,
+        optimizer=optimizer,
+        schedule=warm_up_then_cosine(optimizer, len(plan), warm_up),
+        clip=[(parameters, clip_norm)] if clip_norm < math.inf else [],
+    )
+    next(steps, None)  # the progress ends
     return torch.stack(losses[-last:]).sum().item() / max(sum(counts[-last:]), 1)
-
-
-def warm_up_then_cosine(
-    optimizer: torch.optim.Optimizer, steps: int, warm_up: float
-) -> torch.optim.lr_scheduler.LambdaLR:
-    """Learning rate of each step: a linear rise over the share ``warm_up`` of the steps, then half a cosine to zero."""
-    rise = max(1, round(warm_up * steps))
-
-    def factor(step: int) -> float:
-        if step < rise:
-            return (step + 1) / rise
-        return 0.5 * (1 + math.cos(math.pi * (step + 1 - rise) / (steps + 1 - rise)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)

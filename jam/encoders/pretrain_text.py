@@ -17,9 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from jam.data.schema import read_pairs
-from jam.encoders.cave import Pretrained, Training, seeded, train
+from jam.encoders.cave import Pretrained, Training, train
 from jam.encoders.pretrain_masked import mask_tokens, masked_model, masked_token_loss
 from jam.errors import InputError
+from jam.fit import seeded
 
 if TYPE_CHECKING:
     from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast

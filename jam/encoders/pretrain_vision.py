@@ -19,9 +19,10 @@ from torch import Tensor, nn
 from jam.data.cave.scenes import attribute_of_label
 from jam.data.images import decode_image
 from jam.data.schema import read_pairs
-from jam.encoders.cave import Pretrained, Training, seeded, train
+from jam.encoders.cave import Pretrained, Training, train
 from jam.encoders.pretrain_views import ViewLoss, neighbour_batches, one_attribute_apart
 from jam.errors import InputError
+from jam.fit import seeded
 
 GROUP_WIDTH = 16  # channels that a 3 × 3 convolution mixes: fast on a CPU, and reads digits as well as wider groups
 MAX_SHIFT = 2  # pixels of random translation; more could move a thing to another height
