@@ -20,14 +20,14 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.harness import Options, Row, alone, best, chosen, parser, peak_mib, seconds, table
+from jam.align.items import Items, SideRows
+from jam.align.train import train
 from jam.data.schema import write_pairs
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave
 from jam.encoders.manifest import Manifest
 from jam.features import FeatureStore, extract_features
-from jam.pairing import Pairs
 from jam.params import Objective, Training
-from jam.training import train
 
 BATCH = 64
 CAPTIONS = 4
@@ -108,14 +108,17 @@ def larger_than_memory(rows: int, width: int = 768, layers: int = 4) -> Row:
         images = np.load(folder / "out" / "layer_1.npy", mmap_mode="r")
         numbers = np.arange(rows).reshape(pairs, CAPTIONS)
         none = np.empty((pairs, 0), np.int64)
-        everything = Pairs(images, texts, numbers[:, 0], numbers, none)
-        few = Pairs(images, texts, numbers[:100, 0], numbers[:100], none[:100])
+
+        def items(n: int) -> Items:
+            sides = {"image": SideRows(images, numbers[:n, :1], none[:n]), "text": SideRows(texts, numbers[:n], none[:n])}
+            return Items(sides)
+
         objective = Objective(model="linear", loss="con", latent=128, learning_rate=1e-3)
         schedule = Training(
             batch_size=1024, epochs=1, patience=1, weight_decay=0.0, clip_norm=1.0, temperature=0.07,
             learn_temperature=False, whitening=(None,), captions="mean",
         )  # fmt: skip
-        epoch = seconds(lambda: train(everything, few, objective, schedule, seed=0))
+        epoch = seconds(lambda: train(items(pairs), items(100), objective, schedule, seed=0))
         disk = sum(path.stat().st_size for path in (folder / "out").glob("*.npy")) / 1e9
     return [f"{rows:,} × {width} × {layers}", f"{disk:.1f}", f"{written:.0f}", f"{epoch:.0f}", f"{peak_mib():.0f}"]
 

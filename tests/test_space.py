@@ -14,6 +14,7 @@ from tiny_hub import save_tiny
 import jam
 from jam.errors import InputError
 from jam.io import write_json
+from jam.train import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -144,3 +145,29 @@ def test_a_place_that_cannot_be_a_folder_is_one_line(pair, place):
     with pytest.raises(InputError, match="expected") as caught:
         space.save(place if place is None else pair / place)
     assert "\n" not in str(caught.value)
+
+
+def test_a_space_is_trained_from_files_by_one_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    state = rng.normal(size=(80, 6))
+    arrays = {"v": state @ rng.normal(size=(6, 12)), "t": np.repeat(state, 2, axis=0) @ rng.normal(size=(6, 9))}
+    arrays |= {"p": np.arange(80), "q": np.repeat(np.arange(80), 2)}
+    for name, array in arrays.items():
+        np.save(f"{name}.npy", array)
+    words = ["photo=v.npy", "t.npy", "--ids", "photo=p.npy", "t=q.npy", "--latent", "4", "--epochs", "1"]
+    main([*words, "-o", "mine"])
+    assert capsys.readouterr().out.endswith("space of photo, t in mine\n")
+    space = jam.Space.load("mine")
+    assert space["t"].encode(arrays["t"][:3]).shape == (3, 4)
+    for change, message in (
+        (["-o", "."], "train: got the folder '.', which holds the working folder"),
+        (["-o", "other", "--latent", "99"], "expected fewer than its d_in"),
+        (["-o", "other", "--groups", "nowhere.npy"], "train: nowhere.npy: no such file"),
+        (["-o", "other", "--negatives", "photo=v.npy"], "negatives: got them of"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            main([*words, *change])
+        assert not Path("other").exists()
+    with pytest.raises(SystemExit, match=r"v\.npy: got the name 'v' more than once"):
+        main(["v.npy", "v.npy", "-o", "other"])
