@@ -50,19 +50,18 @@ def differences(preset: str, checkout: Path) -> list[str]:
     old = dict(line.split("  ", 1)[::-1] for line in (FROZEN / f"{preset}.sha256").read_text().splitlines())
     new = dict(line.split("  ", 1)[::-1] for line in hashes(checkout).splitlines())
     told = [f"{preset}: {name}" for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    before, after = (
-        read_results([path]) for path in (FROZEN / f"{preset}.csv", checkout / "metrics" / "results.csv")
-    )
+    before, after = (read_results([path]) for path in (FROZEN / f"{preset}.csv", checkout / "metrics" / "results.csv"))
     measured = ["value", "low", "high", "null", "p"]
     key = [name for name in before if name not in (*measured, "null_mean", "calibrated")]
     both = before.merge(after, on=key, how="outer", suffixes=("_old", "_new"))
     for row in both.to_dict("records"):
+        ends = {name: (row[f"{name}_old"], row[f"{name}_new"]) for name in measured}
         other = [
-            f"{name} {row[f'{name}_old']} → {row[f'{name}_new']}"
-            for name in measured
-            if not (row[f"{name}_old"] is pd.NA and row[f"{name}_new"] is pd.NA or row[f"{name}_old"] == row[f"{name}_new"])
+            f"{name} {old} → {new}"
+            for name, (old, new) in ends.items()
+            if not (pd.isna(old) and pd.isna(new)) and (pd.isna(old) or pd.isna(new) or old != new)
         ]
-        what = ", ".join(str(row[name]) for name in key if row[name] is not pd.NA)
+        what = ", ".join(str(row[name]) for name in key if pd.notna(row[name]))
         told += [f"{preset}: {what}: {'; '.join(other)}"] if other else []
     return told
 

@@ -90,7 +90,7 @@ def results_table(experiment: str, rows: Iterable[Mapping[str, Any]] | pd.DataFr
 def write_results(path: str | Path, experiment: str, rows: Iterable[Mapping[str, Any]] | pd.DataFrame) -> pd.DataFrame:
     """Write a table of the schema, without the columns that say nothing in it; the whole table is returned."""
     table = results_table(experiment, rows)
-    write_csv(path, table.dropna(axis="columns", how="all"))
+    write_csv(path, table.dropna(axis="columns", how="all") if len(table) else table)
     return table
 
 
@@ -113,6 +113,8 @@ def read_results(paths: Sequence[Path]) -> pd.DataFrame:
         experiments = set(table.get("experiment", ()))
         try:
             types = COLUMNS | {name: of for each in experiments for name, of in columns_of(each).items()}
+            if table.empty and "experiment" in table:
+                continue
             if not experiments or set(table) - set(types):
                 raise ValueError(f"columns {sorted(set(table) - set(types))}")
             tables.append(table.astype({name: types[name] for name in table}))

@@ -147,7 +147,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.save:
         check_save(args.save)
     space = Space.load(args.space, args.encoders, args.device)
-    seen, told = space.of_modality("vision"), space.of_modality("text")
+    seen, told = space.of_modality("image"), space.of_modality("text")
     made_by = fingerprint(seen)
     if args.images.is_file():
         paths, vectors = load_embeddings(args.images, made_by)

@@ -54,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cuda, mps or cpu")
     args = parser.parse_args(argv)
     try:
-        options: dict[str, Any] = {name: getattr(args, name) for name in ("model", "latent", "epochs", "seed", "device")}
+        options: dict[str, Any] = {
+            name: getattr(args, name) for name in ("model", "latent", "epochs", "seed", "device")
+        }
         sides, ids, negatives = named(args.sides, 2), named(args.ids, 1), named(args.negatives, 2)
         groups = None if args.groups is None else read_array(args.groups, 1)
         from jam.align.arrays import train_space

@@ -15,7 +15,7 @@ from jam.distributed import launched
 from jam.errors import InputError
 from jam.io import write_json
 
-PAIRS = Path("data/pairs")
+WORLD = Path("data/world")
 PRETRAIN = Path("data/pretrain")
 ENCODERS = Path("data/encoders")
 FEATURES = Path("data/features")
@@ -74,10 +74,18 @@ def run(main: Callable[..., str], every_process: bool = False, **arguments: str)
         return
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
-    write_json(
-        LOGS / f"{name}.json", {"seconds": round(seconds, 2), "peak_rss_mib": round(peak), "cpus": os.cpu_count()}
-    )
+    facts = {"seconds": round(seconds, 2), "peak_rss_mib": round(peak), "cpus": os.cpu_count(), "files": code()}
+    write_json(LOGS / f"{name}.json", facts)
     say(f"{name}: {where} ({seconds:.1f} s, {peak:.0f} MiB)")
+
+
+def code() -> list[str]:
+    """The files of this project that are loaded, relative to it: what a stage's result may hang on."""
+    root = Path(__file__).resolve().parents[1]
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    paths = [Path(file).resolve() for file in files if file]
+    mine = (path.relative_to(root) for path in paths if path.is_relative_to(root))
+    return sorted({path.as_posix() for path in mine if path.parts[0] in ("jam", "stages")})
 
 
 def _command_line(main: Callable[..., str], arguments: dict[str, str]) -> dict[str, Any]:

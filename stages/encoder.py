@@ -1,21 +1,24 @@
 """Make one frozen encoder: pretrain it here on one modality alone, or find it and pin its weights.
 
 Reads   data/pretrain/images.parquet (and views.parquet) or text.parquet (source cave); an installed package; a hub
-        model
-Writes  data/encoders/NAME/: Hugging Face layout and encoder.json (cave), encoder.json alone (package, hub)
+        model; a file of the user's own features (arrays)
+Writes  data/encoders/NAME/: Hugging Face layout and encoder.json (cave), encoder.json alone (others)
 
 By hand:  python -m stages.encoder vision_l
 """
 
+from pathlib import Path
 from typing import Any
 
+from jam.data.arrays import layers_of
 from jam.device import pick_device
 from jam.encoders.cave import save_cave
 from jam.encoders.hub import hub_manifest
+from jam.encoders.manifest import Manifest
 from jam.encoders.package import package_manifest
 from jam.encoders.pretrain_text import pretrain_text
 from jam.encoders.pretrain_vision import pretrain_vision
-from jam.io import atomic_folder
+from jam.io import atomic_folder, file_sha256
 from jam.params import EncoderSpec, load_params
 from jam.progress import track
 from stages.common import ENCODERS, PRETRAIN, require_listed, run
@@ -24,9 +27,9 @@ from stages.common import ENCODERS, PRETRAIN, require_listed, run
 def pretrain(name: str, spec: EncoderSpec) -> str:
     """Train from scratch on images alone or on text alone, and save; say how it went."""
     told: dict[str, Any] = {"seed": spec.seed, "device": pick_device(), "progress": track}
-    if spec.modality == "vision":
-        assert spec.vision is not None
-        recipe = spec.vision.model_dump(mode="json")
+    if spec.modality == "image":
+        assert spec.image is not None
+        recipe = spec.image.model_dump(mode="json")
         made = pretrain_vision(PRETRAIN / "images.parquet", **recipe, **told)
     else:
         assert spec.text is not None
@@ -47,7 +50,11 @@ def main(name: str) -> str:
     if spec.source == "cave":
         how = pretrain(name, spec)
     else:
-        if spec.source == "package":
+        if spec.source == "arrays":
+            layers_of(spec.reads)  # refused here, if at all
+            digest = file_sha256(Path(spec.reads))
+            manifest = Manifest(spec.reads, spec.modality, "arrays", pooling="mean", sha256=digest)
+        elif spec.source == "package":
             assert spec.package is not None
             manifest = package_manifest(spec.package, spec.modality, spec.pooling, spec.max_tokens)
         else:
@@ -56,7 +63,7 @@ def main(name: str) -> str:
             manifest = hub_manifest(spec.model, revision, spec.modality, spec.pooling, spec.max_tokens)
         with atomic_folder(ENCODERS / name) as folder:
             manifest.write(folder)
-        how = f"found {manifest.id}, {manifest.revision}"
+        how = f"found {manifest.id}, {manifest.revision or manifest.sha256[:12]}"
     return f"{how}; encoder in {ENCODERS / name}"
 
 

@@ -1,6 +1,6 @@
-"""Encode all pairs with one frozen encoder, every layer in one pass, and measure how good the encoder is.
+"""Encode all views of one encoder's modality, every layer in one pass, and measure how good the encoder is.
 
-Reads   data/encoders/NAME/, data/pairs/{train,val,test}.parquet
+Reads   data/encoders/NAME/, data/world/ (the views of its modality, the items)
 Writes  data/features/NAME/ (layer_N.npy, index.parquet, manifest.json), metrics/tables/encoders/NAME.csv
 
 Killed, it takes up its work where it stood (scratch/features/), and ends with the same bytes.
@@ -9,49 +9,66 @@ By hand:  python -m stages.features minilm
           torchrun --nproc_per_node 2 -m stages.features minilm    the batches shared by two processes, the same bytes
 """
 
+from typing import Any
+
 from jam.align.rows import one_row_each
-from jam.data.schema import SPLITS, read_pairs
+from jam.data.arrays import layers_of
+from jam.data.schema import VIEWS, read_rows
 from jam.distributed import connected
 from jam.encoders import Encoder
-from jam.features import extract_features
+from jam.encoders.manifest import Manifest
+from jam.features import FeatureStore, extract_features
+from jam.features.given import place_features
 from jam.features.quality import layer_probes, perplexity
 from jam.params import load_params
 from jam.progress import track
 from jam.results import write_results
-from stages.common import ENCODERS, FEATURES, PAIRS, SCRATCH, TABLES, run
+from stages.common import ENCODERS, FEATURES, SCRATCH, TABLES, WORLD, require_listed, run
+
+
+def given(name: str, manifest: Manifest) -> tuple[FeatureStore, list[dict[str, Any]]]:
+    """Features from the user's own arrays; nothing is known of what made them."""
+    views = WORLD / VIEWS / f"{manifest.modality}.parquet"
+    told = {"id": manifest.id, "modality": manifest.modality, "source": manifest.source, "sha256": manifest.sha256}
+    return place_features(layers_of(manifest.id), views, FEATURES / name, told, load_params().features.dtype), []
 
 
 def main(name: str) -> str:
     """Run the stage and say where its results are."""
-    features = load_params().features
-    tables = {split: PAIRS / f"{split}.parquet" for split in SPLITS}
-
-    encoder = Encoder.load(ENCODERS / name)
-    with connected() as world:
-        store = extract_features(
-            encoder,
-            tables,
-            FEATURES / name,
-            scratch=SCRATCH / "features",
-            batch_size=features.batch_size,
-            dtype=features.dtype,
-            captions_per_pair=None if features.train_captions == "all" else {"train": features.train_captions},
-            negatives_per_pair=None if features.train_negatives == "all" else {"train": features.train_negatives},
-            progress=track,
-            world=world,
-        )
-    if not world.first:
-        return "rows filled; the first process writes the rest"
+    params = load_params()
+    require_listed("encoder", name, params.encoders)
+    features, manifest = params.features, Manifest.read(ENCODERS / name)
+    rows: list[dict[str, Any]]
+    if manifest.source == "arrays":
+        store, rows = given(name, manifest)
+    else:
+        encoder = Encoder.load(ENCODERS / name)
+        most = tuple(None if n == "all" else n for n in (features.train_captions, features.train_negatives))
+        with connected() as world:
+            store = extract_features(
+                encoder,
+                WORLD / VIEWS / f"{encoder.modality}.parquet",
+                FEATURES / name,
+                scratch=SCRATCH / "features",
+                batch_size=features.batch_size,
+                dtype=features.dtype,
+                limits={"train": most},  # type: ignore[dict-item]
+                progress=track,
+                world=world,
+            )
+        if not world.first:
+            return "rows filled; the first process writes the rest"
+        rows = [{"metric": "parameters", "value": encoder.describe()["parameters"]}]
     n = len(one_row_each(store.index, "test"))
-    rows = [{"metric": "parameters", "value": encoder.describe()["parameters"]}]
     rows += [
         {"metric": "probe", "label": label, "value": score, "n": n, "split": "test"}
-        for label, score in layer_probes(store, tables).items()
+        for label, score in layer_probes(store, WORLD).items()
     ]
-    if encoder.manifest.source == "cave" and encoder.modality == "text":
-        captions = read_pairs(tables["test"], ["captions"]).column("captions").to_pylist()
-        told = perplexity(ENCODERS / name, [own[0] for own in captions])
+    if manifest.source == "cave" and manifest.modality == "text":
+        first = [row["captions"][0] for row in read_rows(WORLD, "test")]
+        told = perplexity(ENCODERS / name, first)
         rows += [{"metric": metric, "value": value, "n": n, "split": "test"} for metric, value in told.items()]
+    rows.append({"metric": "width", "value": store.dims[-1]})
     write_results(TABLES / "encoders" / f"{name}.csv", "encoders", [{"subject": name, **row} for row in rows])
     return f"{len(store.index)} rows, {store.layers} layers in {FEATURES / name}"
 

@@ -1,6 +1,6 @@
 """Kernel alignment on test rows: between frozen encoders, before and after alignment, and with reality.
 
-Reads   data/features/, data/spaces/ (first seed), data/pairs/test.parquet (the true state)
+Reads   data/features/, data/spaces/ (first seed), data/world/items.parquet (the true state)
 Writes  metrics/tables/kernels.csv (each score with interval and null)
 
 Three questions, in the column ``condition``:
@@ -48,7 +48,7 @@ def choose_layers(stores: dict[str, FeatureStore], params: Params) -> dict[str, 
         found = {i: np.array(store.layer(i)[rows]) for i in range(store.layers)}
         layers[name] = {i: features for i, features in found.items() if varies(features)}
     totals = {name: np.zeros(len(found)) for name, found in layers.items()}
-    for vision in params.names("vision"):
+    for vision in params.names("image"):
         for text in params.names("text"):
             images, texts = (list(layers[name].values()) for name in (vision, text))
             scores = layer_alignment(images, texts, ("mutual_knn",), params.kernels.k).scores["mutual_knn"]
@@ -114,7 +114,7 @@ def main() -> str:
     def as_y(name: str) -> tuple[dict[str, Any], np.ndarray]:
         return {"y": name, "y_layer": chosen[name]}, found[name][1]
 
-    score({n: found[n] for n in params.names("vision")}, {n: as_y(n) for n in params.names("text")},
+    score({n: found[n] for n in params.names("image")}, {n: as_y(n) for n in params.names("text")},
           condition="encoders")  # fmt: skip
     for xs, ys in mismatched(params):
         score(xs, ys)

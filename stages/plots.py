@@ -1,6 +1,6 @@
 """Draw all figures.
 
-Reads   metrics/results.csv, plots/data/curves.csv, data/pairs/test.parquet (samples)
+Reads   metrics/results.csv, plots/data/curves.csv, data/world/ (samples)
 Writes  plots/figures/*.png
 
 By hand:  python -m stages.plots
@@ -8,14 +8,14 @@ By hand:  python -m stages.plots
 
 import pandas as pd
 
-from jam.data.schema import read_pairs
+from jam.data.schema import read_rows
 from jam.io import atomic_folder
 from jam.params import load_params
 from jam.report import figures, sweep_figures
 from jam.report.labels import MISMATCHES, label
 from jam.report.style import save
 from jam.results import read_results, select
-from stages.common import METRICS, PAIRS, PLOTS, run
+from stages.common import METRICS, PLOTS, WORLD, run
 
 
 def main() -> str:
@@ -26,7 +26,7 @@ def main() -> str:
     evaluated = select(of["evaluate"], subject=tuple(params.spaces))
     names, sides = list(params.spaces), (params.align.x.side, params.align.y.side)
     drawn = {
-        "world": figures.samples(read_pairs(PAIRS / "test.parquet").slice(0, 8).to_pylist()),
+        "world": figures.samples(read_rows(WORLD, "test", 8)),
         "spaces": figures.spaces(evaluated, names, sides),
         "training_curves": figures.training_curves(pd.read_csv(PLOTS / "data" / "curves.csv"), names),
         "layers": sweep_figures.layers(of["layers"]),

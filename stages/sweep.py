@@ -4,7 +4,7 @@ layers  which layers align best, and does their frozen alignment tell?
 scale   do bigger or better encoders agree more, with each other and with reality?
 pareto  what does alignment cost each side's own structure?
 
-Reads   data/features/, metrics/tables/encoders/, data/pairs/test.parquet (the true state)
+Reads   data/features/, metrics/tables/encoders/, data/world/items.parquet (the true state)
 Writes  metrics/tables/NAME/: cells.csv and, as it has them, frozen.csv, trends.csv, fronts.csv
 
 Finished cells stay in scratch/sweeps/, so that a sweep that was stopped, or one with a layer more, computes only what

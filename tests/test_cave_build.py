@@ -9,10 +9,10 @@ from PIL import Image
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from jam.data.cave.build import SCAN_SHARES, SETS, _streams, build_cave, second_views, split_scans, write_cave
+from jam.data.cave.build import PRETRAIN, SCAN_SHARES, SETS, _streams, build_cave, second_views, split_scans, write_cave
 from jam.data.cave.render import scan_digits
 from jam.data.cave.scenes import LABELS, REALITY_DIM, reality_of, scene_labels, scene_of_labels
-from jam.data.schema import SPLITS, pairs_schema, read_pairs
+from jam.data.schema import SPLITS, items_schema, read_table, view_schema
 from jam.params import CaveData
 
 SIZES = {"train": 150, "val": 60, "test": 40, "pretrain_images": 80, "pretrain_text": 100}
@@ -179,20 +179,23 @@ def test_files_are_byte_identical_and_follow_the_schema(tmp_path):
     sizes = {"train": 12, "val": 6, "test": 5, "pretrain_images": 7, "pretrain_text": 9}
     summaries = [
         write_cave(
-            tmp_path / f"{run}/pairs", tmp_path / f"{run}/pretrain", **sizes, captions=2, one_object=0.1, seed=seed
+            tmp_path / f"{run}/world", tmp_path / f"{run}/pretrain", **sizes, captions=2, one_object=0.1, seed=seed
         )
         for run, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
-    files = [f"pairs/{split}.parquet" for split in SPLITS]
-    files += [f"pretrain/{name}.parquet" for name in ("images", "views", "text")]
-    for file in files:
+    schemas = {"world/items": items_schema(REALITY_DIM)}
+    schemas |= {f"world/views/{name}": view_schema(name) for name in ("image", "text")}
+    schemas |= {f"pretrain/{name}": schema for name, schema in PRETRAIN.items()}
+    for name, schema in schemas.items():
+        file = f"{name}.parquet"
         first, again, other = ((tmp_path / run / file).read_bytes() for run in "abc")
         assert first == again
         assert first != other
-        table = read_pairs(tmp_path / "a" / file)
-        assert table.schema.equals(pairs_schema(REALITY_DIM))
-    images, views = (read_pairs(tmp_path / f"a/pretrain/{name}.parquet") for name in ("images", "views"))
-    assert images.drop_columns("image").equals(views.drop_columns("image"))
+        found = read_table(tmp_path / "a" / file).schema
+        assert found.equals(schema)
+        assert found.metadata == schema.metadata
+    images, views = (read_table(tmp_path / f"a/pretrain/{name}.parquet") for name in ("images", "views"))
+    assert images.column("id").equals(views.column("id"))
     assert summaries[0] == summaries[1]
 
     sets = summaries[0]["sets"]

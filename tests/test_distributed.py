@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tiny_encoders import contents, pairs_table, text_folder, vision_folder
+from tiny_encoders import contents, random_rows, text_folder, vision_folder, write_rows
 
 from jam.distributed import World, connected, launched
 
@@ -75,9 +75,10 @@ def slow(items, total, label):
 try:
     with connected() as peers:
         print("joined", flush=True)
-        tables = {split: root / f"{split}.parquet" for split in ("train", "test")}
-        extract_features(Encoder.load(root / encoder, "cpu"), tables, root / out, scratch=root / f"scratch-{out}",
-                         batch_size=8, progress=slow, world=peers)
+        model = Encoder.load(root / encoder, "cpu")
+        views = root / "data" / "views" / f"{model.modality}.parquet"
+        extract_features(model, views, root / out, scratch=root / f"scratch-{out}", batch_size=8, progress=slow,
+                         world=peers)
 except InputError as error:
     sys.exit(f"features: {error}")
 """
@@ -88,8 +89,7 @@ def tables(tmp_path_factory):
     """Two tables, two encoders, a script that extracts features, and what one process alone makes of them."""
     root = tmp_path_factory.mktemp("tables")
     (root / "extract.py").write_text(EXTRACT)
-    for split, n in (("train", 45), ("test", 20)):
-        pairs_table(root / f"{split}.parquet", n, seed=n)
+    write_rows(root / "data", **{split: random_rows(split, n, seed=n) for split, n in (("train", 45), ("test", 20))})
     for name, build in (("v", vision_folder), ("t", text_folder)):
         build(root / name)
         all_well(launch(1, root / "extract.py", root, name, f"{name}-alone", 0))

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from safetensors.torch import load_file, save_file
-from tiny_encoders import pairs_table, picture, sentence, text_folder, vision_folder
+from tiny_encoders import picture, random_rows, sentence, text_folder, vision_folder, write_rows
 
 from jam.data.images import compact_image
 from jam.device import pick_device
@@ -41,7 +41,7 @@ def refused(match, call, *arguments):
 def tiny(tmp_path_factory):
     """A vision and a text encoder."""
     root = tmp_path_factory.mktemp("tiny")
-    folders = {"vision": vision_folder(root / "vision"), "text": text_folder(root / "text")}
+    folders = {"image": vision_folder(root / "image"), "text": text_folder(root / "text")}
     return {modality: Encoder.load(folder, device="cpu") for modality, folder in folders.items()}
 
 
@@ -140,7 +140,7 @@ def test_batches_cover_all_texts_by_falling_length(tiny):
 
 
 def test_vision_layers_are_the_stem_and_the_stages(tiny):
-    encoder = tiny["vision"]
+    encoder = tiny["image"]
     images = [picture(np.random.default_rng(i)) for i in range(5)]
     assert encoder.dims == (4, 4, 4, 8, 8)
     pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) / 127.5 - 1 for image in images])
@@ -181,10 +181,10 @@ def test_any_container_of_the_same_items_gives_the_same_bytes_as_their_list(tiny
     assert encoder.encode((CONTAINERS | OF_TEXTS)[name](texts)).tobytes() == encoder.encode(texts).tobytes()
     if name in CONTAINERS:
         images = [picture(rng) for _ in texts]
-        assert tiny["vision"].encode(CONTAINERS[name](images)).tobytes() == tiny["vision"].encode(images).tobytes()
+        assert tiny["image"].encode(CONTAINERS[name](images)).tobytes() == tiny["image"].encode(images).tobytes()
 
 
-@pytest.mark.parametrize("modality", ["vision", "text"])
+@pytest.mark.parametrize("modality", ["image", "text"])
 @pytest.mark.parametrize(
     "items",
     [
@@ -209,18 +209,18 @@ def test_what_is_no_list_of_items_is_refused(tiny, modality, items):
         ("text", "", r"a text without a visible character \(''\)"),
         ("text", " \n\0\u200b", "a text without a visible character"),
         ("text", "red \ud800", r"a lone surrogate in 'red \\ud800'"),
-        ("vision", "a.png", r"str, expected PIL images or pathlib\.Path"),
-        ("vision", np.zeros((4, 4, 3), np.uint8), "ndarray"),
-        ("vision", None, "NoneType"),
+        ("image", "a.png", r"str, expected PIL images or pathlib\.Path"),
+        ("image", np.zeros((4, 4, 3), np.uint8), "ndarray"),
+        ("image", None, "NoneType"),
     ],
 )
 def test_an_item_that_cannot_be_encoded_is_named_by_its_position(tiny, modality, item, got):
-    good = picture(np.random.default_rng(0)) if modality == "vision" else "red"
+    good = picture(np.random.default_rng(0)) if modality == "image" else "red"
     refused(f"item 2: got {got}", tiny[modality].encode, [good, good, item])
 
 
 def test_an_image_that_cannot_be_read_is_named_by_its_position(tiny, tmp_path):
-    encode, good = tiny["vision"].encode, picture(np.random.default_rng(0))
+    encode, good = tiny["image"].encode, picture(np.random.default_rng(0))
     good.save(tmp_path / "a.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
     refused(f"item 1, {tmp_path}/none.png: No such file", encode, [good, tmp_path / "none.png"])
@@ -237,7 +237,7 @@ def test_an_image_that_cannot_be_read_is_named_by_its_position(tiny, tmp_path):
 def test_a_number_that_is_none_is_named(tiny, name, value):
     expected = {"layer": "of -5 … 4", "batch_size": "from 1"}[name]
     message = f"^{name}: got {value!r}, expected a whole number {expected}$"
-    refused(message, partial(tiny["vision"].encode, [], **{name: value}))
+    refused(message, partial(tiny["image"].encode, [], **{name: value}))
 
 
 def test_no_items_give_no_rows(tiny):
@@ -277,12 +277,12 @@ def test_images_in_memory_and_in_files_are_seen_as_the_pipeline_sees_them(tiny, 
         image.putalpha(Image.fromarray(rng.integers(0, 256, (16, 24), dtype=np.uint8)))
     path = tmp_path / "a.png"
     image.save(path, **options)
-    pairs_table(tmp_path / "pairs.parquet", 1, image={"bytes": compact_image(path.read_bytes()), "path": "a.png"})
-    tables = {"train": tmp_path / "pairs.parquet"}
-    stored = extract_features(tiny["vision"], tables, tmp_path / "out", scratch=tmp_path / "s").layer(-1)
+    row = random_rows("t", 1, image={"bytes": compact_image(path.read_bytes()), "path": "a.png"})
+    views = write_rows(tmp_path / "data", train=row) / "views" / "image.parquet"
+    stored = extract_features(tiny["image"], views, tmp_path / "out", scratch=tmp_path / "s").layer(-1)
     for item in (Image.open(path), path):
-        np.testing.assert_array_equal(tiny["vision"].encode([item]), stored)
-    plain = tiny["vision"].encode([Image.fromarray(np.asarray(Image.open(path).convert("RGB")))])
+        np.testing.assert_array_equal(tiny["image"].encode([item]), stored)
+    plain = tiny["image"].encode([Image.fromarray(np.asarray(Image.open(path).convert("RGB")))])
     assert np.array_equal(plain, stored) == (kind in ("as it is", "grey"))
 
 
@@ -290,11 +290,11 @@ def test_images_in_memory_and_in_files_are_seen_as_the_pipeline_sees_them(tiny, 
 
 
 def test_description(tiny):
-    weights = tiny["vision"].folder / "model.safetensors"
+    weights = tiny["image"].folder / "model.safetensors"
     learned = {name: tensor for name, tensor in load_file(weights).items() if "running" not in name}
-    assert tiny["vision"].describe() == {
+    assert tiny["image"].describe() == {
         "id": "tiny-vision",
-        "modality": "vision",
+        "modality": "image",
         "source": "cave",
         "revision": None,
         "sha256": file_sha256(weights),
@@ -446,7 +446,7 @@ def test_pooling_and_length_of_a_package_are_those_asked_for(tmp_path):
     first = encoder.model(**encoder.processor(["a red"], return_tensors="pt")).last_hidden_state[:, 0]
     np.testing.assert_allclose(encoder.encode(["a red"]), first, atol=1e-6)
     np.testing.assert_array_equal(encoder.encode(["a red seven is left"]), encoder.encode(["a red seven above"]))
-    refused("got modality 'vision', expected 'text'", package_manifest, "minilm", "vision")
+    refused("got modality 'image', expected 'text'", package_manifest, "minilm", "image")
 
 
 @installed
@@ -465,9 +465,10 @@ def test_a_missing_package_says_what_to_install(monkeypatch):
 # --- parameters -------------------------------------------------------------------------------------------------------
 
 CAVE = yaml.safe_load((Path(__file__).parents[1] / "presets" / "cave.yaml").read_text())["encoders"]
-VISION, TEXT = (next(spec for spec in CAVE.values() if spec.get(kind)) for kind in ("vision", "text"))
-PACKAGE = {"modality": "text", "source": "package", "package": "minilm"}
-HUB = {"modality": "text", "source": "hub", "model": "owner/name"}
+VISION, TEXT = (next(spec for spec in CAVE.values() if spec.get(kind)) for kind in ("image", "text"))
+PACKAGE = {"modality": "text", "source": "package", "reads": "jam/encoders/package.py", "package": "minilm"}
+HUB = {"modality": "text", "source": "hub", "reads": "jam/hub.py", "model": "owner/name"}
+GIVEN = {"modality": "eeg", "source": "arrays", "reads": "mine/eeg.npy"}
 
 
 @pytest.mark.parametrize(
@@ -475,15 +476,19 @@ HUB = {"modality": "text", "source": "hub", "model": "owner/name"}
     [
         (VISION, {"pooling": "cls"}, "got pooling cls for feature maps, expected mean"),
         (VISION, {"pooling": "last"}, "got pooling last"),
-        (VISION, {"max_tokens": 9}, "got max_tokens, which modality vision and source cave make no use of"),
+        (VISION, {"max_tokens": 9}, "got max_tokens, which modality image and source cave make no use of"),
         (VISION, {"text": TEXT["text"]}, "got text,"),
         (TEXT, {"package": "minilm", "revision": "main"}, "got package, revision,"),
         (PACKAGE, {"model": "a/b"}, "got model,"),
         (PACKAGE, {"seed": 1}, "got seed,"),
         (PACKAGE, {"revision": "main"}, "got revision,"),
         (HUB, {"package": "minilm"}, "got package,"),
-        (HUB, {"modality": "vision", "max_tokens": 9}, "got max_tokens,"),
+        (HUB, {"modality": "image", "max_tokens": 9}, "got max_tokens,"),
         (HUB, {"model": None}, "got no 'model', expected it"),
+        (HUB, {"reads": "data/pretrain"}, "reads: got 'data/pretrain' with source hub, expected jam/hub.py"),
+        (HUB, {"modality": "eeg"}, "modality: got eeg with source hub, expected image or text"),
+        (GIVEN, {"pooling": "cls"}, "got pooling,"),
+        (GIVEN, {"reads": "jam/hub.py"}, "reads: got 'jam/hub.py' with source arrays, expected your file of arrays"),
     ],
 )
 def test_parameters_that_a_source_would_ignore_are_refused(spec, change, got):

@@ -8,12 +8,12 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
-from tiny_encoders import WORDS, pairs_table, png
+from tiny_encoders import WORDS, png, pretraining_table, random_rows, write_rows
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from jam.data.cave.build import write_cave
 from jam.data.cave.scenes import attribute_of_label, scene_labels, scene_of_code
-from jam.data.schema import read_pairs, write_pairs
+from jam.data.schema import read_rows, read_table
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave, warm_up_then_cosine
 from jam.encoders.pretrain_masked import HIDDEN, IGNORED, MASKED, mask_tokens, masked_token_loss
@@ -31,7 +31,7 @@ TEXT = STEPS | {"objective": "causal", "width": 32, "layers": 2, "heads": 2, "ep
 MASK = TEXT | {"objective": "masked"}
 
 
-def colored_squares(path, n, seed=0, **columns):
+def colored_squares(name, n, seed=0, **columns):
     """Pictures with a coloured square left and right, a true sentence, and labels."""
     rng, rows = np.random.default_rng(seed), []
     for i in range(n):
@@ -39,7 +39,7 @@ def colored_squares(path, n, seed=0, **columns):
         pixels = rng.integers(0, 40, (16, 16, 3), dtype=np.uint8)
         pixels[4:12, 1:7], pixels[4:12, 9:15] = INK[left], INK[right]
         row = {
-            "id": f"{path.stem}-{i}",
+            "id": f"{name}-{i}",
             "image": {"bytes": png(Image.fromarray(pixels)), "path": ""},
             "captions": [f"Left is {left}, right is {right}", f"right is {right}, left is {left}"][:: (-1) ** i],
             "negatives": [],
@@ -48,30 +48,33 @@ def colored_squares(path, n, seed=0, **columns):
             "reality": [0.0],
         }
         rows.append(row | columns)
-    write_pairs(path, rows)
-    return path
+    return rows
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    root = tmp_path_factory.mktemp("tables")
-    sizes = {"images": 160, "train": 80, "val": 40, "test": 40}
-    return {name: colored_squares(root / f"{name}.parquet", n, seed) for seed, (name, n) in enumerate(sizes.items())}
+def squares(tmp_path_factory):
+    """A world of three splits, and a table to pretrain on, ``images.parquet``."""
+    root = tmp_path_factory.mktemp("squares")
+    pretraining_table(root / "images.parquet", colored_squares("images", 160))
+    sizes = {"train": 80, "val": 40, "test": 40}
+    return write_rows(
+        root, **{name: colored_squares(name, n, seed) for seed, (name, n) in enumerate(sizes.items(), start=1)}
+    )
 
 
 def pretrained(images, recipe, folder, **changes):
     """What a training gives, and its folder."""
-    pretrain, modality = (pretrain_vision, "vision") if "widths" in recipe else (pretrain_text, "text")
+    pretrain, modality = (pretrain_vision, "image") if "widths" in recipe else (pretrain_text, "text")
     made = pretrain(images, **recipe | changes)
     save_cave(folder, made.model, made.processor, name="e", modality=modality, recipe=recipe)
     return made, folder
 
 
-def probed(folder, tables, scratch) -> tuple[Encoder, FeatureStore, dict[str, float]]:
+def probed(folder, world, scratch) -> tuple[Encoder, FeatureStore, dict[str, float]]:
     encoder = Encoder.load(folder, device="cpu")
-    splits = {split: tables[split] for split in ("train", "val", "test")}
-    store = extract_features(encoder, splits, scratch / "features", scratch=scratch / "scratch")
-    return encoder, store, layer_probes(store, splits)
+    views = world / "views" / f"{encoder.modality}.parquet"
+    store = extract_features(encoder, views, scratch / "features", scratch=scratch / "scratch")
+    return encoder, store, layer_probes(store, world)
 
 
 def folders_equal(first, second):
@@ -85,13 +88,16 @@ def folders_equal(first, second):
 # --- vision -----------------------------------------------------------------------------------------------------------
 
 
-def test_pretrained_vision_reads_unseen_images(tables, tmp_path):
-    made, folder = pretrained(tables["images"], VISION, tmp_path / "a")
+def test_pretrained_vision_reads_unseen_images(squares, tmp_path):
+    made, folder = pretrained(squares / "images.parquet", VISION, tmp_path / "a")
     assert made.loss < 2 * math.log(3) / 2  # two labels of three values, at chance ln 3 each
-    encoder, store, accuracy = probed(folder, tables, tmp_path)
+    encoder, store, accuracy = probed(folder, squares, tmp_path)
     assert list(accuracy) == ["color"]
     assert accuracy["color"] > 0.9
-    at_random = layer_probes(store, dict.fromkeys(("train", "val", "test"), tables["val"]) | {"train": tables["train"]})
+    turned = write_rows(
+        tmp_path / "turned", **{s: list(reversed(read_rows(squares, s))) for s in ("train", "val", "test")}
+    )
+    at_random = layer_probes(store, turned)
     assert at_random["color"] < 0.6  # the labels of other images
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
     # In memory and from the folder: the same features, preprocessing included.
@@ -123,7 +129,7 @@ def test_shift_moves_each_image_and_repeats_its_edge():
 )
 def test_vision_needs_a_batch_of_images_and_labels(tmp_path, rows, columns, message):
     with pytest.raises(InputError, match=message):
-        pretrain_vision(colored_squares(tmp_path / "t.parquet", rows, **columns), **VISION)
+        pretrain_vision(pretraining_table(tmp_path / "t.parquet", colored_squares("t", rows, **columns)), **VISION)
 
 
 # --- vision, contrastive ----------------------------------------------------------------------------------------------
@@ -140,11 +146,10 @@ def world(tmp_path_factory):
 
 
 def test_contrastive_vision_reads_unseen_images(world, tmp_path):
-    tables = {split: world / f"{split}.parquet" for split in ("train", "val", "test")}
     accuracy = {}
     for name, changes in (("hardly", {"epochs": 1, "learning_rate": 1e-9}), ("trained", {})):
         made, folder = pretrained(world / "images.parquet", VIEWS, tmp_path / name, **changes)
-        accuracy[name] = probed(folder, tables, tmp_path / f"{name}-probed")[2]
+        accuracy[name] = probed(folder, world, tmp_path / f"{name}-probed")[2]
     assert made.loss < math.log(2 * VIEWS["batch_size"] - 1) / 2  # chance: one of 31 views
     assert accuracy["trained"]["color"] > accuracy["hardly"]["color"] + 0.1
     assert accuracy["trained"]["height"] > 0.6  # chance 0.33
@@ -162,8 +167,8 @@ def test_nt_xent_by_hand():
     assert got.item() == pytest.approx(total / 10)
 
 
-def test_neighbours_differ_in_oneattribute_of_label(world):
-    table = read_pairs(world / "images.parquet", ["id", "labels"])
+def test_neighbours_differ_in_one_attribute(world):
+    table = read_table(world / "images.parquet", ["id", "labels"])
     labels = table.column("labels").to_pylist()
     targets, classes = _class_numbers(world, table.column("id").to_pylist(), labels)
     attributes = [attribute_of_label(name) for name in classes]
@@ -199,8 +204,7 @@ def test_contrastive_vision_needs_views_of_different_scenes(tmp_path):
             image = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
             row = {"id": f"s-{i}", "image": {"bytes": png(image), "path": ""}, "captions": [], "negatives": []}
             rows.append(row | {"context": "", "labels": scene_labels(scene_of_code(code)), "reality": None})
-        write_pairs(tmp_path / name, rows)
-        return tmp_path / name
+        return pretraining_table(tmp_path / name, rows)
 
     images = scenes("images.parquet", range(1, 21))
     with pytest.raises(InputError, match=r"views.parquet: no such file"):
@@ -221,16 +225,16 @@ def test_contrastive_vision_needs_views_of_different_scenes(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def language_model(tables, tmp_path_factory):
-    return pretrained(tables["images"], TEXT, tmp_path_factory.mktemp("text") / "t")
+def language_model(squares, tmp_path_factory):
+    return pretrained(squares / "images.parquet", TEXT, tmp_path_factory.mktemp("text") / "t")
 
 
 @pytest.fixture(scope="module")
-def masked_model(tables, tmp_path_factory):
-    return pretrained(tables["images"], MASK, tmp_path_factory.mktemp("masked") / "m")
+def masked_model(squares, tmp_path_factory):
+    return pretrained(squares / "images.parquet", MASK, tmp_path_factory.mktemp("masked") / "m")
 
 
-def test_pretrained_text_predicts_unseen_sentences(language_model, tables, tmp_path):
+def test_pretrained_text_predicts_unseen_sentences(language_model, squares, tmp_path):
     _, folder = language_model
     # 8 tokens a sentence with the end, of which order (1 of 2) and two colours (1 of 3 each) are free.
     texts = [f"Left is {a}, right is {b}" for a in INK for b in INK]
@@ -239,7 +243,7 @@ def test_pretrained_text_predicts_unseen_sentences(language_model, tables, tmp_p
     assert quality["unknown"] == 0
     assert quality["perplexity"] == pytest.approx(math.exp((math.log(2) + 2 * math.log(3)) / 8), rel=0.1)
     assert perplexity(folder, ["left is mauve"])["unknown"] == 1 / 4
-    encoder, _, accuracy = probed(folder, tables, tmp_path)
+    encoder, _, accuracy = probed(folder, squares, tmp_path)
     assert encoder.dims == (32, 32, 32)
     assert accuracy["color"] > 0.5
 
@@ -264,12 +268,12 @@ def test_word_tokenizer():
 
 
 def test_text_needs_captions(tmp_path):
-    pairs_table(tmp_path / "t.parquet", 3, captions=[])
+    pretraining_table(tmp_path / "t.parquet", random_rows("t", 3, captions=[]))
     with pytest.raises(InputError, match="got no captions"):
         pretrain_text(tmp_path / "t.parquet", **TEXT)
     with pytest.raises(ValueError, match="expected a multiple of 3 heads"):
         pretrain_text(tmp_path / "t.parquet", **TEXT | {"heads": 3})
-    pairs_table(tmp_path / "t.parquet", 3, captions=[" "])
+    pretraining_table(tmp_path / "t.parquet", random_rows("t", 3, captions=[" "]))
     with pytest.raises(InputError, match="got captions without a word"):
         pretrain_text(tmp_path / "t.parquet", **TEXT)
 
@@ -277,14 +281,14 @@ def test_text_needs_captions(tmp_path):
 # --- text, masked -----------------------------------------------------------------------------------------------------
 
 
-def test_masked_text_guesses_unseen_sentences(masked_model, tables, tmp_path):
+def test_masked_text_guesses_unseen_sentences(masked_model, squares, tmp_path):
     made, folder = masked_model
     texts = [f"Left is {a}, right is {b}" for a in INK for b in INK]
     quality = perplexity(folder, texts)
     assert quality["unknown"] == 0
     # Of 7 tokens only the two colours (1 of 3 each) are not settled by the others.
     assert quality["perplexity"] == pytest.approx(math.exp(2 * math.log(3) / 7), rel=0.15)
-    encoder, _, accuracy = probed(folder, tables, tmp_path)  # through AutoModel: the head is dropped, and nothing else
+    encoder, _, accuracy = probed(folder, squares, tmp_path)  # through AutoModel: the head is dropped, and nothing else
     assert accuracy["color"] > 0.5
     assert encoder.dims == (32, 32, 32)
     assert encoder.describe()["architecture"] == "ModernBertModel"
@@ -336,9 +340,9 @@ def test_masked_loss_counts_masked_positions_alone_and_padding_never(masked_mode
 
 
 @pytest.mark.parametrize("recipe", [VISION, VIEWS, TEXT, MASK], ids=lambda recipe: recipe["objective"])
-def test_same_seed_same_bytes_and_another_seed_others(tables, world, tmp_path, recipe):
+def test_same_seed_same_bytes_and_another_seed_others(squares, world, tmp_path, recipe):
     state = torch.get_rng_state()
-    images = (world / "images.parquet") if recipe == VIEWS else tables["images"]
+    images = (world if recipe == VIEWS else squares) / "images.parquet"
     for name, seed in (("a", 1), ("deep/b", 1), ("c", 2)):
         pretrained(images, recipe, tmp_path / name, epochs=1, seed=seed)
     assert folders_equal(tmp_path / "a", tmp_path / "deep" / "b")
@@ -382,12 +386,9 @@ def test_ridge_probes_agree_with_scikit_learn():
     assert 0.5 < best[1] < 1
 
 
-def test_layer_probes_of_unlabelled_pairs_are_empty(language_model, tmp_path):
-    tables = {}
-    for split in ("train", "val", "test"):
-        tables[split] = tmp_path / f"{split}.parquet"
-        pairs_table(tables[split], 5, labels=[])
-    assert probed(language_model[1], tables, tmp_path)[2] == {}
+def test_layer_probes_of_unlabelled_items_are_empty(language_model, tmp_path):
+    splits = {split: random_rows(split, 5, labels=[]) for split in ("train", "val", "test")}
+    assert probed(language_model[1], write_rows(tmp_path / "data", **splits), tmp_path)[2] == {}
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10, 97])

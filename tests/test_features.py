@@ -6,18 +6,25 @@ import shutil
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
-from tiny_encoders import contents, pairs_table, text_folder, vision_folder
+from test_train import training
+from tiny_encoders import contents, random_rows, text_folder, vision_folder, write_rows
 
+from jam.align.rows import join_sides
+from jam.align.train import train
 from jam.data import schema
 from jam.data.images import decode_image
+from jam.data.readers import READERS, Reader
 from jam.encoders import Encoder
+from jam.encoders.manifest import Manifest
 from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
 from jam.features import extract as module
-from jam.features.items import choose_negatives
 from jam.features.store import layer_name
+from jam.features.views import choose_false
+from jam.params import Objective
 
 SPLITS = ("train", "val")
 
@@ -28,21 +35,18 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def paths(root):
-    return {split: root / f"{split}.parquet" for split in SPLITS}
+def rows():
+    return {split: random_rows(split, n, seed) for seed, (split, n) in enumerate(zip(SPLITS, (40, 15), strict=True))}
 
 
 @pytest.fixture(scope="module")
-def rows(paths):
-    """Those of the two tables."""
-    return {
-        split: pairs_table(paths[split], n, seed) for seed, (split, n) in enumerate(zip(SPLITS, (40, 15), strict=True))
-    }
+def world(root, rows):
+    return write_rows(root / "data", **rows)
 
 
 @pytest.fixture(scope="module")
 def encoders(root):
-    folders = {"vision": vision_folder(root / "vision"), "text": text_folder(root / "text")}
+    folders = {"image": vision_folder(root / "image"), "text": text_folder(root / "text")}
     loaded = {modality: Encoder.load(folder, device="cpu") for modality, folder in folders.items()}
     for encoder in loaded.values():
         encoder.dims  # noqa: B018 - found by encoding an item: before any call is counted
@@ -50,39 +54,40 @@ def encoders(root):
 
 
 @pytest.fixture
-def extract(rows, paths, encoders, tmp_path):
-    """Features of both tables, or of others, in a folder of the name given."""
+def extract(world, encoders, tmp_path):
+    """Features of both splits, or of another world, in a folder of the name given."""
 
-    def extracted(modality, name="x", tables=paths, **options):
-        return extract_features(encoders[modality], tables, tmp_path / name, scratch=tmp_path / "s", **options)
+    def extracted(encoder, name="x", folder=world, **options):
+        model = encoders[encoder]
+        views = folder / "views" / f"{model.modality}.parquet"
+        return extract_features(model, views, tmp_path / name, scratch=tmp_path / "s", **options)
 
     return extracted
 
 
 def test_every_image_is_encoded_in_order(extract, rows, encoders, tmp_path):
-    store = extract("vision", batch_size=7)
+    store = extract("image", batch_size=7)
     images = [decode_image(row["image"]["bytes"]) for split in SPLITS for row in rows[split]]
     assert store.dims == (4, 4, 4, 8, 8)
     assert store.layers == 5
     for layer in range(5):
         assert store.layer(layer).dtype == np.float32
         assert isinstance(store.layer(layer), np.memmap)
-        np.testing.assert_allclose(store.layer(layer), encoders["vision"].encode(images, layer=layer), atol=1e-5)
+        np.testing.assert_allclose(store.layer(layer), encoders["image"].encode(images, layer=layer), atol=1e-5)
     assert store.index["id"].tolist() == [row["id"] for split in SPLITS for row in rows[split]]
     assert store.index["row"].tolist() == list(range(55))
-    assert set(store.index["role"]) == {"image"}
-    assert store.rows("val", "image")["row"].tolist() == list(range(40, 55))
+    assert set(store.index["role"]) == {"true"}
+    assert store.rows("val", "true")["row"].tolist() == list(range(40, 55))
     assert not list((tmp_path / "s" / "x").iterdir())
 
 
 def test_any_number_of_threads_prepares_the_same_batches(extract, tmp_path, monkeypatch):
     """As for a GPU: several threads decode photos at one time, of several groups of rows."""
     monkeypatch.setattr(schema, "ROW_GROUP", 7)
-    tables = {"train": tmp_path / "train.parquet"}
-    pairs_table(tables["train"], 50)
+    folder = write_rows(tmp_path / "data", train=random_rows("train", 50))
     for threads in (1, 4):
         monkeypatch.setattr(module, "_threads", lambda encoder, threads=threads: threads)
-        store = extract("vision", str(threads), tables, batch_size=4)
+        store = extract("image", str(threads), folder, batch_size=4)
     assert contents(tmp_path / "1") == contents(tmp_path / "4")
     assert len(np.unique(store.layer(0), axis=0)) == 50
 
@@ -102,7 +107,7 @@ def test_every_caption_and_negative_is_encoded_where_the_index_says(extract, row
     texts = []
     for line in store.index.itertuples():
         row = by_id[line.id]
-        if line.role == "caption":
+        if line.role == "true":
             texts.append(row["captions"][line.k])
             assert (line.kind, line.tier, line.of) == ("", "", -1)
         else:
@@ -131,33 +136,32 @@ def test_equal_texts_go_through_the_encoder_once(extract, rows, monkeypatch):
 
 
 def test_limits_hold_in_their_split_alone(extract, rows):
-    store = extract("text", captions_per_pair={"train": 2}, negatives_per_pair={"train": 2})
-    captions = store.rows("train", "caption").groupby("id")["k"].agg(list)
+    store = extract("text", limits={"train": (2, 2)})
+    captions = store.rows("train", "true").groupby("id")["k"].agg(list)
     assert captions.to_dict() == {row["id"]: list(range(min(2, len(row["captions"])))) for row in rows["train"]}
-    negatives = store.rows("train", "negative")
+    negatives = store.rows("train", "false")
     assert set(negatives.groupby("id").size()) == {2}
     assert set(negatives["tier"]) == {"hard"}
     assert negatives["kind"].value_counts().to_dict() == dict.fromkeys(negatives["kind"].unique(), 20)
     assert negatives["kind"].nunique() == 4
-    assert set(store.rows("val", "negative").groupby("id").size()) == {5}
+    assert set(store.rows("val", "false").groupby("id").size()) == {5}
 
 
-def test_chosen_negatives_rotate_and_prefer_hard_ones():
-    def chosen(tiers, pairs, first, limit):
-        """Those of each of some pairs that have the same tiers."""
+def test_chosen_false_views_rotate_and_prefer_hard_ones():
+    def chosen(tiers, items, limit):
+        """Those of each of some items that have the same tiers."""
         n = len(tiers)
-        hard, owner = np.array([tier == "hard" for tier in tiers] * pairs), np.repeat(np.arange(pairs), n)
-        kept = choose_negatives(hard, owner, first, limit)
+        hard, owner = np.array([tier == "hard" for tier in tiers] * items), np.repeat(np.arange(items), n)
+        kept = choose_false(hard, owner, limit)
         assert (np.diff(kept) > 0).all()
-        return [(kept[kept // n == pair] % n).tolist() for pair in range(pairs)]
+        return [(kept[kept // n == item] % n).tolist() for item in range(items)]
 
-    assert chosen(["hard"] * 3, 3, 0, 2) == [[0, 1], [0, 2], [1, 2]]
-    assert chosen(["hard"] * 3, 2, 1, 2) == [[0, 2], [1, 2]]  # by the number of the pair in its whole table
+    assert chosen(["hard"] * 3, 3, 2) == [[0, 1], [0, 2], [1, 2]]
     mixed = ["easy", "hard", "medium"]
-    assert chosen(mixed, 3, 0, 1) == [[1]] * 3
-    assert chosen(mixed, 2, 0, 2) == [[0, 1], [0, 1]]
-    assert chosen(mixed, 1, 1, None) == chosen(mixed, 1, 1, 5) == [[0, 1, 2]]
-    assert len(choose_negatives(np.empty(0, bool), np.empty(0, int), 3, 2)) == 0
+    assert chosen(mixed, 3, 1) == [[1]] * 3
+    assert chosen(mixed, 2, 2) == [[0, 1], [0, 1]]
+    assert chosen(mixed, 1, 5) == [[0, 1, 2]]
+    assert len(choose_false(np.empty(0, bool), np.empty(0, int), 2)) == 0
 
 
 def test_half_precision_storage(extract):
@@ -167,8 +171,8 @@ def test_half_precision_storage(extract):
 
 def test_cut_texts_are_counted_row_by_row(extract, tmp_path):
     long = "red " * 100
-    pairs_table(tmp_path / "train.parquet", 4, captions=["blue", long, long], negatives=[])
-    assert extract("text", tables={"train": tmp_path / "train.parquet"}).manifest["truncated"] == 8
+    folder = write_rows(tmp_path / "data", train=random_rows("t", 4, captions=["blue", long, long], negatives=[]))
+    assert extract("text", folder=folder).manifest["truncated"] == 8
 
 
 # --- resumption -------------------------------------------------------------------------------------------------------
@@ -194,7 +198,7 @@ def stumble(patch, at, then=lambda: None):
 
 
 @pytest.mark.parametrize("killed", [False, True])
-@pytest.mark.parametrize("modality", ["vision", "text"])
+@pytest.mark.parametrize("modality", ["image", "text"])
 def test_an_interrupted_run_resumes_to_the_same_bytes(extract, tmp_path, monkeypatch, modality, killed):
     calls = stumble(monkeypatch, 0)
     whole = extract(modality, "whole", batch_size=8)
@@ -246,12 +250,12 @@ def test_work_of_other_configurations_is_removed(extract, tmp_path):
     for folder in (stale, other):
         folder.mkdir(parents=True)
         (folder / "journal-0").write_text("\n0 1")
-    extract("vision")
+    extract("image")
     assert not stale.exists()
     assert other.exists()  # that of another feature folder is not
 
 
-def test_the_key_depends_on_all_that_decides_the_bytes(extract, paths, encoders, root, monkeypatch):
+def test_the_key_depends_on_all_that_decides_the_bytes(extract, rows, encoders, root, tmp_path, monkeypatch):
     keys = []
 
     def note(manifest, encoder):
@@ -262,16 +266,16 @@ def test_the_key_depends_on_all_that_decides_the_bytes(extract, paths, encoders,
     monkeypatch.setattr(module, "_key", note)
     monkeypatch.setitem(encoders, "other", Encoder.load(vision_folder(root / "other", seed=1), device="cpu"))
     for modality, options in (
-        ("vision", {}),
-        ("vision", {}),
-        ("vision", {"batch_size": 3}),
-        ("vision", {"dtype": "float16"}),
-        ("vision", {"tables": {"train": paths["train"]}}),
-        ("vision", {"tables": {"train": paths["val"], "val": paths["train"]}}),
+        ("image", {}),
+        ("image", {}),
+        ("image", {"batch_size": 3}),
+        ("image", {"dtype": "float16"}),
+        ("image", {"folder": write_rows(tmp_path / "less", train=rows["train"])}),
+        ("image", {"folder": write_rows(tmp_path / "turned", train=rows["val"], val=rows["train"])}),
         ("other", {}),
         ("text", {}),
-        ("text", {"captions_per_pair": {"train": 1}}),
-        ("text", {"negatives_per_pair": {"train": 1}}),
+        ("text", {"limits": {"train": (1, None)}}),
+        ("text", {"limits": {"train": (None, 1)}}),
     ):
         with pytest.raises(Interrupted):
             extract(modality, **options)
@@ -297,7 +301,7 @@ def hungry(monkeypatch, fits, error=torch.OutOfMemoryError):
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError, RuntimeError])
-@pytest.mark.parametrize("modality", ["vision", "text"])
+@pytest.mark.parametrize("modality", ["image", "text"])
 def test_a_batch_that_does_not_fit_is_halved_and_the_work_goes_on(extract, monkeypatch, modality, error):
     whole = extract(modality, "whole", batch_size=32)
     assert "batch_size_used" not in whole.manifest
@@ -326,7 +330,7 @@ def test_work_that_ran_out_of_memory_is_taken_up_with_what_fitted(extract, monke
 def test_an_item_that_does_not_fit_alone_is_one_line(extract, tmp_path, monkeypatch):
     sizes = hungry(monkeypatch, 0)
     with pytest.raises(InputError, match="tiny-vision: not even one item fits into the memory of cpu") as caught:
-        extract("vision", batch_size=4)
+        extract("image", batch_size=4)
     assert "\n" not in str(caught.value)
     assert sizes == [4, 2, 1]
     assert not (tmp_path / "x").exists()
@@ -338,7 +342,7 @@ def test_other_errors_are_no_lack_of_memory(extract, monkeypatch):
 
     monkeypatch.setattr(Encoder, "pooled_states", broken)
     with pytest.raises(RuntimeError, match="shapes"):
-        extract("vision")
+        extract("image")
 
 
 # --- bad input --------------------------------------------------------------------------------------------------------
@@ -363,33 +367,68 @@ def test_features_that_are_not_finite_name_pair_and_layer(extract, tmp_path, mon
         return layers
 
     monkeypatch.setattr(Encoder, "pooled_states", broken)
-    with pytest.raises(InputError, match=f"pair 'train-009', image: layer 2 got a NaN or infinity in {dtype}"):
-        extract("vision", batch_size=4, dtype=dtype)
+    with pytest.raises(InputError, match=f"item 'train-009', true view 0: layer 2 got a NaN or infinity in {dtype}"):
+        extract("image", batch_size=4, dtype=dtype)
     assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
     ("modality", "columns", "message"),
     [
-        ("vision", {"image": None}, r"pair 't-000': got no image"),
-        ("vision", {"image": {"bytes": b"no image", "path": ""}}, r"pair 't-000': not an image"),
-        ("text", {"captions": []}, r"t-000: got no caption"),
+        ("image", {"image": {"bytes": None, "path": ""}}, r"item 't-000': got no bytes of an image"),
+        ("image", {"image": {"bytes": b"no image", "path": ""}}, r"item 't-000': not an image"),
+        ("text", {"captions": ["red", None]}, r"item 't-000': got no content, expected one for its encoder"),
+        ("text", {"captions": [], "negatives": []}, r"text\.parquet: no such file"),
     ],
 )
-def test_bad_pairs_are_named(extract, tmp_path, modality, columns, message):
-    pairs_table(tmp_path / "t.parquet", 3, **columns)
+def test_bad_views_are_named(extract, tmp_path, modality, columns, message):
+    folder = write_rows(tmp_path / "data", train=random_rows("t", 3, **columns))
     with pytest.raises(InputError, match=message):
-        extract(modality, tables={"train": tmp_path / "t.parquet"})
+        extract(modality, folder=folder)
 
 
-def test_reading_checks_what_it_finds(extract, paths, tmp_path):
+def test_a_fourth_modality_takes_one_reader_and_an_encoder(tmp_path, monkeypatch):
+    """Numbers, read as they are, and a linear encoder: features, items and a space like any other."""
+    monkeypatch.setitem(READERS, "numbers", Reader(pa.list_(pa.float64()), None, np.array, once=False))
+    rng = np.random.default_rng(0)
+    numbers, ids = rng.normal(size=(40, 6)), [f"i-{i}" for i in range(40)]
+    views = [
+        {**schema.TRUE, "row": i, "id": one, "split": "train", "k": 0, "content": list(numbers[i])}
+        for i, one in enumerate(ids)
+    ]
+    schema.write_table(tmp_path / "numbers.parquet", schema.view_schema("numbers"), views)
+
+    class Linear(Encoder):
+        def __init__(self):
+            self.manifest = Manifest(id="linear", modality="numbers", source="cave", pooling="mean", sha256="")
+            self.model = torch.nn.Linear(6, 5)
+            self.model.device, self.model.dtype, self.autocast = torch.device("cpu"), torch.float32, False
+
+        dims = (5,)
+
+        def prepare(self, batch):
+            return {"x": torch.tensor(np.stack(batch), dtype=torch.float32)}
+
+        def pooled_states(self, inputs):
+            return [self.model(inputs["x"]).detach()]
+
+    store = extract_features(Linear(), tmp_path / "numbers.parquet", tmp_path / "x", scratch=tmp_path / "s")
+    assert store.layer(0).shape == (40, 5)
+    text = rng.normal(size=(40, 7)).astype(np.float32)
+    items = join_sides({"numbers": (store.layer(0), store.index), "text": (text, store.index)}, "train")
+    objective = Objective(model="linear", loss="con", latent=4, learning_rate=0.01)
+    space = train(items, items, objective, training(epochs=1), seed=0)
+    assert space["numbers"].encode(store.layer(0)).shape == (40, 4)
+
+
+def test_reading_checks_what_it_finds(extract, rows, tmp_path):
     with pytest.raises(InputError, match=r"manifest\.json"):
         FeatureStore.load(tmp_path / "none")
-    store = extract("vision", tables={"val": paths["val"]})
+    store = extract("image", folder=write_rows(tmp_path / "data", val=rows["val"]))
     with pytest.raises(InputError, match="got layer 5, expected -5 … 4"):
         store.layer(5)
-    with pytest.raises(InputError, match="got no caption rows of split 'val'"):
-        store.rows("val", "caption")
+    with pytest.raises(InputError, match="got no false rows of split 'val'"):
+        store.rows("val", "false")
     np.save(store.folder / layer_name(0), np.zeros((3, 4), np.float32))
     with pytest.raises(InputError, match=r"layer_0\.npy: expected an array .*\(15, 4\).*got"):
         store.layer(0)

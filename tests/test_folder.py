@@ -16,7 +16,7 @@ from PIL import Image
 
 from jam.data.folder import load_folder
 from jam.data.rows import cut_photos, with_easy_negatives
-from jam.data.schema import SPLITS, pairs_schema, read_pairs
+from jam.data.schema import SPLITS, items_schema, read_rows, read_table, view_schema
 from jam.errors import InputError
 from jam.params import FolderData
 
@@ -109,12 +109,15 @@ def test_the_written_tables_hold_the_rows_and_the_summary_counts_them(album, tmp
     assert (summary["rows"], summary["kept"]) == (10, 9)
     assert (summary["dropped"], summary["dropped_by_reason"]) == (1, {"no caption": 1})
     for split, counts in summary["splits"].items():
-        table = read_pairs(tmp_path / f"{split}.parquet")
-        assert (tmp_path / f"{split}.parquet").read_bytes() == (album / f"{split}.parquet").read_bytes()
-        assert table.schema == pairs_schema()
-        assert table.schema.metadata == pairs_schema().metadata
-        assert table.to_pylist() == pairs.splits[split]
-        assert counts["rows"] == table.num_rows == counts["photos"] == counts["captions"] / 2
+        rows = read_rows(tmp_path, split)
+        assert rows == pairs.splits[split]
+        assert counts["rows"] == len(rows) == counts["photos"] == counts["captions"] / 2
+    schemas = {"items": items_schema(), "views/image": view_schema("image"), "views/text": view_schema("text")}
+    for name, schema in schemas.items():
+        assert (tmp_path / f"{name}.parquet").read_bytes() == (album / f"{name}.parquet").read_bytes()
+        found = read_table(tmp_path / f"{name}.parquet").schema
+        assert found.equals(schema)
+        assert found.metadata == schema.metadata
     assert sum(counts["hard_negatives"] for counts in summary["splits"].values()) == 2
 
 
@@ -477,7 +480,7 @@ def test_three_different_photos_are_enough_and_two_are_not(album):
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_tables_load_with_datasets(album, tmp_path):
+def test_items_and_views_load_with_datasets(album, tmp_path):
     """In a process of its own, as the library fixes its cache folder when it is imported."""
     (album / "0.png").write_bytes(photo(0, "TIFF", size=(30, 10)))
     pairs = load(album, max_side=15)
@@ -485,17 +488,24 @@ def test_the_tables_load_with_datasets(album, tmp_path):
     script = """
 import json, sys
 from datasets import Image, load_dataset
-data = load_dataset("parquet", data_files={s: f"{sys.argv[1]}/{s}.parquet" for s in ("train", "val", "test")})
-assert isinstance(data["train"].features["image"], Image)
-rows = [(row["id"], row["image"].size, row["captions"], row["negatives"]) for s in data for row in data[s]]
-print(json.dumps(rows))
+def table(name):
+    return load_dataset("parquet", data_files=f"{sys.argv[1]}/{name}.parquet", split="train")
+images, texts, items = table("views/image"), table("views/text"), table("items")
+assert isinstance(images.features["content"], Image)
+print(json.dumps([[row["id"], row["content"].size] for row in images]))
+print(json.dumps([[row["id"], row["role"], row["content"]] for row in texts]))
+print(json.dumps([[row["id"], row["split"]] for row in items]))
 """
     environment = os.environ | {"HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", script, tmp_path], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout.splitlines()[-1]) == [
-        [name, [15, 5] if name == "0.png" else [9, 7], row["captions"], row["negatives"]]
-        for name, row in rows_of(pairs).items()
+    images, texts, items = map(json.loads, done.stdout.splitlines()[-3:])
+    rows = rows_of(pairs)
+    assert images == [[name, [15, 5] if name == "0.png" else [9, 7]] for name in rows]
+    assert items == [[row["id"], split] for split in SPLITS for row in pairs.splits[split]]
+    assert [line for line in texts if line[0] == "0.png"] == [
+        *(["0.png", "true", text] for text in rows["0.png"]["captions"]),
+        *(["0.png", "false", negative["text"]] for negative in rows["0.png"]["negatives"]),
     ]
 
 

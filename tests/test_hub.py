@@ -257,12 +257,19 @@ def test_the_encoder_stage_pins_a_hub_model(hub, tmp_path, monkeypatch):
 
     hub.add("tiny/bert", contents(save_tiny(tmp_path / "model", "bert")), revision="v2")
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
-    spec = {"modality": "text", "source": "hub", "model": "tiny/bert", "revision": "v2", "max_tokens": 9}
+    spec = {
+        "modality": "text",
+        "source": "hub",
+        "reads": "jam/hub.py",
+        "model": "tiny/bert",
+        "revision": "v2",
+        "max_tokens": 9,
+    }
     params["encoders"]["tiny"] = spec
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(yaml.safe_dump(params))
     commit = hub.repos["models", "tiny/bert"]["v2"][0]
-    assert stage.main(["tiny"]) == f"found tiny/bert, {commit}; encoder in data/encoders/tiny"
+    assert stage.main("tiny") == f"found tiny/bert, {commit}; encoder in data/encoders/tiny"
     manifest = read_json("data/encoders/tiny/encoder.json")
     assert manifest["asked"] == "v2"
     assert (manifest["revision"], manifest["pooling"], manifest["max_tokens"]) == (commit, "mean", 9)

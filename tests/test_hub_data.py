@@ -15,14 +15,14 @@ from pydantic import ValidationError
 
 from jam.data import hub
 from jam.data.hub import load_hub
-from jam.data.schema import SPLITS, pairs_schema, read_pairs
+from jam.data.schema import SPLITS, read_rows
 from jam.errors import InputError
 from jam.io import file_sha256
 from jam.params import Dataset, HubData, Params
 from stages import dataset as stage
 from tests.checkout import ROOT
-from tests.test_config import changed
 from tests.test_folder import hard, photo, rows_of, split_of
+from tests.test_params import changed
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -281,14 +281,13 @@ def test_the_written_tables_hold_the_rows_with_their_images(pool, tmp_path):
     assert json.loads(json.dumps(summary)) == summary
     images = {photo(i) for i in range(10)}
     for split in SPLITS:
-        table = read_pairs(tmp_path / f"{split}.parquet")
-        assert table.schema == pairs_schema()
-        for written, kept in zip(table.to_pylist(), pairs.splits[split], strict=True):
+        rows = read_rows(tmp_path, split)
+        for written, kept in zip(rows, pairs.splits[split], strict=True):
             assert written.pop("image")["bytes"] in images
             assert written == {name: value for name, value in kept.items() if name != "image"}
             assert [n["tier"] for n in written["negatives"]][-1] == "easy"
             assert Counter(n["of"] for n in written["negatives"][:-1])[0] == 2
-        assert summary["splits"][split]["photos"] == table.num_rows
+        assert summary["splits"][split]["photos"] == len(rows)
 
 
 # --- splits, limits, duplicates ---------------------------------------------------------------------------------------
@@ -497,20 +496,20 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
     content["dataset"] |= {"source": "hub", "reads": "jam/data/hub.py"}
     path.write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Params, "check_sizes", lambda params, rows: None)  # two rows would do for nothing that follows
-    assert stage.main([]) == "6 train, 2 val, 2 test rows in data/pairs and data/pretrain"
+    monkeypatch.setattr(Params, "too_small", lambda params, rows: ())  # two rows would do for nothing that follows
+    assert stage.main() == "6 train, 2 val, 2 test rows in data/world and data/pretrain"
     recorded = json.loads((tmp_path / "metrics/tables/dataset.json").read_text())
     assert recorded["source"] == "hub"
     assert recorded["sets"] == [{"id": "a/b", "revision": COMMIT}]
     assert len(recorded["fingerprint"]) == len(recorded["files"][0]["sha256"]) == 64
-    assert sorted(file.name for file in (tmp_path / "data/pairs").iterdir()) == [f"{s}.parquet" for s in sorted(SPLITS)]
+    assert sorted(file.name for file in (tmp_path / "data/world").iterdir()) == ["items.parquet", "views"]
 
     save(root / COMMIT, "data/train-7.parquet", [row(70, text=[])])
-    before = {file.name: file.read_bytes() for file in (tmp_path / "data/pairs").iterdir()}
+    before = {file.name: file.read_bytes() for file in (tmp_path / "data/world").rglob("*.parquet")}
     with pytest.raises(InputError, match=r"^a/b/data/train-7.parquet:1: text: got no caption"):
-        stage.main([])
-    assert {file.name: file.read_bytes() for file in (tmp_path / "data/pairs").iterdir()} == before
-    assert sorted(file.name for file in (tmp_path / "data").iterdir()) == ["pairs", "pretrain"]
+        stage.main()
+    assert {file.name: file.read_bytes() for file in (tmp_path / "data/world").rglob("*.parquet")} == before
+    assert sorted(file.name for file in (tmp_path / "data").iterdir()) == ["pretrain", "world"]
 
 
 @pytest.mark.parametrize(
@@ -526,7 +525,7 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
 def test_what_is_read_is_named(changes, reads, expected):
     columns = {"file": "file", "captions": "text"} if "images" in changes else COLUMNS
     hub = options("x", columns=columns, **({"images": None} | changes)).model_dump()
-    section = yaml.safe_load((ROOT / "presets" / "mini.yaml").read_text())["dataset"] | {"source": "hub", "hub": hub}
+    section = yaml.safe_load((ROOT / "params.yaml").read_text())["dataset"] | {"source": "hub", "hub": hub}
     if expected is None:
         assert Dataset.model_validate(section | {"reads": reads}).reads == reads
     else:

@@ -6,7 +6,7 @@ The twin is the architecture's own class, one item at a time and without padding
 import numpy as np
 import pytest
 import torch
-from tiny_encoders import pairs_table, picture, sentence
+from tiny_encoders import picture, random_rows, sentence, write_rows
 from tiny_hub import FAMILIES, direct_model, image_processor, save_tiny
 
 from jam.data.images import decode_image
@@ -20,7 +20,7 @@ from jam.errors import InputError
 from jam.features import extract_features
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-VISION = [name for name, tiny in FAMILIES.items() if tiny.modality == "vision"]
+VISION = [name for name, tiny in FAMILIES.items() if tiny.modality == "image"]
 TEXT = [name for name, tiny in FAMILIES.items() if tiny.modality == "text"]
 RELATIVE = ("llama", "gemma2", "olmo2", "qwen2", "bloom", "pythia")  # positions count from token to token
 
@@ -80,9 +80,9 @@ def stack(twins, pooling, marks=0):
 
 def extracted(encoder, tmp_path, **columns):
     """Rows of the pairs that were encoded, and every layer of them."""
-    rows = pairs_table(tmp_path / "pairs.parquet", 3, negatives=[], **columns)
-    tables, out = {"train": tmp_path / "pairs.parquet"}, tmp_path / "features"
-    store = extract_features(encoder, tables, out, scratch=tmp_path / "scratch", batch_size=2)
+    rows = random_rows("t", 3, negatives=[], **columns)
+    views = write_rows(tmp_path / "data", train=rows) / "views" / f"{encoder.modality}.parquet"
+    store = extract_features(encoder, views, tmp_path / "features", scratch=tmp_path / "scratch", batch_size=2)
     return rows, [np.asarray(store.layer(layer)) for layer in range(store.layers)]
 
 

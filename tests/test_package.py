@@ -70,7 +70,7 @@ FLOORS = [
     {"metrics", "params"},
     {"hub", "distributed", "device", "results"},
     {"io", "progress"},
-    {"errors"},
+    {"errors", "lazy"},
 ]
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from jam.params import load_params
 from jam.errors import InputError
+from jam.params import load_params
 from stages.preset import built, names
 from stages.preset import main as preset
 from stages.sweep import processes
@@ -96,7 +96,11 @@ def changed(tmp_path, where, value):
         ("sweeps.objective.alphas", [0.1, 0.5], r"sweeps: objective\.alphas: got .*, expected at most one"),
         ("sweeps.objective.loss", "ridge", r"sweeps\.objective\.loss: .*'con', 'negcon' or 'spread'.*\(got 'ridge'\)"),
         ("sweeps.layers.y", [-1], r"sweeps\.layers\.y\.0: .*greater than or equal to 0 \(got -1\)"),
-        ("sweeps.scale.y", [{"encoder": "bert", "layer": 2}], r"sweeps\.scale\.y: got \['bert'\], expected names among"),
+        (
+            "sweeps.scale.y",
+            [{"encoder": "bert", "layer": 2}],
+            r"sweeps\.scale\.y: got \['bert'\], expected names among",
+        ),
         ("sweeps.scale.y", [{"encoder": "minilm", "layer": n} for n in (1, 2)], r"scale: got .*minilm.*each once"),
         ("sweeps.pareto.alphas", [], r"pareto: alphas: got \[\] with losses"),
         ("kernels.metrics", ["cka2"], r"kernels\.metrics\.0: .*\(got 'cka2'\)"),

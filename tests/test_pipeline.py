@@ -1,6 +1,7 @@
 """The whole graph on the mini preset, as a user runs it: repro, no-op, one change, a kill, twice the same bytes."""
 
 import functools
+import json
 import os
 import re
 import shutil
@@ -48,6 +49,27 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
     shown = command(checkout, "dvc", "metrics", "show")
     assert all(f"metrics/evaluate/{name}.json" in shown for name in params.space_names)
     assert max(map(len, shown.splitlines())) <= 100
+
+
+# Loaded by a stage, and without influence on what it computes: how it starts, what it is told, how it writes
+LEAVES = ("jam/errors.py", "jam/progress.py", "jam/device.py", "jam/io.py", "jam/params/", "stages/common.py")
+
+
+def test_a_stage_depends_on_all_code_that_it_loads(checkout):
+    """Measured: the project's files in each stage's process at its end, against the dependencies in the lock."""
+    stages = yaml.safe_load((checkout / "dvc.lock").read_text())["stages"]
+    for name, stage in stages.items():
+        words = stage["cmd"].split()
+        log = checkout / "logs" / "-".join([words[2].removeprefix("stages."), *words[3:]])
+        deps = tuple(dep["path"] for dep in stage["deps"])
+        loaded = json.loads(log.with_suffix(".json").read_text())["files"]
+        loose = [
+            file for file in loaded
+            if not any(file == dep or file.startswith(f"{dep}/") for dep in deps)
+            and not file.startswith(LEAVES) and not file.endswith("__init__.py")
+        ]  # fmt: skip
+        assert not loose, f"{name} loads {loose}, and would not run again if they changed"
+        assert f"stages/{words[2].removeprefix('stages.')}.py" in deps
 
 
 @pytest.mark.parametrize(

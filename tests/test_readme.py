@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from jam.report.tables import fill, number
 from jam.params import load_params
+from jam.report.tables import fill, number
 from jam.results import read_results
 from stages.readme import FILES, built_tables
 

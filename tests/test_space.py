@@ -33,7 +33,7 @@ def photos_and_captions(n):
 
 def test_the_lines_of_the_readme_run_as_they_stand(loopback, tmp_path, monkeypatch, capsys):
     """On a random DINOv2 of the width of the real one, from a hub on the loopback."""
-    lines = re.search(r"\*\*As a library.*?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    lines = re.search(r"## As a library.*?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     assert len([line for line in lines.splitlines() if line.strip()]) <= 10
     save_tiny(tmp_path / "dinov2", "dinov2", hidden_size=384, num_hidden_layers=2)
     images, captions = photos_and_captions(240)
@@ -114,8 +114,8 @@ def test_a_space_of_arrays_is_saved_and_loaded_without_encoders_and_takes_them_l
         again["text"]
     with pytest.raises(InputError, match="got layer 7"):
         again.attach(b=(text, 7))
-    with pytest.raises(InputError, match="no side of modality vision"):
-        attached.of_modality("vision")
+    with pytest.raises(InputError, match="no side of modality image"):
+        attached.of_modality("image")
     with pytest.raises(InputError, match=r"got pairs of \['c'\]"):
         jam.Space(space.sides, [("a", "c")])
 

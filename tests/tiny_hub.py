@@ -33,7 +33,7 @@ class Tiny:
     @property
     def modality(self) -> str:
         own_tokenizer = not isinstance(self.processor, str) or self.processor.endswith("Tokenizer")
-        return "text" if own_tokenizer else "vision"
+        return "text" if own_tokenizer else "image"
 
 
 def _vit(direct: str, saved: str, pooling: str = "cls", processor: str = "ViT", marks: int = 1, **config: Any) -> Tiny:

@@ -9,7 +9,7 @@ from jam.align.items import Items, SideRows
 from jam.errors import InputError
 
 FeatureTable = tuple[np.ndarray, pd.DataFrame]
-"""One layer (rows, d), and what each row is: columns id, split, role, k and, of negatives, kind, tier, of."""
+"""One layer (rows, d), and what each row is: columns id, split, role, k and, of false views, kind, tier, of."""
 
 
 def join_sides(tables: Mapping[str, FeatureTable], split: str) -> Items:
@@ -19,7 +19,7 @@ def join_sides(tables: Mapping[str, FeatureTable], split: str) -> Items:
         InputError: an id that one side has and another has not.
     """
     lines = {name: _numbered(index, split) for name, (_, index) in tables.items()}
-    true = {name: rows[rows["role"] != "negative"] for name, rows in lines.items()}
+    true = {name: rows[rows["role"] == "true"] for name, rows in lines.items()}
     ids = next(iter(true.values()))["id"].unique()
     for name, rows in true.items():
         if odd := sorted(set(ids) ^ set(rows["id"])):
@@ -28,7 +28,7 @@ def join_sides(tables: Mapping[str, FeatureTable], split: str) -> Items:
                 f"{split}: {len(odd)} ids have a row of {first} or of {name} but not both (first: {odd[0]}); expected "
                 "features of one and the same items (run the features stage of both encoders)"
             )
-    hard = {name: rows[(rows["role"] == "negative") & (rows["tier"] == "hard")] for name, rows in lines.items()}
+    hard = {name: rows[(rows["role"] == "false") & (rows["tier"] == "hard")] for name, rows in lines.items()}
     return Items(
         {
             name: SideRows(table, _grouped(true[name], ids), _grouped(hard[name], ids))
@@ -53,7 +53,7 @@ def _grouped(lines: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
 
 def one_row_each(index: pd.DataFrame, split: str) -> np.ndarray:
     """Rows of the first true view of every item of a split, in their order."""
-    here = (index["split"] == split) & (index["role"] != "negative") & (index["k"] == 0)
+    here = (index["split"] == split) & (index["role"] == "true") & (index["k"] == 0)
     return index.index[here].to_numpy()
 
 
@@ -73,11 +73,11 @@ def negative_rows(index: pd.DataFrame, order: pd.DataFrame, split: str) -> pd.Da
     Returns:
         Columns item (0 … n−1, as in `join_sides`), row, true_row (of the view it was made from), kind, tier.
     """
-    first = order[(order["split"] == split) & (order["role"] != "negative")]
+    first = order[(order["split"] == split) & (order["role"] == "true")]
     ids = first["id"].unique()
     lines = _numbered(index, split)
-    true = lines.loc[lines["role"] != "negative", ["id", "k", "row"]]
-    false = lines.loc[lines["role"] == "negative", ["id", "of", "kind", "tier", "row"]]
+    true = lines.loc[lines["role"] == "true", ["id", "k", "row"]]
+    false = lines.loc[lines["role"] == "false", ["id", "of", "kind", "tier", "row"]]
     joined = false.merge(true.rename(columns={"k": "of", "row": "true_row"}), on=["id", "of"], validate="many_to_one")
     joined["item"] = pd.Series(np.arange(len(ids)), index=ids).loc[joined["id"]].to_numpy()
     return joined[["item", "row", "true_row", "kind", "tier"]]

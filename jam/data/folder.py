@@ -35,7 +35,7 @@ from typing import Any
 
 from jam.data.files import ImageFolder
 from jam.data.rows import (
-    LoadedPairs,
+    Loaded,
     Problem,
     Row,
     RowError,
@@ -53,7 +53,7 @@ from jam.params import FolderData
 COLUMNS = ("file_name", "text", "captions", "negatives", "context")
 
 
-def load_folder(path: str | Path, options: FolderData, *, seed: int) -> LoadedPairs:
+def load_folder(path: str | Path, options: FolderData, *, seed: int) -> Loaded:
     """Read, check and split a folder of captioned images.
 
     Every image is decoded in full. Small PNG and JPEG files are stored as they are, others are encoded anew (see
@@ -108,7 +108,7 @@ def load_folder(path: str | Path, options: FolderData, *, seed: int) -> LoadedPa
     members = {"train": [(rows[name], photo) for name, photo in photos.items()]}
     shares = {"val": options.val, "test": 1 - options.train - options.val}
     splits = split_up(members, shares, seed=seed, where=str(metadata), problems=problems)
-    return LoadedPairs(splits, problems, count)
+    return Loaded(splits, problems, count)
 
 
 # --- metadata: file → records -----------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from jam.data.files import Blob, ImageFolder, Spill
 from jam.data.mapping import read_id, read_image, read_sentences
 from jam.data.negatives import hard_negatives
 from jam.data.rows import (
-    LoadedPairs,
+    Loaded,
     Member,
     Problem,
     Row,
@@ -47,7 +47,7 @@ from jam.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class HubPairs(LoadedPairs):
+class LoadedHub(Loaded):
     """Rows by split, whose images wait in a temporary file, and where they come from.
 
     Attributes:
@@ -69,7 +69,7 @@ class HubPairs(LoadedPairs):
         return super().summary() | self.origin
 
 
-def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Progress = silent) -> HubPairs:
+def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Progress = silent) -> LoadedHub:
     """Read, check, merge and split a published set.
 
     Every image is decoded in full, see `jam.data.images.compact_image`. Captions are held in memory, images are not.
@@ -114,7 +114,7 @@ def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Prog
         "files": [{"name": table.name, "sha256": file_sha256(table.path)} for table in reader.tables],
         "fingerprint": _fingerprint(splits, photos),
     }
-    return HubPairs(splits, problems, reader.rows, origin, reader.spill)
+    return LoadedHub(splits, problems, reader.rows, origin, reader.spill)
 
 
 # --- parameters → files -----------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from jam.data.images import ImageTooLargeError, compact_image
-from jam.data.schema import SPLITS, write_pairs
+from jam.data.schema import SPLITS, write_world
 from jam.errors import InputError
 
 Row = dict[str, Any]
@@ -49,8 +49,8 @@ def first_problem(problems: Sequence[Problem]) -> str:
 
 
 @dataclass(frozen=True)
-class LoadedPairs:
-    """Rows of the pairs table by split, the rows of the source that were left out, and how many it has in all."""
+class Loaded:
+    """Items by split with what is seen and said of them, rows of the source left out, and how many it has in all."""
 
     splits: dict[str, list[Row]]
     problems: list[Problem]
@@ -61,9 +61,8 @@ class LoadedPairs:
         return self.splits[split]
 
     def write(self, folder: str | Path) -> dict[str, Any]:
-        """Write ``train.parquet``, ``val.parquet`` and ``test.parquet`` into a folder; return the summary."""
-        for split in self.splits:
-            write_pairs(Path(folder) / f"{split}.parquet", self.stored(split))
+        """Write items and views into a folder, see `jam.data.schema`; return the summary."""
+        write_world(folder, {split: self.stored(split) for split in self.splits})
         return self.summary()
 
     def summary(self) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class Encoder:
 
     @property
     def modality(self) -> Modality:
-        """``vision`` or ``text``."""
+        """``image`` or ``text``."""
         return self.manifest.modality
 
     @cached_property
@@ -97,7 +97,7 @@ class Encoder:
         """Width of each layer, found by encoding one small item."""
         from PIL import Image
 
-        item = Image.new("RGB", (64, 64)) if self.modality == "vision" else "a"
+        item = Image.new("RGB", (64, 64)) if self.modality == "image" else "a"
         return tuple(state.shape[1] for state in self.hidden_states([item]))
 
     @cached_property
@@ -135,7 +135,7 @@ class Encoder:
         Raises:
             InputError: a text without a token.
         """
-        if self.modality == "vision":
+        if self.modality == "image":
             images = cast("Sequence[Image]", batch)
             return dict(self.processor([as_rgb(image) for image in images], return_tensors="pt"))
         options = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
@@ -186,7 +186,7 @@ class Encoder:
         given = listed(items, self.modality)
         out = np.empty((len(given), self.dims[layer]), dtype=np.float32)
         for rows in self.batches(given, batch_size):
-            batch = [opened(given[row], row) if self.modality == "vision" else given[row] for row in rows]
+            batch = [opened(given[row], row) if self.modality == "image" else given[row] for row in rows]
             out[rows] = self.hidden_states(batch)[layer].cpu().numpy()
             finite = np.isfinite(out[rows]).all(axis=1)
             if not finite.all():
@@ -246,7 +246,7 @@ def load_pretrained(
             local_files_only=True,
             output_loading_info=True,
         )
-        if modality == "vision":
+        if modality == "image":
             processor: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
         else:
             # Right padding leaves every real token at the position that it has without padding.
@@ -275,6 +275,8 @@ def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
             f"encoder: got {name!r}; expected a folder with {MANIFEST}, one of {sorted(PACKAGES)}, or a hub model "
             "owner/name"
         )
+    if manifest.source == "arrays":
+        raise InputError(f"{path}: holds features that were given ({manifest.id}), expected a model that encodes")
     if manifest.source == "cave":
         folder = path
     else:

@@ -38,8 +38,8 @@ def hub_manifest(
         sees, reads = (folder / "preprocessor_config.json").is_file(), (folder / "tokenizer_config.json").is_file()
         if sees == reads:
             kinds = "an image processor and a tokenizer" if sees else "neither an image processor nor a tokenizer"
-            raise InputError(f"hub encoder {model_id}: found {kinds}; expected modality: vision or text to be given")
-        modality = "vision" if sees else "text"
+            raise InputError(f"hub encoder {model_id}: found {kinds}; expected modality: image or text to be given")
+        modality = "image" if sees else "text"
     with in_one_line(folder, f"hub encoder {model_id}: transformers does not know it"):
         family = family_of(read_config(folder, modality))
     if family.maps and pooling not in (None, "mean"):

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from jam.data.schema import read_pairs
+from jam.data.schema import read_table
 from jam.encoders.cave import Pretrained, Training, train
 from jam.encoders.pretrain_masked import mask_tokens, masked_model, masked_token_loss
 from jam.errors import InputError
@@ -45,7 +45,7 @@ def pretrain_text(
     """Pretrain a text encoder from scratch.
 
     Args:
-        texts: pairs table; the captions of a row are one document.
+        texts: table; the captions of a row are one document.
         objective: ``causal`` or ``masked``.
         width: of the states, a multiple of ``heads``.
         layers: transformer blocks.
@@ -61,7 +61,7 @@ def pretrain_text(
         raise ValueError(f"width: got {width}, expected a multiple of {heads} heads")
     training = Training(**options)
     device = training.device
-    documents = [row for row in read_pairs(texts, ["captions"]).column("captions").to_pylist() if row]
+    documents = [row for row in read_table(texts, ["captions"]).column("captions").to_pylist() if row]
     if not documents:
         raise InputError(f"{texts}: got no captions, expected texts to pretrain on")
     tokenizer = word_tokenizer([text for document in documents for text in document], mask=objective == "masked")

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from jam.data.cave.scenes import attribute_of_label
 from jam.data.images import decode_image
-from jam.data.schema import read_pairs
+from jam.data.schema import read_table
 from jam.encoders.cave import Pretrained, Training, train
 from jam.encoders.pretrain_views import ViewLoss, neighbour_batches, one_attribute_apart
 from jam.errors import InputError
@@ -40,7 +40,7 @@ def pretrain_vision(
     """Pretrain an image encoder from scratch.
 
     Args:
-        images: pairs table with images, all of one size, and labels, the same names in every row. For the contrastive
+        images: table with images, all of one size, and labels, the same names in every row. For the contrastive
             objective, ``views.parquet`` beside it holds another image for each row, in the same order, and no two rows
             have the same labels.
         objective: ``labels`` or ``contrastive``.
@@ -59,7 +59,7 @@ def pretrain_vision(
     training = Training(**options)
     device, batch_size = training.device, training.batch_size
     images = Path(images)
-    table = read_pairs(images, ["id", "image", "labels"])
+    table = read_table(images, ["id", "image", "labels"])
     ids = table.column("id").to_pylist()
     targets, classes = _class_numbers(images, ids, table.column("labels").to_pylist())
     pixels = _pixels(images, table)[None]
@@ -73,7 +73,7 @@ def pretrain_vision(
         plan = [rows for order in orders for rows in order.split(batch_size)]
     else:
         views = images.with_name("views.parquet")
-        second = read_pairs(views, ["id", "image"])
+        second = read_table(views, ["id", "image"])
         if second.column("id").to_pylist() != ids:
             raise InputError(f"{views}: got other ids than {images}, expected the same ones in the same order")
         pixels = torch.cat([pixels, _pixels(views, second, (height, width))[None]])
@@ -133,7 +133,7 @@ class LabelLoss(nn.Module):
 
 
 def _pixels(path: Path, table: pa.Table, size: Sequence[int] | None = None) -> Tensor:
-    """The images of a pairs table, (n, 3, h, w) uint8; InputError unless all have ``size`` (the first one's)."""
+    """The images of a table, (n, 3, h, w) uint8; InputError unless all have ``size`` (the first one's)."""
     pixels: list[np.ndarray] = []
     for row_id, image in zip(table.column("id").to_pylist(), table.column("image").to_pylist(), strict=True):
         if image is None or image["bytes"] is None:

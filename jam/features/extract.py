@@ -22,31 +22,30 @@ from jam.distributed import ALONE, World
 from jam.encoders import Encoder
 from jam.encoders.items import whole_number
 from jam.errors import InputError
-from jam.features.items import Images, Texts
 from jam.features.store import INDEX, MANIFEST, FeatureStore, layer_name
+from jam.features.views import Limits, Views
 from jam.io import atomic_folder, file_sha256, read_json, release, replaceable, write_json
 from jam.progress import Progress, silent
 
 RELEASE = 64  # batches after which written pages are given back: the files may be larger than memory
 MOST_THREADS = 8  # that prepare batches for a GPU
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # CUDA and MPS; the CPU. There is no class for all of them
-FORMAT = 1  # raised when the meaning of scratch files changes, so that old ones are not taken up
+FORMAT = 2  # raised when the meaning of scratch files changes, so that old ones are not taken up
 
 
 def extract_features(
     encoder: Encoder,
-    tables: Mapping[str, str | Path],
+    views: str | Path,
     out: str | Path,
     *,
     scratch: str | Path,
     batch_size: int = 64,
     dtype: Literal["float32", "float16"] = "float32",
-    captions_per_pair: Mapping[str, int] | None = None,
-    negatives_per_pair: Mapping[str, int] | None = None,
+    limits: Limits | None = None,
     progress: Progress = silent,
     world: World = ALONE,
 ) -> FeatureStore:
-    """Encode the images, or the captions and negatives, of pairs tables: all layers in one pass.
+    """Encode the views of one modality: all layers in one pass.
 
     Killed at any moment, a second call takes the work up again, encodes at most one batch twice, and ends with the
     same bytes. Equal texts are encoded once.
@@ -56,36 +55,34 @@ def extract_features(
     features; without it the bytes follow from the arguments, the library and the device alone.
 
     Args:
-        encoder: of images or of texts; tells what is encoded.
-        tables: split → pairs table.
+        encoder: of the modality of the views.
+        views: a file of views, see `jam.data.schema`.
         out: the feature folder, written in one step at the end: new, empty, or with other features, which are
             replaced.
         scratch: folder for unfinished work, best on the file system of ``out``. That of another configuration for a
             folder of the same name is deleted.
         batch_size: items a forward pass, at most.
         dtype: of the stored features.
-        captions_per_pair: split → how many captions of a pair to encode, the first ones; all of splits not named.
-        negatives_per_pair: split → how many negatives of a pair to encode; all of splits not named. Hard ones come
-            first, and which kind is taken rotates from pair to pair, so that all kinds occur.
+        limits: split → how many true and how many false views of an item to encode, the first true ones; None, and
+            splits not named, for all. Of false views hard ones come first, and which kind is taken rotates from item to
+            item, so that all kinds occur.
         progress: wraps the batches, see `jam.progress`.
         world: the processes that share the batches, on one file system; each fills its own rows of the same files.
 
     Raises:
-        InputError: an ``out`` that holds other things, a bad table, a pair without an image or without a caption, a
+        InputError: an ``out`` that holds other things, a bad table, a view without content, a
             NaN or infinity from the encoder, a full disk, or a bad batch size or dtype.
     """
     batch_size = whole_number(batch_size, "batch_size", 1)
     if dtype not in ("float32", "float16"):
         raise InputError(f"dtype: got {dtype!r}, expected float32 or float16")
     out = replaceable(out, MANIFEST, ("encoder", "rows", "dims"))
-    paths = {split: Path(path) for split, path in tables.items()}
-    captions, negatives = dict(captions_per_pair or {}), dict(negatives_per_pair or {})
-    items = Images(paths) if encoder.modality == "vision" else Texts(paths, captions, negatives)
+    limits = dict(limits or {})
+    items = Views(Path(views), encoder.modality, limits)
     manifest: dict[str, Any] = {
         "encoder": encoder.describe(),
-        "tables": {split: file_sha256(path) for split, path in paths.items()},
-        "captions_per_pair": captions,
-        "negatives_per_pair": negatives,
+        "views": file_sha256(Path(views)),
+        "limits": {split: list(most) for split, most in limits.items()},
         "batch_size": batch_size,
         "dtype": dtype,
         "rows": len(items.index),
@@ -152,7 +149,7 @@ def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
 
 def _fill(
     encoder: Encoder,
-    items: Images | Texts,
+    items: Views,
     batch_size: int,
     layers: Sequence[np.memmap],
     work: Path,
@@ -261,9 +258,9 @@ def _check_finite(blocks: Sequence[np.ndarray], index: pa.Table, rows: np.ndarra
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             [line] = index.slice(int(rows[int(finite.argmin())]), 1).to_pylist()
-            what = line["role"] if line["role"] == "image" else f"{line['role']} {line['k']}"
+            what = f"{line['role']} view {line['k']}"
             raise InputError(
-                f"pair {line['id']!r}, {what}: layer {layer} got a NaN or infinity in {block.dtype}, expected finite "
+                f"item {line['id']!r}, {what}: layer {layer} got a NaN or infinity in {block.dtype}, expected finite "
                 "features (try float32 if they are stored in float16)"
             )
 

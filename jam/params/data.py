@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from jam.params.fields import Count, Fraction, Section, Seed, Share, SplitName, Strings
+from jam.params.fields import Count, Fraction, Name, Section, Seed, Share, SplitName, Strings
 
 
 class CaveData(Section):
@@ -148,6 +148,18 @@ class HubData(Section):
         return self.limit.get(split) if isinstance(self.limit, dict) else self.limit
 
 
+class ArraysData(Section):
+    """A user's own embeddings: of each modality a file that tells what its rows show, see `jam.data.arrays.ids_of`."""
+
+    train: Share
+    val: Share
+    rows: Annotated[dict[Name, str], Field(min_length=1)]
+
+    def _problems(self) -> Iterator[str]:
+        if self.train + self.val >= 1:
+            yield f"got train {self.train} and val {self.val}, expected shares that sum to less than 1"
+
+
 CAVE, HUB = "jam/data/cave", "jam/data/hub.py"
 
 
@@ -159,17 +171,20 @@ class Dataset(Section):
     are such; else the source's code.
     """
 
-    source: Literal["cave", "folder", "hub"]
+    source: Literal["cave", "folder", "hub", "arrays"]
     reads: str
     seed: Seed
     cave: CaveData
     folder: FolderData
     hub: HubData | None = None
+    arrays: ArraysData | None = None
 
     def _problems(self) -> Iterator[str]:
-        if self.source == "hub" and self.hub is None:
-            yield "hub: got none, expected this section with source hub"
+        if self.source in ("hub", "arrays") and getattr(self, self.source) is None:
+            yield f"{self.source}: got none, expected this section with source {self.source}"
         local = [path for path in (self.hub.path, self.hub.images) if path] if self.source == "hub" and self.hub else []
+        if self.source == "arrays" and self.arrays:
+            local = list(self.arrays.rows.values())
         if self.source == "folder":
             fits, expected = self.reads not in (CAVE, HUB), "your folder of images with its metadata"
         elif local:

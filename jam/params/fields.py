@@ -22,7 +22,7 @@ def _each_once(values: tuple[T, ...]) -> tuple[T, ...]:
 Distinct = Annotated[tuple[T, ...], AfterValidator(_each_once)]
 Some = Annotated[tuple[T, ...], Field(min_length=1), AfterValidator(_each_once)]  # at least one, each once
 Seeds = Some[Seed]
-LayerNumber = Annotated[int, Field(ge=0, le=99)]
+LayerNumber = Annotated[int, Field(ge=0, le=99, strict=True)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 SplitName = Literal["train", "val", "test"]
 OneOrMore = BeforeValidator(lambda value: value if isinstance(value, list | tuple) else (value,))

@@ -41,6 +41,7 @@ METRICS: dict[str, Metric] = {
     "rsa": Metric("RSA", chance=0.0),
     "hypervolume": Metric("hypervolume", ceiling=None),
     "parameters": Metric("parameters", ceiling=None),
+    "width": Metric("width", ceiling=None),
     "quality": Metric("quality"),
     "probe": Metric("linear probe"),
     "perplexity": Metric("perplexity", "lower", ceiling=None),

@@ -35,7 +35,7 @@ def layer_trends(table: pd.DataFrame, x_layers: Sequence[int], y_layers: Sequenc
         # Depth of the layer of x moves everything; what is left of a score within one such layer may tell otherwise.
         within = (values - np.nanmean(values, axis=1, keepdims=True) for values in (before, after))
         rows.append({**row, "within": "x", **_correlation(*within)})
-    return results_table("trends", rows)
+    return results_table("trends", [row for row in rows if np.isfinite(row["value"])])
 
 
 def scale_trends(table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]) -> pd.DataFrame:
@@ -54,11 +54,12 @@ def scale_trends(table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]) -> p
         alike = select(table, metric=metric, condition="reality").set_index("x")["value"].astype(float)
         outcome = {"predictor": fact, "predictor_side": side, "metric": metric, "condition": "reality"}
         rows.append((outcome, facts[fact].reindex(names).to_numpy()[:, None], alike.reindex(names).to_numpy()[:, None]))
-    return results_table(
-        "trends",
-        [{"grid": "scale", **row, **_correlation(x, y)} for row, x, y in rows
-         if min(np.isfinite(np.broadcast_to(x, y.shape) + y).sum(), y.size) >= 2],
-    )  # fmt: skip
+    found = [
+        {"grid": "scale", **row, **_correlation(x, y)}
+        for row, x, y in rows
+        if min(np.isfinite(np.broadcast_to(x, y.shape) + y).sum(), y.size) >= 2
+    ]
+    return results_table("trends", [row for row in found if np.isfinite(row["value"])])
 
 
 def _outcomes(

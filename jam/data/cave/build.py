@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from jam.data.cave import scenes as world
 from jam.data.cave.grammar import describe, hard_negatives
 from jam.data.cave.render import draw_scans, png_bytes, render, scan_digits
 from jam.data.cave.scenes import ATTRIBUTES, REALITY_DIM, SIDES, Scene, pick
-from jam.data.schema import SPLITS, write_pairs
+from jam.data.readers import IMAGE
+from jam.data.schema import LABELS, SPLITS, described, write_table, write_world
 
 SETS = ("pretrain_images", "pretrain_text", *SPLITS)
 SCAN_SHARES = {"pretrain_images": 0.5, "train": 0.25, "val": 0.125, "test": 0.125}
@@ -37,7 +39,7 @@ def build_cave(
     one_object: float,
     seed: int,
 ) -> dict[str, list[Row]]:
-    """Draw the five sets as rows of the pairs table, keyed by ``SETS``; `jam.params.CaveData` says what is possible.
+    """Draw the five sets as rows of `jam.data.schema`, keyed by ``SETS``; `jam.params.CaveData` says what is possible.
 
     Args:
         train, val, test: pairs of an image and its captions, with negatives of all tiers. At least 2 each.
@@ -83,20 +85,27 @@ def second_views(images: Sequence[Row], *, seed: int) -> list[Row]:
     return views
 
 
-def write_cave(folder_pairs: str | Path, folder_pretrain: str | Path, *, seed: int, **sizes: Any) -> dict[str, Any]:
-    """Build the cave and write ``{train,val,test}.parquet`` and ``{images,views,text}.parquet`` into the two folders.
+PRETRAIN = {
+    "images": described({"id": pa.string(), "image": IMAGE, "labels": LABELS}),
+    "views": described({"id": pa.string(), "image": IMAGE}),
+    "text": described({"id": pa.string(), "captions": pa.list_(pa.string())}),
+}
+
+
+def write_cave(folder: str | Path, folder_pretrain: str | Path, *, seed: int, **sizes: Any) -> dict[str, Any]:
+    """Build the cave; write items and views into one folder and ``{images,views,text}.parquet`` into the other.
 
     Row i of the views shows the scene of row i of the images, see `second_views`. ``seed`` and ``sizes`` are the
     arguments of `build_cave`; the return value is that of `summarize_cave`.
     """
     rows = build_cave(seed=seed, **sizes)
-    tables = {Path(folder_pairs) / split: rows[split] for split in SPLITS} | {
-        Path(folder_pretrain) / "images": rows["pretrain_images"],
-        Path(folder_pretrain) / "views": second_views(rows["pretrain_images"], seed=seed),
-        Path(folder_pretrain) / "text": rows["pretrain_text"],
-    }
-    for path, part in tables.items():
-        write_pairs(path.with_suffix(".parquet"), part, REALITY_DIM)
+    write_world(folder, {split: rows[split] for split in SPLITS}, REALITY_DIM)
+    views = second_views(rows["pretrain_images"], seed=seed)
+    for (name, schema), part in zip(
+        PRETRAIN.items(), (rows["pretrain_images"], views, rows["pretrain_text"]), strict=True
+    ):
+        lean = ({column: row[column] for column in schema.names} for row in part)
+        write_table(Path(folder_pretrain) / f"{name}.parquet", schema, lean)
     return summarize_cave(rows)
 
 
