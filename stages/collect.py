@@ -14,7 +14,6 @@ import pandas as pd
 from jam.errors import InputError
 from jam.io import write_csv
 from jam.params import Params, load_params
-from jam.report.tables import result_table
 from jam.results import read_results, select, write_union
 from stages.common import METRICS, PLOTS, TABLES, run, say
 
@@ -49,6 +48,8 @@ def main(show: bool) -> str:
     params = load_params()
     where = f"results in {METRICS / 'results.csv'} and {METRICS}/, figures in {PLOTS}/"
     if show:
+        from jam.report.tables import result_table
+
         say(result_table(read_results([METRICS / "results.csv"]), list(params.spaces)))
         return where
     results, trained = read_results(tables(params)), curves(params)

@@ -11,10 +11,10 @@ from typing import Any
 
 import pandas as pd
 
-from jam.align.evaluate import evaluate, summarise
 from jam.align.rows import join_sides, negative_rows
 from jam.align.space import load_adapters
 from jam.device import pick_device
+from jam.evaluate import evaluate, summarise
 from jam.io import write_json
 from jam.params import load_params
 from jam.results import select, write_results

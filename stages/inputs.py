@@ -8,7 +8,6 @@ import pandas as pd
 
 from jam.align.items import Items
 from jam.align.rows import FeatureTable, join_sides
-from jam.data.schema import read_items
 from jam.errors import InputError
 from jam.features.store import layer_name
 from jam.params import Layer, Side
@@ -46,5 +45,7 @@ def load_items(sides: Sequence[Side], split: str) -> Items:
 
 def load_states() -> np.ndarray | None:
     """The true state (n, d) of every test item; None where the data does not tell it."""
+    from jam.data.schema import read_items
+
     states = read_items(WORLD, "test", ["state"]).column("state")
     return None if states.null_count else np.array(states.to_pylist(), dtype=np.float32)

@@ -16,10 +16,11 @@ from jam.data.cave.scenes import attribute_of_label, scene_labels, scene_of_code
 from jam.data.schema import read_rows, read_table
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave, warm_up_then_cosine
-from jam.encoders.pretrain_masked import HIDDEN, IGNORED, MASKED, mask_tokens, masked_token_loss
+from jam.encoders.pretrain_masked import HIDDEN, MASKED, mask_tokens
 from jam.encoders.pretrain_text import pretrain_text, word_tokenizer
 from jam.encoders.pretrain_views import neighbour_batches, nt_xent, one_attribute_apart
 from jam.encoders.pretrain_vision import _class_numbers, _shift, pretrain_vision
+from jam.encoders.token_loss import IGNORED, masked_token_loss
 from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
 from jam.features.quality import PENALTIES, layer_probes, perplexity, ridge_probes

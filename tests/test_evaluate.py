@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from jam.align import Adapter
-from jam.align.evaluate import Key, PerRow, evaluate, summarise
 from jam.align.items import Items, SideRows
 from jam.align.towers import Linear
+from jam.evaluate import Key, PerRow, evaluate, summarise
 
 PAIR = [("image", "text")]
 

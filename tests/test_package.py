@@ -63,6 +63,7 @@ def test_a_room_does_not_load_the_others(module, absent):
 FLOORS = [
     {"score", "search", "train", "report"},
     {"sweep"},
+    {"evaluate"},
     {"align"},
     {"features"},
     {"encoders"},

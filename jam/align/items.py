@@ -66,3 +66,9 @@ class Items:
 
     def __len__(self) -> int:
         return len(next(iter(self.sides.values())).true)
+
+
+def owners(items_x: np.ndarray, items_y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """What `retrieval_ranks` asks of the views of two sides: for each of y a view of x of its item; groups of x."""
+    first = np.searchsorted(items_x, items_y)
+    return first, None if len(np.unique(items_x)) == len(items_x) else items_x

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from jam.align.adapter import Adapter
-from jam.align.items import Items
+from jam.align.items import Items, owners
 from jam.align.objective import Joint, Pair, parameter_groups
 from jam.align.space import Side, Space
 from jam.align.tables import Pooling, Table, draw, on_device, pool_rows
@@ -180,12 +180,6 @@ def validation_scores(adapters: Mapping[str, Adapter], items: Items, pairs: Sequ
             there, back = items.truth.recall_at_1(latents[x], items_x, latents[y], y, rows_y)
         scores |= {f"validation_{x}_to_{y}": there, f"validation_{y}_to_{x}": back}
     return {**scores, "validation_recall": float(np.mean(list(scores.values())))}
-
-
-def owners(items_x: np.ndarray, items_y: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """What `retrieval_ranks` asks of the views of two sides: for each of y a view of x of its item; groups of x."""
-    first = np.searchsorted(items_x, items_y)
-    return first, None if len(np.unique(items_x)) == len(items_x) else items_x
 
 
 @dataclass(frozen=True)

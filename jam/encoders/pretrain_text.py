@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from jam.data.schema import read_table
 from jam.encoders.cave import Pretrained, Training, train
-from jam.encoders.pretrain_masked import mask_tokens, masked_model, masked_token_loss
+from jam.encoders.pretrain_masked import mask_tokens, masked_model
+from jam.encoders.token_loss import masked_token_loss, next_token_loss, padded
 from jam.errors import InputError
 from jam.fit import seeded
 
@@ -144,17 +144,6 @@ def word_tokenizer(texts: Sequence[str], mask: bool = False) -> "PreTrainedToken
     )
 
 
-def next_token_loss(model: "GPT2LMHeadModel", batch: Tensor, pad: int) -> tuple[Tensor, int]:
-    """Sum of the next-token cross-entropies (nats) of a right-padded batch (b, n), and of how many tokens.
-
-    Padding is neither predicted nor seen: it lies behind every real token, and attention is causal.
-    """
-    logits = model(input_ids=batch, use_cache=False).logits[:, :-1]
-    targets = batch[:, 1:]
-    loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=pad, reduction="sum")
-    return loss, int((targets != pad).sum())
-
-
 def _document_tokens(tokenizer: "PreTrainedTokenizerFast", document: Sequence[str]) -> list[int]:
     """``<bos> sentence <eos> sentence <eos> …``: a sentence alone, as it is encoded later, begins like a document."""
     sentences = tokenizer(list(document), add_special_tokens=False)["input_ids"]
@@ -170,8 +159,3 @@ def _epoch(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> li
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
-
-
-def padded(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
-    """Token lists as one right-padded tensor (b, longest)."""
-    return torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in rows], batch_first=True, padding_value=pad)

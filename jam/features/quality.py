@@ -12,8 +12,7 @@ from jam.data.cave.scenes import attribute_of_label
 from jam.data.schema import SPLITS, read_items
 from jam.encoders.encoder import load_pretrained
 from jam.encoders.manifest import Manifest
-from jam.encoders.pretrain_masked import leave_one_out_loss
-from jam.encoders.pretrain_text import next_token_loss, padded
+from jam.encoders.token_loss import leave_one_out_loss, next_token_loss, padded
 from jam.features.store import FeatureStore
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)

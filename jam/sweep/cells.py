@@ -21,14 +21,14 @@ import pandas as pd
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from jam.align.evaluate import Key, evaluate, rows_of
 from jam.align.rows import join_sides, negative_rows
 from jam.align.train import train
+from jam.evaluate import Key, evaluate, rows_of
 from jam.io import file_sha256, read_json, write_json
 from jam.params import Objective, Training
 
 # What decides a cell's numbers, beside its configuration and its features
-CODE = ("fit.py", "align/*.py", "losses/*.py", "metrics/**/*.py")
+CODE = ("fit.py", "evaluate.py", "align/*.py", "losses/*.py", "metrics/**/*.py")
 
 
 @dataclass(frozen=True)

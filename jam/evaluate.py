@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from jam.align.adapter import Adapter
-from jam.align.items import Items
-from jam.align.train import owners
+from jam.align.items import Items, owners
 from jam.metrics import (
     alignment,
     hard_negative_correct,
