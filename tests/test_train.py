@@ -27,7 +27,8 @@ OBJECTIVES = {
 
 def training(**changes):
     values = {
-        "criterion": "mean", "batch_size": 32, "epochs": 12, "patience": 12, "weight_decay": 1e-4, "clip_norm": 1.0, "temperature": 0.07,
+        "criterion": "mean", "batch_size": 32, "epochs": 12, "patience": 12, "weight_decay": 1e-4, "clip_norm": 1.0,
+        "temperature": 0.07,
         "learn_temperature": False, "whitening": None, "captions": "sample",
     }  # fmt: skip
     return Training(**{**values, **changes})

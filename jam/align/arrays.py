@@ -98,8 +98,8 @@ def train_space(
              "learning_rate": learning_rate, **options}
         )  # fmt: skip
         schedule = Training(
-            criterion=criterion, batch_size=batch_size, epochs=epochs, patience=epochs, weight_decay=1e-4, clip_norm=1.0, temperature=0.07,
-            learn_temperature=False, whitening=whitening, captions="sample",  # type: ignore[arg-type]
+            criterion=criterion, batch_size=batch_size, epochs=epochs, patience=epochs, weight_decay=1e-4,
+            clip_norm=1.0, temperature=0.07, learn_temperature=False, whitening=whitening, captions="sample",  # type: ignore[arg-type]
         )  # fmt: skip
     except ValidationError as error:
         raise InputError(one_line(error)) from None

@@ -18,8 +18,8 @@ from jam.params.spaces import ClosedForm, Criterion, Fit, Layer, Objective, OfTh
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "CaveData", "ClosedForm", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer", "Objective", "Params", "Side",
-    "SpaceSpec", "Training", "load_params", "one_line",
+    "CaveData", "ClosedForm", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer", "Objective",
+    "Params", "Side", "SpaceSpec", "Training", "load_params", "one_line",
 ]  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Sweeps: many short trainings, each a cell of a grid; resumable cell by cell, a failing cell by itself.
 
-Cells run in processes of one thread, see `jam.parallel`. Hosts that share the folder of finished cells each take those that are not there.
+Cells run in processes of one thread, see `jam.parallel`. Hosts that share the folder of finished cells each take those
+that are not there.
 """
 
 import hashlib
