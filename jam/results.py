@@ -100,12 +100,12 @@ def write_union(path: str | Path, results: pd.DataFrame) -> None:
 
 
 def read_results(paths: Sequence[Path]) -> pd.DataFrame:
-    """The union of result tables, with the columns of all of them.
+    """The union of result tables, with all columns of the experiments that are in it.
 
     Raises:
         InputError: a file is missing, or is no such table.
     """
-    tables = []
+    tables, names = [], set(COLUMNS)
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)")
@@ -118,13 +118,13 @@ def read_results(paths: Sequence[Path]) -> pd.DataFrame:
             if not experiments or set(table) - set(types):
                 raise ValueError(f"columns {sorted(set(table) - set(types))}")
             tables.append(table.astype({name: types[name] for name in table}))
+            names |= set(types)
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}: got {error}, expected a table of results") from error
     known = COLUMNS | {name: of for each in OF_EXPERIMENT.values() for name, of in each.items()}
+    types = {name: of for name, of in known.items() if name in names}
     union = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
-    return union.reindex(columns=[name for name in known if name in COLUMNS or name in union]).astype(
-        {name: of for name, of in known.items() if name in COLUMNS or name in union}
-    )
+    return union.reindex(columns=list(types)).astype(types)
 
 
 def select(table: pd.DataFrame, **where: Any) -> pd.DataFrame:

@@ -4,19 +4,20 @@ Reads   data/features/, data/spaces/ (first seed), data/world/items.parquet (the
 Writes  metrics/tables/kernels.csv (each score with interval and null)
 
 Three questions, in the column ``condition``:
-  encoders               how alike are a frozen vision and a frozen text encoder?
+  encoders               how alike are two frozen encoders, each of another modality?
   matched, hard, easy    one side against true views of the other, against such with one thing changed, against those of
                          other items, frozen and aligned: does the metric see fine detail? (JAM's first figure)
   reality                how alike are a representation and the true state of the world?
 
 Each encoder is seen at one layer, chosen on validation rows: the one with the highest mutual kNN with the other
-modality, each encoder of that modality at its own best layer. An item's view is its first.
+modalities, each encoder of those at its own best layer. An item's view is its first.
 
 By hand:  python -m stages.kernels
 """
 
 import math
 from collections.abc import Iterator
+from itertools import chain, product
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ Named = dict[str, tuple[dict[str, Any], np.ndarray]]
 
 
 def choose_layers(stores: dict[str, FeatureStore], params: Params) -> dict[str, int]:
-    """For each encoder the layer with the highest mutual kNN with the other modality, on validation rows.
+    """For each encoder the layer with the highest mutual kNN with other modalities, on validation rows.
 
     Layers that are the same for all rows take no part.
     """
@@ -48,12 +49,11 @@ def choose_layers(stores: dict[str, FeatureStore], params: Params) -> dict[str, 
         found = {i: np.array(store.layer(i)[rows]) for i in range(store.layers)}
         layers[name] = {i: features for i, features in found.items() if varies(features)}
     totals = {name: np.zeros(len(found)) for name, found in layers.items()}
-    for vision in params.names("image"):
-        for text in params.names("text"):
-            images, texts = (list(layers[name].values()) for name in (vision, text))
-            scores = layer_alignment(images, texts, ("mutual_knn",), params.kernels.k).scores["mutual_knn"]
-            totals[vision] += scores.max(axis=1)
-            totals[text] += scores.max(axis=0)
+    for x, y in chain.from_iterable(product(*pair) for pair in params.pairs_of_modalities()):
+        xs, ys = (list(layers[name].values()) for name in (x, y))
+        scores = layer_alignment(xs, ys, ("mutual_knn",), params.kernels.k).scores["mutual_knn"]
+        totals[x] += scores.max(axis=1)
+        totals[y] += scores.max(axis=0)
     return {name: list(layers[name])[int(total.argmax())] for name, total in totals.items()}
 
 
@@ -114,8 +114,8 @@ def main() -> str:
     def as_y(name: str) -> tuple[dict[str, Any], np.ndarray]:
         return {"y": name, "y_layer": chosen[name]}, found[name][1]
 
-    score({n: found[n] for n in params.names("image")}, {n: as_y(n) for n in params.names("text")},
-          condition="encoders")  # fmt: skip
+    for pair in params.pairs_of_modalities():
+        score({name: found[name] for name in pair[0]}, {name: as_y(name) for name in pair[1]}, condition="encoders")
     for xs, ys in mismatched(params):
         score(xs, ys)
         say(f"{next(iter(xs)) or 'frozen'}: matched, easy and hard pairs scored")

@@ -26,15 +26,19 @@ def main() -> str:
     evaluated = select(of["evaluate"], subject=tuple(params.spaces))
     names, sides = list(params.spaces), (params.align.x.side, params.align.y.side)
     drawn = {
-        "world": figures.samples(read_rows(WORLD, "test", 8)),
         "spaces": figures.spaces(evaluated, names, sides),
-        "training_curves": figures.training_curves(pd.read_csv(PLOTS / "data" / "curves.csv"), names),
         "layers": sweep_figures.layers(of["layers"]),
-        "scale": sweep_figures.scale(of["scale"]),
         "scale_heatmap": sweep_figures.scale_maps(of["scale"]),
         "pareto": sweep_figures.pareto(of["pareto"], of["pareto_fronts"]),
         "pareto_heatmap": sweep_figures.pareto_maps(of["pareto"]),
     }
+    curves = pd.read_csv(PLOTS / "data" / "curves.csv")
+    if len(curves):  # some space is no closed form
+        drawn["training_curves"] = figures.training_curves(curves, names)
+    if params.dataset.source != "arrays":  # there is something to look at
+        drawn["world"] = figures.samples(read_rows(WORLD, "test", 8))
+    if len(select(of["scale"], metric="parameters")):  # what the figure is drawn over
+        drawn["scale"] = sweep_figures.scale(of["scale"])
     if evaluated["kind"].notna().any():
         drawn["hard_negatives"] = figures.hard_negatives(evaluated, names)
     if len(select(of["kernels"], condition=MISMATCHES)):

@@ -66,10 +66,11 @@ def of_scale(params: Params, cells: pd.DataFrame) -> Tables:
     facts = []
     for name in dict.fromkeys([*xs, *ys]):
         told = read_results([TABLES / "encoders" / f"{name}.csv"])
-        quality = float(select(told, metric="probe", label=PROBES)["value"].mean()) if "label" in told else np.nan
-        size = float(select(told, metric="parameters")["value"].iloc[0])
-        facts += [{"subject": name, "metric": "parameters", "value": size, "family": params.encoders[name].family},
-                  {"subject": name, "metric": "quality", "value": quality}]  # fmt: skip
+        family = params.encoders[name].family
+        for fact, of in (("parameters", {"metric": "parameters"}), ("quality", {"metric": "probe", "label": PROBES})):
+            if len(found := select(told, **of)):
+                value = float(found["value"].mean())
+                facts.append({"subject": name, "metric": fact, "value": value, "family": family})
     alike = results_table("scale", [*facts, *frozen.encoder_rows(xs, ys, load_states(), **options)])
     return {"frozen": alike, "trends": scale_trends(pd.concat([cells, alike]), list(xs), list(ys))}
 

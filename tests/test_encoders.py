@@ -375,7 +375,7 @@ def test_code_that_comes_with_a_model_is_never_run(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"modality": "smell"}, r"modality: got 'smell', expected one of \['vision', 'text'\]"),
+        ({"modality": "smell"}, r"modality: got 'smell', expected one of \['image', 'text'\]"),
         ({"source": None}, "source: got None"),
         ({"pooling": "max"}, "pooling: got 'max'"),
         ({"colour": 1}, "colour"),

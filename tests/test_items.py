@@ -12,16 +12,16 @@ from jam.errors import InputError
 
 
 def indices():
-    images = pd.DataFrame({"id": ["b", "a", "z"], "split": ["train", "train", "test"], "role": "image", "tier": ""})
+    images = pd.DataFrame({"id": ["b", "a", "z"], "split": ["train", "train", "test"], "role": "true", "tier": ""})
     texts = pd.DataFrame(
         [
-            ("a", "train", "caption", ""),
-            ("a", "train", "negative", "hard"),
-            ("b", "train", "caption", ""),
-            ("b", "train", "caption", ""),
-            ("b", "train", "negative", "easy"),
-            ("b", "train", "negative", "hard"),
-            ("z", "test", "caption", ""),
+            ("a", "train", "true", ""),
+            ("a", "train", "false", "hard"),
+            ("b", "train", "true", ""),
+            ("b", "train", "true", ""),
+            ("b", "train", "false", "easy"),
+            ("b", "train", "false", "hard"),
+            ("z", "test", "true", ""),
         ],
         columns=["id", "split", "role", "tier"],
     )

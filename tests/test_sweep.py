@@ -27,10 +27,10 @@ def features(folder, name, seed=0):
         seen, told = world(n, 100 * seed + number, captions=2, negatives=1).sides.values()
         tables["image"].append(seen.table)
         for i in range(n):
-            lines["image"].append((f"{split}-{i}", split, "image", 0, "", "", -1))
+            lines["image"].append((f"{split}-{i}", split, "true", 0, "", "", -1))
             for k, row in enumerate((*told.true[i], told.false[i, 0])):
                 tables["text"].append(told.table[row : row + 1])
-                tags = ("caption", k, "", "", -1) if k < 2 else ("negative", 0, "swap_attribute", "hard", 0)
+                tags = ("true", k, "", "", -1) if k < 2 else ("false", 0, "swap_attribute", "hard", 0)
                 lines["text"].append((f"{split}-{i}", split, *tags))
     paths = []
     for side in ("image", "text"):

@@ -123,7 +123,8 @@ def save_tiny(folder: Path, family: str, side: str = "right", **sizes_of_model: 
     """Write a model of the family with weights far from zero, so that every token and layer matters."""
     tiny = FAMILIES[family]
     config = json.loads(json.dumps(tiny.config))
-    config.get(f"{tiny.modality}_config", config).update(sizes_of_model)
+    tower = "vision_config" if tiny.modality == "image" else "text_config"
+    config.get(tower, config).update(sizes_of_model)
     if tiny.modality == "text":
         words = pieces(tiny.processor) if isinstance(tiny.processor, str) else tokenizer(*tiny.processor, side)
         words.padding_side = side

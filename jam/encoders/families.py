@@ -92,7 +92,8 @@ def read_config(folder: Path, modality: Modality) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    config = getattr(config, f"{modality}_config", config)
+    tower = {"image": "vision_config", "text": "text_config"}[modality]
+    config = getattr(config, tower, config)
     for name, value in family_of(config).config.items():
         setattr(config, name, value)
     return config

@@ -106,9 +106,12 @@ class Params(Section):
         pairs = own.pairs if isinstance(own, OfThree) and own.pairs else combinations([side.side for side in sides], 2)
         return SpaceSpec(sides, tuple(pairs), fit, self.align.seeds if isinstance(fit, Objective) else (0,))
 
-    def names(self, modality: str) -> list[str]:
-        """The encoders of one modality."""
-        return [name for name, spec in self.encoders.items() if spec.modality == modality]
+    def pairs_of_modalities(self) -> list[tuple[list[str], list[str]]]:
+        """The encoders of one modality and those of another, for each two modalities in the order of ``encoders``."""
+        names: dict[str, list[str]] = {}
+        for name, spec in self.encoders.items():
+            names.setdefault(spec.modality, []).append(name)
+        return list(combinations(names.values(), 2))
 
     def _problems(self) -> Iterator[str]:
         names = self.space_names

@@ -91,9 +91,11 @@ def training_curves(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
         "loss_align": "alignment loss",
         "loss_reconstruction": "reconstruction loss (1 = predicting the mean)",
     }
+    panels = {column: title for column, title in panels.items() if column in curves}
     trained = [name for name in names if name in set(curves["space"])]
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
+        figure, axes = plt.subplots(1, len(panels), figsize=(11 / 3 * len(panels), 3.2), squeeze=False)
+        axes = axes[0]
         for name, (colour, marker) in looks(names).items():
             mine = curves[curves["space"] == name]
             for axis, column in zip(axes, panels if name in trained else (), strict=False):
@@ -108,7 +110,8 @@ def training_curves(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
         for axis, title in zip(axes, panels.values(), strict=True):
             axis.set_title(title)
             axis.set_xlabel("epoch")
-        axes[2].set_ylim(bottom=0)
+        if "loss_reconstruction" in panels:
+            axes[-1].set_ylim(bottom=0)
         axes[0].legend()
     return figure
 

@@ -118,8 +118,9 @@ def scale(results: pd.DataFrame) -> Figure:
 
     ``results`` are of experiment ``scale``; lines show means and t-intervals over seeds, or jackknife intervals.
     """
-    facts = select(results, metric=("parameters", "quality")).pivot(index="subject", columns="metric", values="value")
-    facts = facts.astype(float).assign(family=select(results, metric="parameters").set_index("subject")["family"])
+    told = select(results, metric=("parameters", "quality"))
+    facts = told.pivot(index="subject", columns="metric", values="value").astype(float)
+    facts = facts.reindex(columns=["parameters", "quality"]).assign(family=told.groupby("subject")["family"].first())
     recall = select(results, seed=None, **TRAINED["trained: recall"])
     pairs = select(results, metric="mutual_knn", condition="frozen")
     alike = select(results, metric="mutual_knn", condition="reality").set_index("x")
@@ -136,7 +137,7 @@ def scale(results: pd.DataFrame) -> Figure:
             axis = axes[row, 2]
             for side, (colour, marker) in zip(("x", "y"), SERIES, strict=False):
                 mine = alike[alike.index.isin(pairs[side])]
-                x = facts.loc[mine.index, what]
+                x = facts[what].reindex(mine.index)
                 axis.vlines(x, mine["low"].astype(float), mine["high"].astype(float), color=colour, linewidth=2)
                 axis.plot(x, mine["value"].astype(float), marker, color=colour, markersize=7, markeredgecolor="white",
                           label=f"encoders of {side}")  # fmt: skip

@@ -219,12 +219,11 @@ def scale_table(results: pd.DataFrame, where: Where) -> str:
 def encoder_reality_table(results: pd.DataFrame, metrics: Sequence[str]) -> str:
     """Kernel alignment of the encoders of the scale study with the true state, beside their held-out quality."""
     mine = select(results, experiment="scale")
-    rows: dict[str, Where] = {name: {} for name in select(mine, metric="quality")["subject"]}
     lines = []
-    for name in rows:
-        quality = select(mine, metric="quality", subject=name)["value"].iloc[0]
+    for name in select(mine, metric=("parameters", "quality"))["subject"].unique():
+        quality = select(mine, metric="quality", subject=name)
         alike = [select(mine, condition="reality", x=name, metric=each) for each in metrics]
-        told = "–" if pd.isna(quality) else number(quality)
+        told = value(quality) if len(quality) else "–"
         lines.append([name, told, *(with_interval(found) if len(found) else "–" for found in alike)])
     return markdown(["encoder", "quality", *(metric(name) for name in metrics)], lines)
 

@@ -40,7 +40,8 @@ def layer_trends(table: pd.DataFrame, x_layers: Sequence[int], y_layers: Sequenc
 
 def scale_trends(table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]) -> pd.DataFrame:
     """Do size and quality of the encoders tell what comes of training, how alike they are, how alike with reality?"""
-    facts = select(table, metric=FACTS).pivot(index="subject", columns="metric", values="value").astype(float)
+    facts = select(table, metric=FACTS).pivot(index="subject", columns="metric", values="value")
+    facts = facts.reindex(columns=list(FACTS)).astype(float)
     rows = []
     for told_by, outcome, values in _outcomes(table, xs, ys):
         for side, names, fact in (("x", xs, "parameters"), ("x", xs, "quality"), ("y", ys, "parameters"),
