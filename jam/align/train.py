@@ -169,7 +169,7 @@ def _train_one(
 def validation_scores(
     adapters: Mapping[str, Adapter], items: Items, pairs: Sequence[Pair], criterion: Criterion = "mean"
 ) -> dict[str, float]:
-    """What is chosen by: R@1 of every pair both ways, accuracy on hard negatives of the pairs' second sides, and both.
+    """What is chosen by: R@1 of every pair both ways, accuracy on hard negatives of either side, and both.
 
     ``validation_recall`` is the mean of the former, ``validation_hard_negatives`` of the latter (absent where there are
     none), ``validation_score`` what the criterion asks for: one of the two, or their mean. Where there are no hard
@@ -183,16 +183,17 @@ def validation_scores(
         (_, items_x), (rows_y, items_y) = flat[x], flat[y]
         if items.truth is None:
             ranks = retrieval_ranks(latents[x], latents[y], *owners(items_x, items_y))
-            there, back = (float(np.mean(each == 1)) for each in ranks)
+            forth, back = (float(np.mean(each == 1)) for each in ranks)
         else:
-            there, back = items.truth.recall_at_1(latents[x], items_x, latents[y], y, rows_y)
-        recalls |= {f"validation_{x}_to_{y}": there, f"validation_{y}_to_{x}": back}
-        item, false, origin = items.sides[y].negatives()
-        if len(item):
-            first = np.searchsorted(items_x, item)
-            told, untold = (adapters[y].encode(items.sides[y].table[rows]) for rows in (origin, false))
-            correct = hard_negative_correct(latents[x], told, untold, first, np.arange(len(item)))
-            right.append(float(np.mean(correct)))
+            forth, back = items.truth.recall_at_1(latents[x], items_x, latents[y], y, rows_y)
+        recalls |= {f"validation_{x}_to_{y}": forth, f"validation_{y}_to_{x}": back}
+        for here, there in ((x, y), (y, x)):
+            item, false, origin = items.sides[there].negatives()
+            if len(item):
+                first = np.searchsorted(flat[here][1], item)
+                told, untold = (adapters[there].encode(items.sides[there].table[rows]) for rows in (origin, false))
+                correct = hard_negative_correct(latents[here], told, untold, first, np.arange(len(item)))
+                right.append(float(np.mean(correct)))
     recall = float(np.mean(list(recalls.values())))
     scores = {**recalls, "validation_recall": recall}
     if not right:
