@@ -20,14 +20,14 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.harness import Options, Row, alone, best, chosen, parser, peak_mib, seconds, table
-from jam.config import Objective, Training
-from jam.data.schema import write_pairs
+from jam.align.items import Items, SideRows
+from jam.align.train import train
+from jam.data.schema import write_world
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave
 from jam.encoders.manifest import Manifest
 from jam.features import FeatureStore, extract_features
-from jam.pairing import Pairs
-from jam.training import train
+from jam.params import Objective, Training
 
 BATCH = 64
 CAPTIONS = 4
@@ -63,11 +63,11 @@ def against_forward(name: str, items: int, device: str) -> Row:
         folder = Path(temporary)
         rng = np.random.default_rng(0)
         pairs = [pair(i, rng, photo=name == "DINOv2 S") for i in range(items)]
-        write_pairs(folder / "test.parquet", pairs)
+        write_world(folder, {"test": pairs})
         made = {"DINOv2 S": random_dinov2, "RegNet L": random_regnet}
         encoder = Encoder.load(made[name](folder / "model") if name in made else "minilm", device)
         listed: Sequence[Any]
-        if encoder.modality == "vision":
+        if encoder.modality == "image":
             listed = [Image.open(io.BytesIO(each["image"]["bytes"])) for each in pairs]
         else:
             listed = [each["captions"][0] for each in pairs]
@@ -81,9 +81,8 @@ def against_forward(name: str, items: int, device: str) -> Row:
                     encoder.model(**moved, output_hidden_states=True)
 
         def extraction() -> None:
-            extract_features(
-                encoder, {"test": folder / "test.parquet"}, folder / "out", scratch=folder / "scratch", batch_size=BATCH
-            )
+            views = folder / "views" / f"{encoder.modality}.parquet"
+            extract_features(encoder, views, folder / "out", scratch=folder / "scratch", batch_size=BATCH)
 
         floor, whole = best(2, bare, extraction, device=device)
     return [device, name, f"{items:,}", f"{floor:.2f}", f"{whole:.2f}", f"{floor / whole:.0%}"]
@@ -94,28 +93,34 @@ def larger_than_memory(rows: int, width: int = 768, layers: int = 4) -> Row:
     with tempfile.TemporaryDirectory(dir=".") as temporary:  # on the disk; /tmp may be memory
         folder = Path(temporary)
         pairs = rows // CAPTIONS
-        write_pairs(folder / "train.parquet", (sentences(i) for i in range(pairs)))
+        write_world(folder, {"train": (sentences(i) for i in range(pairs))})
         encoder = RandomStates(width, layers)
 
         def write() -> None:
             extract_features(
-                encoder, {"train": folder / "train.parquet"}, folder / "out", scratch=folder / "scratch",
+                encoder, folder / "views" / "text.parquet", folder / "out", scratch=folder / "scratch",
                 batch_size=1024, dtype="float16",
             )  # fmt: skip
 
         written = seconds(write)
         texts = FeatureStore.load(folder / "out").layer(2)
-        images = np.load(folder / "out" / "layer_01.npy", mmap_mode="r")
+        images = np.load(folder / "out" / "layer_1.npy", mmap_mode="r")
         numbers = np.arange(rows).reshape(pairs, CAPTIONS)
         none = np.empty((pairs, 0), np.int64)
-        everything = Pairs(images, texts, numbers[:, 0], numbers, none)
-        few = Pairs(images, texts, numbers[:100, 0], numbers[:100], none[:100])
+
+        def items(n: int) -> Items:
+            sides = {
+                "image": SideRows(images, numbers[:n, :1], none[:n]),
+                "text": SideRows(texts, numbers[:n], none[:n]),
+            }
+            return Items(sides)
+
         objective = Objective(model="linear", loss="con", latent=128, learning_rate=1e-3)
         schedule = Training(
             batch_size=1024, epochs=1, patience=1, weight_decay=0.0, clip_norm=1.0, temperature=0.07,
             learn_temperature=False, whitening=(None,), captions="mean",
         )  # fmt: skip
-        epoch = seconds(lambda: train(everything, few, objective, schedule, seed=0))
+        epoch = seconds(lambda: train(items(pairs), items(100), objective, schedule, seed=0))
         disk = sum(path.stat().st_size for path in (folder / "out").glob("*.npy")) / 1e9
     return [f"{rows:,} × {width} × {layers}", f"{disk:.1f}", f"{written:.0f}", f"{epoch:.0f}", f"{peak_mib():.0f}"]
 
@@ -187,7 +192,7 @@ def random_regnet(folder: Path) -> Path:
     processor = ViTImageProcessorPil(
         size={"height": 32, "width": 48}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True
     )
-    save_cave(folder, RegNetModel(config), processor, name="regnet", modality="vision", recipe={})
+    save_cave(folder, RegNetModel(config), processor, name="regnet", modality="image", recipe={})
     return folder
 
 
@@ -197,7 +202,7 @@ def random_dinov2(folder: Path) -> Path:
 
     config = Dinov2Config(hidden_size=384, num_hidden_layers=12, num_attention_heads=6, image_size=518, patch_size=14)
     processor = BitImageProcessorPil(size={"shortest_edge": 256}, crop_size={"height": 224, "width": 224})
-    save_cave(folder, Dinov2Model(config), processor, name="dinov2", modality="vision", recipe={}, pooling="cls")
+    save_cave(folder, Dinov2Model(config), processor, name="dinov2", modality="image", recipe={}, pooling="cls")
     return folder
 
 

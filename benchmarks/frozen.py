@@ -20,6 +20,7 @@ from pathlib import Path
 import pandas as pd
 
 from jam.io import atomic_path, read_json, write_json
+from jam.results import read_results
 
 FROZEN = Path(__file__).parent / "frozen"
 ROOT = Path(__file__).parent.parent
@@ -28,8 +29,8 @@ PRESETS = ("cave", "mini")
 
 def reproduce(checkout: Path, preset: str) -> float:
     """Run the whole graph of a preset in a checkout; seconds."""
-    (checkout / "params.yaml").write_bytes((checkout / "presets" / f"{preset}.yaml").read_bytes())
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    subprocess.run([sys.executable, "-m", "stages.preset", preset], cwd=checkout, check=True, stdout=sys.stderr)
     start = time.perf_counter()
     subprocess.run(
         ["dvc", "repro", "--force"], cwd=checkout, env={**os.environ, "PATH": path}, check=True, stdout=sys.stderr
@@ -49,18 +50,20 @@ def differences(preset: str, checkout: Path) -> list[str]:
     old = dict(line.split("  ", 1)[::-1] for line in (FROZEN / f"{preset}.sha256").read_text().splitlines())
     new = dict(line.split("  ", 1)[::-1] for line in hashes(checkout).splitlines())
     told = [f"{preset}: {name}" for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    kind = {"seed": str, "group": str}
-    key = ["table", "subject", "metric", "group", "seed"]
-    before, after = (
-        pd.read_csv(path, dtype=kind, keep_default_na=False, na_values={"value": [""]}).set_index(key)["value"]
-        for path in (FROZEN / f"{preset}.csv", checkout / "metrics" / "results.csv")
-    )
-    if not (before.index.is_unique and after.index.is_unique):
-        before, after = (values.groupby(level=key).mean() for values in (before, after))
-    both = pd.concat({"old": before, "new": after}, axis=1)
-    other = both[~((both["old"] == both["new"]) | (both["old"].isna() & both["new"].isna()))]
-    rows = other.reset_index().to_dict("records")
-    return told + [f"{preset}: {', '.join(str(row[k]) for k in key)}: {row['old']} → {row['new']}" for row in rows]
+    before, after = (read_results([path]) for path in (FROZEN / f"{preset}.csv", checkout / "metrics" / "results.csv"))
+    measured = ["value", "low", "high", "null", "p"]
+    key = [name for name in before if name not in (*measured, "null_mean", "calibrated")]
+    both = before.merge(after, on=key, how="outer", suffixes=("_old", "_new"))
+    for row in both.to_dict("records"):
+        ends = {name: (row[f"{name}_old"], row[f"{name}_new"]) for name in measured}
+        other = [
+            f"{name} {old} → {new}"
+            for name, (old, new) in ends.items()
+            if not (pd.isna(old) and pd.isna(new)) and (pd.isna(old) or pd.isna(new) or old != new)
+        ]
+        what = ", ".join(str(row[name]) for name in key if pd.notna(row[name]))
+        told += [f"{preset}: {what}: {'; '.join(other)}"] if other else []
+    return told
 
 
 def main() -> None:

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Options, Row, alone, best, chosen, parser, table
-from jam.config import Objective, Training
-from jam.joint import Joint, parameter_groups
-from jam.pairing import Pairs
-from jam.training import train
+from jam.align.items import Items, SideRows
+from jam.align.objective import Joint, parameter_groups
+from jam.align.train import train
+from jam.params import Objective, Training
 
 SCHEDULE = Training(
     batch_size=128, epochs=1, patience=9, weight_decay=1e-4, clip_norm=1.0, temperature=0.07, learn_temperature=False,
@@ -47,23 +47,23 @@ def loops(options: Options) -> Iterator[Row]:
 def loop_against_floor(size: str, repeats: int, device: str) -> Row:
     """A row of the first table."""
     with tempfile.TemporaryDirectory() as folder:
-        pairs, validation = data(8000, Path(folder) / "train"), data(16, Path(folder) / "val")
+        items, validation = data(8000, Path(folder) / "train"), data(16, Path(folder) / "val")
         objective = spread(size)
-        steps = -(-len(pairs) // SCHEDULE.batch_size)
-        joint = Joint(objective, SCHEDULE, pairs, 0).to(device).train()
+        steps = -(-len(items) // SCHEDULE.batch_size)
+        joint = Joint(objective, SCHEDULE, items, [("image", "text")], 0).to(device).train()
         optimiser = torch.optim.Adam(parameter_groups(joint), lr=1e-3, weight_decay=1e-4, fused=True)
-        batch = [torch.randn(SCHEDULE.batch_size, d, device=device) for d in (512, 384, 384)]
+        v, t, q = (torch.randn(SCHEDULE.batch_size, d, device=device) for d in (512, 384, 384))
 
         def bare() -> None:
             for _ in range(2 * steps):
-                align, rebuild = joint(*batch, 0.5, 0.0)
+                align, rebuild = joint({"image": v, "text": t}, {"text": q}, {}, 0.5, 0.0)
                 optimiser.zero_grad(set_to_none=True)
                 (align + 0.5 * rebuild).backward()
                 optimiser.step()
 
         def epochs(number: int) -> None:
             schedule = SCHEDULE.model_copy(update={"epochs": number})
-            train(pairs, validation, objective, schedule, seed=0, device=device)
+            train(items, validation, objective, schedule, seed=0, device=device)
 
         floor, one, three = best(repeats, bare, lambda: epochs(1), lambda: epochs(3), device=device)
     loop = three - one
@@ -80,7 +80,7 @@ def spread(size: str) -> Objective:
     )  # fmt: skip
 
 
-def data(n: int, folder: Path) -> Pairs:
+def data(n: int, folder: Path) -> Items:
     """Random features behind memory maps: n images, two captions and two hard negatives each."""
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -89,7 +89,8 @@ def data(n: int, folder: Path) -> Pairs:
         np.save(folder / f"{name}.npy", rng.standard_normal((height, width), dtype=np.float32))
         tables.append(np.load(folder / f"{name}.npy", mmap_mode="r"))
     rows = np.arange(4 * n).reshape(n, 4)
-    return Pairs(tables[0], tables[1], np.arange(n), rows[:, :2], rows[:, 2:])
+    image = SideRows(tables[0], np.arange(n)[:, None], np.empty((n, 0), int))
+    return Items({"image": image, "text": SideRows(tables[1], rows[:, :2], rows[:, 2:])})
 
 
 if __name__ == "__main__":

@@ -145,6 +145,30 @@ def write_csv(path: str | Path, table: pd.DataFrame) -> None:
         table.to_csv(part, index=False, float_format=short, lineterminator="\n")
 
 
+def read_array(path: Path, dimensions: int) -> np.ndarray:
+    """An array of a .npy file, mapped and not read; of a .npz file the only one in it.
+
+    Raises:
+        InputError: no such file, another format, pickled objects, or another number of dimensions.
+    """
+    try:
+        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+        if isinstance(found, np.lib.npyio.NpzFile):
+            if len(found.files) != 1:
+                raise InputError(f"{path}: got the arrays {found.files}, expected one")
+            found = found[found.files[0]]
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file, expected an array in .npy") from None
+    except (OSError, ValueError, EOFError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: expected an array in .npy without pickled objects, got: {error}") from None
+    if found.ndim != dimensions:
+        wanted = "(rows, dimensions)" if dimensions == 2 else "(rows,)"
+        raise InputError(f"{path}: got shape {found.shape}, expected {wanted}")
+    return np.asarray(found)
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, as hexadecimal."""
     with path.open("rb") as handle:

@@ -13,40 +13,16 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from jam.errors import InputError
+from jam.io import read_array
 
 READ = """95 % interval   of a delete-a-group jackknife
 chance          mean over {permutations} permutations of the rows; p <= .05: what a score has to exceed
 calibrated      the score above chance, 0 at that threshold, 1 at the maximum: compare metrics by it"""
-
-
-def read_array(path: Path, dimensions: int) -> np.ndarray:
-    """An array of a .npy file, mapped and not read; of a .npz file the only one in it.
-
-    Raises:
-        InputError: no such file, another format, pickled objects, or another number of dimensions.
-    """
-    try:
-        found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(found, np.lib.npyio.NpzFile):
-            if len(found.files) != 1:
-                raise InputError(f"{path}: got the arrays {found.files}, expected one")
-            found = found[found.files[0]]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file, expected an array in .npy") from None
-    except (OSError, ValueError, EOFError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: expected an array in .npy without pickled objects, got: {error}") from None
-    if found.ndim != dimensions:
-        wanted = "(rows, dimensions)" if dimensions == 2 else "(rows,)"
-        raise InputError(f"{path}: got shape {found.shape}, expected {wanted}")
-    return np.asarray(found)
 
 
 def score_arrays(

@@ -1,24 +1,27 @@
 """What every stage shares: its paths, how it starts, how it ends."""
 
+import argparse
 import errno
 import os
 import resource
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from jam.distributed import launched
 from jam.errors import InputError
 from jam.io import write_json
 
-PAIRS = Path("data/pairs")
+WORLD = Path("data/world")
 PRETRAIN = Path("data/pretrain")
 ENCODERS = Path("data/encoders")
 FEATURES = Path("data/features")
-ADAPTERS = Path("data/adapters")
+SPACES = Path("data/spaces")
 METRICS = Path("metrics")
+TABLES = METRICS / "tables"
 PLOTS = Path("plots")
 SCRATCH = Path("scratch")
 LOGS = Path("logs")
@@ -29,8 +32,21 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def run(main: Callable[[], str], every_process: bool = False) -> None:
+def require_listed(what: str, name: str, names: Collection[str]) -> None:
+    """Refuse a name that is not among those of params.yaml: its outputs would be those of another stage, or nobody's.
+
+    Raises:
+        InputError: it is none of them.
+    """
+    if name not in names:
+        raise InputError(f"{what}: got {name!r}, expected one of {list(names)}")
+
+
+def run(main: Callable[..., str], every_process: bool = False, **arguments: str) -> None:
     """Run a stage, say where its results are, and note time and memory in ``logs/``.
+
+    ``main`` takes the command line: of its ``arguments``, each with a line for ``--help``, booleans are flags and the
+    others follow one another, of the types that it declares. The rest of ``--help`` is the docstring of its module.
 
     A bad input or a full disk ends with one line on stderr and exit status 1; what the stage had written before
     stays as it was. Times are facts of a machine and not results: they go to ``logs/``, which nobody tracks.
@@ -42,9 +58,10 @@ def run(main: Callable[[], str], every_process: bool = False) -> None:
         return
     name = "-".join([Path(sys.argv[0]).stem, *(arg for arg in sys.argv[1:] if not arg.startswith("-"))])
     signal.signal(signal.SIGTERM, _stop)
+    given = _command_line(main, arguments)
     start = time.perf_counter()
     try:
-        where = main()
+        where = main(**given)
     except InputError as error:
         sys.exit(f"{name}: {error}")
     except OSError as error:
@@ -57,10 +74,30 @@ def run(main: Callable[[], str], every_process: bool = False) -> None:
         return
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
-    write_json(
-        LOGS / f"{name}.json", {"seconds": round(seconds, 2), "peak_rss_mib": round(peak), "cpus": os.cpu_count()}
-    )
+    facts = {"seconds": round(seconds, 2), "peak_rss_mib": round(peak), "cpus": os.cpu_count(), "files": code()}
+    write_json(LOGS / f"{name}.json", facts)
     say(f"{name}: {where} ({seconds:.1f} s, {peak:.0f} MiB)")
+
+
+def code() -> list[str]:
+    """The files of this project that are loaded, relative to it: what a stage's result may hang on."""
+    root = Path(__file__).resolve().parents[1]
+    files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
+    paths = [Path(file).resolve() for file in files if file]
+    mine = (path.relative_to(root) for path in paths if path.is_relative_to(root))
+    return sorted({path.as_posix() for path in mine if path.parts[0] in ("jam", "stages")})
+
+
+def _command_line(main: Callable[..., str], arguments: dict[str, str]) -> dict[str, Any]:
+    parser = argparse.ArgumentParser(
+        description=sys.modules[main.__module__].__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    for name, text in arguments.items():
+        if main.__annotations__[name] is bool:
+            parser.add_argument(f"--{name}", action="store_true", help=text)
+        else:
+            parser.add_argument(name, type=main.__annotations__[name], help=text)
+    return vars(parser.parse_args())
 
 
 def _stop(number: int, frame: object) -> None:

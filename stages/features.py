@@ -1,7 +1,7 @@
-"""Encode all pairs with one frozen encoder, every layer in one pass, and measure how good the encoder is.
+"""Encode all views of one encoder's modality, every layer in one pass, and measure how good the encoder is.
 
-Reads   data/encoders/NAME/, data/pairs/{train,val,test}.parquet
-Writes  data/features/NAME/ (layer_NN.npy, index.parquet, manifest.json), metrics/encoders/NAME.json
+Reads   data/encoders/NAME/, data/world/ (the views of its modality, the items)
+Writes  data/features/NAME/ (layer_N.npy, index.parquet, manifest.json), metrics/tables/encoders/NAME.csv
 
 Killed, it takes up its work where it stood (scratch/features/), and ends with the same bytes.
 
@@ -9,52 +9,68 @@ By hand:  python -m stages.features minilm
           torchrun --nproc_per_node 2 -m stages.features minilm    the batches shared by two processes, the same bytes
 """
 
-import argparse
+from typing import Any
 
-from jam.config import load_params
-from jam.data.schema import SPLITS, read_pairs
+from jam.data.arrays import layers_of
+from jam.data.schema import VIEWS, read_rows
 from jam.distributed import connected
 from jam.encoders import Encoder
-from jam.features import extract_features
+from jam.encoders.manifest import Manifest
+from jam.features import FeatureStore, extract_features
+from jam.features.given import place_features
 from jam.features.quality import layer_probes, perplexity
-from jam.io import write_json
+from jam.params import load_params
 from jam.progress import track
-from stages.common import ENCODERS, FEATURES, METRICS, PAIRS, SCRATCH, run
+from jam.results import write_results
+from stages.common import ENCODERS, FEATURES, SCRATCH, TABLES, WORLD, require_listed, run
 
 
-def main(argv: list[str] | None = None) -> str:
+def given(name: str, manifest: Manifest) -> tuple[FeatureStore, list[dict[str, Any]]]:
+    """Features from the user's own arrays; nothing is known of what made them."""
+    views = WORLD / VIEWS / f"{manifest.modality}.parquet"
+    told = {"id": manifest.id, "modality": manifest.modality, "source": manifest.source, "sha256": manifest.sha256}
+    return place_features(layers_of(manifest.id), views, FEATURES / name, told, load_params().features.dtype), []
+
+
+def main(name: str) -> str:
     """Run the stage and say where its results are."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", help="a name among encoders in params.yaml")
-    name = parser.parse_args(argv).name
-    features = load_params().features
-    tables = {split: PAIRS / f"{split}.parquet" for split in SPLITS}
-
-    encoder = Encoder.load(ENCODERS / name)
-    with connected() as world:
-        store = extract_features(
-            encoder,
-            tables,
-            FEATURES / name,
-            scratch=SCRATCH / "features",
-            batch_size=features.batch_size,
-            dtype=features.dtype,
-            captions_per_pair={"train": features.train_captions} if features.train_captions else None,
-            negatives_per_pair={"train": features.train_negatives} if features.train_negatives else None,
-            progress=track,
-            world=world,
-        )
-    if not world.first:
-        return "rows filled; the first process writes the rest"
-    quality = {"parameters": encoder.describe()["parameters"]}
-    quality |= {f"probe_{label}": round(score, 4) for label, score in layer_probes(store, tables).items()}
-    if encoder.manifest.source == "cave" and encoder.modality == "text":
-        captions = read_pairs(tables["test"], ["captions"]).column("captions").to_pylist()
-        told = perplexity(ENCODERS / name, [own[0] for own in captions])
-        quality |= {key: round(value, 4) for key, value in told.items()}
-    write_json(METRICS / "encoders" / f"{name}.json", quality)
+    params = load_params()
+    require_listed("encoder", name, params.encoders)
+    features, manifest = params.features, Manifest.read(ENCODERS / name)
+    rows: list[dict[str, Any]]
+    if manifest.source == "arrays":
+        store, rows = given(name, manifest)
+    else:
+        encoder = Encoder.load(ENCODERS / name)
+        most = tuple(None if n == "all" else n for n in (features.train_captions, features.train_negatives))
+        with connected() as world:
+            store = extract_features(
+                encoder,
+                WORLD / VIEWS / f"{encoder.modality}.parquet",
+                FEATURES / name,
+                scratch=SCRATCH / "features",
+                batch_size=features.batch_size,
+                dtype=features.dtype,
+                limits={"train": most},  # type: ignore[dict-item]
+                progress=track,
+                world=world,
+            )
+        if not world.first:
+            return "rows filled; the first process writes the rest"
+        rows = [{"metric": "parameters", "value": encoder.describe()["parameters"]}]
+    n = int((store.rows("test", "true")["k"] == 0).sum())
+    rows += [
+        {"metric": "probe", "label": label, "value": score, "n": n, "split": "test"}
+        for label, score in layer_probes(store, WORLD).items()
+    ]
+    if manifest.source == "cave" and manifest.modality == "text":
+        first = [row["captions"][0] for row in read_rows(WORLD, "test")]
+        told = perplexity(ENCODERS / name, first)
+        rows += [{"metric": metric, "value": value, "n": n, "split": "test"} for metric, value in told.items()]
+    rows.append({"metric": "width", "value": store.dims[-1]})
+    write_results(TABLES / "encoders" / f"{name}.csv", "encoders", [{"subject": name, **row} for row in rows])
     return f"{len(store.index)} rows, {store.layers} layers in {FEATURES / name}"
 
 
 if __name__ == "__main__":
-    run(main, every_process=True)
+    run(main, every_process=True, name="a name among encoders in params.yaml")

@@ -1,41 +1,45 @@
 """Kernel alignment on test rows: between frozen encoders, before and after alignment, and with reality.
 
-Reads   data/features/, data/adapters/ (first seed), data/pairs/test.parquet (the true state)
+Reads   data/features/, data/spaces/ (first seed), data/world/items.parquet (the true state)
 Writes  metrics/tables/kernels.csv (each score with interval and null)
 
 Three questions, in the column ``condition``:
-  encoders               how alike are a frozen vision and a frozen text encoder?
-  matched, hard, easy    images against their captions, against captions with one thing changed, against captions of
-                         other scenes, frozen and aligned: does the metric see fine detail? (JAM's first figure)
+  encoders               how alike are two frozen encoders, each of another modality?
+  matched, hard, easy    one side against true views of the other, against such with one thing changed, against those of
+                         other items, frozen and aligned: does the metric see fine detail? (JAM's first figure)
   reality                how alike are a representation and the true state of the world?
 
 Each encoder is seen at one layer, chosen on validation rows: the one with the highest mutual kNN with the other
-modality, each encoder of that modality at its own best layer. A text is an image's first caption.
+modalities, each encoder of those at its own best layer. An item's view is its first.
 
 By hand:  python -m stages.kernels
 """
 
-import argparse
 import math
 from collections.abc import Iterator
+from itertools import chain, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jam.config import Params, load_params
-from jam.data.schema import read_pairs
+from jam.align.rows import mismatched_rows, one_row_each, varies
+from jam.align.space import load_adapters
 from jam.features import FeatureStore
-from jam.io import write_csv
 from jam.metrics import layer_alignment
 from jam.metrics.kernels import kernel_table
-from jam.models import Adapter
-from jam.pairing import mismatched_rows, one_row_each, varies
-from stages.common import ADAPTERS, FEATURES, METRICS, PAIRS, run, say
-from stages.inputs import load_layer
+from jam.params import Params, load_params
+from jam.results import write_results
+from jam.sweep.frozen import kernel_rows
+from stages.common import FEATURES, SPACES, TABLES, run, say
+from stages.inputs import load_sides, load_states
+
+Named = dict[str, tuple[dict[str, Any], np.ndarray]]
+"""By a name of its own: what a representation is, in columns of results for the side x, and its rows."""
 
 
 def choose_layers(stores: dict[str, FeatureStore], params: Params) -> dict[str, int]:
-    """For each encoder the layer with the highest mutual kNN with the other modality, on validation rows.
+    """For each encoder the layer with the highest mutual kNN with other modalities, on validation rows.
 
     Layers that are the same for all rows take no part.
     """
@@ -45,78 +49,80 @@ def choose_layers(stores: dict[str, FeatureStore], params: Params) -> dict[str, 
         found = {i: np.array(store.layer(i)[rows]) for i in range(store.layers)}
         layers[name] = {i: features for i, features in found.items() if varies(features)}
     totals = {name: np.zeros(len(found)) for name, found in layers.items()}
-    for vision in params.names("vision"):
-        for text in params.names("text"):
-            images, texts = (list(layers[name].values()) for name in (vision, text))
-            scores = layer_alignment(images, texts, ("mutual_knn",), params.kernels.k).scores["mutual_knn"]
-            totals[vision] += scores.max(axis=1)
-            totals[text] += scores.max(axis=0)
+    for x, y in chain.from_iterable(product(*pair) for pair in params.pairs_of_modalities()):
+        xs, ys = (list(layers[name].values()) for name in (x, y))
+        scores = layer_alignment(xs, ys, ("mutual_knn",), params.kernels.k).scores["mutual_knn"]
+        totals[x] += scores.max(axis=1)
+        totals[y] += scores.max(axis=0)
     return {name: list(layers[name])[int(total.argmax())] for name, total in totals.items()}
 
 
-def aligned_texts(params: Params) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
-    """The aligned layers frozen and under each objective: subject, images, and texts by condition."""
-    images, image_index = load_layer(params.align.image)
-    texts, text_index = load_layer(params.align.text)
-    image_rows, text_rows = mismatched_rows(image_index, text_index, "test")
-    n, fewest = len(image_rows), max(params.kernels.k + 1, 4)
+def mismatched(params: Params) -> Iterator[tuple[Named, Named]]:
+    """The two sides frozen and in each space: the rows of x, and those of y by condition."""
+    x, y = params.align.x, params.align.y
+    (seen, order), (told, index) = load_sides((x, y)).values()
+    rows, by_condition = mismatched_rows(order, index, "test")
+    n, fewest = len(rows), max(params.kernels.k + 1, 4)
     if n - math.ceil(n / params.kernels.folds) < fewest:
         if n:
-            say(f"matched, hard and easy pairs left out: {n} test images have hard negatives, too few for k and folds")
+            say(f"matched, hard and easy pairs left out: {n} test items have hard negatives, too few for k and folds")
         return
-    yield "frozen", images[image_rows], {condition: texts[rows] for condition, rows in text_rows.items()}
-    for objective in params.align.objectives:
-        folder = ADAPTERS / objective / str(params.align.seeds[0])
-        image, text = Adapter.load(folder / "image"), Adapter.load(folder / "text")
-        yield (
-            objective,
-            image.encode(images[image_rows]),
-            {condition: text.encode(texts[rows]) for condition, rows in text_rows.items()},
+    frozen = {"x": x.encoder, "x_layer": x.layer, "y": y.encoder, "y_layer": y.layer}
+    yield {"": (frozen, seen[rows])}, {name: ({}, told[there]) for name, there in by_condition.items()}
+    for space in params.kernels.spaces:
+        adapters = load_adapters(SPACES / space / str(params.align.seeds[0]))
+        where = {"subject": space, "x": x.side, "y": y.side}
+        latents: Named = {name: ({}, adapters[y.side].encode(told[there])) for name, there in by_condition.items()}
+        yield {space: (where, adapters[x.side].encode(seen[rows]))}, latents
+
+
+def representations(params: Params, stores: dict[str, FeatureStore], chosen: dict[str, int]) -> Named:
+    """Test rows of every frozen encoder at its chosen layer, and of both sides of every space."""
+    found: Named = {}
+    for name, store in stores.items():
+        found[name] = (
+            {"x": name, "x_layer": chosen[name]},
+            store.layer(chosen[name])[one_row_each(store.index, "test")],
         )
-
-
-def representations(params: Params, stores: dict[str, FeatureStore], chosen: dict[str, int]) -> dict[str, np.ndarray]:
-    """Test rows of every frozen encoder at its chosen layer, and of both sides of every objective."""
-    found = {name: store.layer(chosen[name])[one_row_each(store.index, "test")] for name, store in stores.items()}
-    for objective in params.align.objectives:
-        for side, layer in (("image", params.align.image), ("text", params.align.text)):
-            features = stores[layer.encoder].layer(int(layer.layer))[one_row_each(stores[layer.encoder].index, "test")]
-            adapter = Adapter.load(ADAPTERS / objective / str(params.align.seeds[0]) / side)
-            found[f"{objective}/{side}"] = adapter.encode(features)
+    for space in params.kernels.spaces:
+        adapters = load_adapters(SPACES / space / str(params.align.seeds[0]))
+        for side in (params.align.x, params.align.y):
+            store = stores[side.encoder]
+            features = store.layer(side.layer)[one_row_each(store.index, "test")]
+            found[f"{space}, {side.side}"] = ({"subject": space, "x": side.side}, adapters[side.side].encode(features))
     return found
 
 
-def main(argv: list[str] | None = None) -> str:
+def main() -> str:
     """Run the stage and say where its results are."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     params = load_params()
-    options = params.kernels.model_dump()
+    options = params.kernels.model_dump(exclude={"spaces"})
     metrics = options.pop("metrics")
-    stores = {name: FeatureStore.load(FEATURES / name) for name in params.encoder_names}
+    stores = {name: FeatureStore.load(FEATURES / name) for name in params.encoders}
     chosen = choose_layers(stores, params)
     say(f"layers chosen on validation rows: {chosen}")
     found = representations(params, stores, chosen)
+    rows: list[dict[str, Any]] = []
 
-    def score(xs: dict[str, np.ndarray], ys: dict[str, np.ndarray]) -> pd.DataFrame:
-        return kernel_table(xs, ys, metrics, **options).rename(columns={"x": "left", "y": "right"})
+    def score(xs: Named, ys: Named, **condition: Any) -> None:
+        left, right = ({name: of for name, (_, of) in side.items()} for side in (xs, ys))
+        table = kernel_table(left, right, metrics, **options)
+        for row in kernel_rows(table).to_dict("records"):
+            x, y = row.pop("x"), row.pop("y")
+            rows.append({**row, "condition": y, **xs[x][0], **ys[y][0], **condition, "split": "test"})
 
-    tables = [
-        score({n: found[n] for n in params.names("vision")}, {n: found[n] for n in params.names("text")}).assign(
-            condition="encoders"
-        )
-    ]
-    for subject, images, texts in aligned_texts(params):
-        tables.append(score({subject: images}, texts).assign(condition=lambda table: table["right"]))
-        say(f"{subject}: matched, easy and hard pairs scored")
-    states = read_pairs(PAIRS / "test.parquet", ["reality"]).column("reality")
-    if states.null_count == 0:
-        reality = np.array(states.to_pylist(), dtype=np.float32)
-        tables.append(score(found, {"reality": reality}).assign(condition="reality"))
+    def as_y(name: str) -> tuple[dict[str, Any], np.ndarray]:
+        return {"y": name, "y_layer": chosen[name]}, found[name][1]
 
-    table = pd.concat(tables, ignore_index=True)
-    table["layer"] = table["left"].map(lambda name: str(chosen.get(name, "")))
-    write_csv(METRICS / "tables" / "kernels.csv", table)
-    return f"{len(table)} scores in {METRICS / 'tables' / 'kernels.csv'}"
+    for pair in params.pairs_of_modalities():
+        score({name: found[name] for name in pair[0]}, {name: as_y(name) for name in pair[1]}, condition="encoders")
+    for xs, ys in mismatched(params):
+        score(xs, ys)
+        say(f"{next(iter(xs)) or 'frozen'}: matched, easy and hard pairs scored")
+    if (states := load_states()) is not None:
+        score(found, {"reality": ({"y": "reality"}, states)}, condition="reality")
+    write_results(TABLES / "kernels.csv", "kernels", pd.DataFrame(rows))
+    return f"{len(rows)} scores in {TABLES / 'kernels.csv'}"
 
 
 if __name__ == "__main__":

@@ -1,61 +1,57 @@
-"""Draw the figures of the README.
+"""Draw all figures.
 
-Reads   plots/data/*.csv, data/pairs/test.parquet (samples)
+Reads   metrics/results.csv, plots/data/curves.csv, data/world/ (samples)
 Writes  plots/figures/*.png
 
 By hand:  python -m stages.plots
 """
 
-import argparse
-
 import pandas as pd
 
-from jam import plots
-from jam.config import load_params
-from jam.data.schema import read_pairs
+from jam.data.schema import read_rows
 from jam.io import atomic_folder
-from stages.common import PAIRS, PLOTS, run
+from jam.params import load_params
+from jam.report import figures, sweep_figures
+from jam.report.labels import MISMATCHES, label
+from jam.report.style import save
+from jam.results import read_results, select
+from stages.common import METRICS, PLOTS, WORLD, run
 
 
-def main(argv: list[str] | None = None) -> str:
+def main() -> str:
     """Run the stage and say where its results are."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
     params = load_params()
-    methods = params.align.methods
-    text = {"group": str, "seed": str}
-    data = {
-        name: pd.read_csv(PLOTS / "data" / f"{name}.csv", dtype=text, keep_default_na=False, na_values=[""])
-        for name in ("objectives", "hard_negatives", "curves", "kernels", "reality")
+    results = read_results([METRICS / "results.csv"])
+    of = {name: select(results, experiment=name) for name in results["experiment"].unique()}
+    evaluated = select(of["evaluate"], subject=tuple(params.spaces))
+    names, sides = list(params.spaces), (params.align.x.side, params.align.y.side)
+    drawn = {
+        "spaces": figures.spaces(evaluated, names, sides),
+        "layers": sweep_figures.layers(of["layers"]),
+        "scale_heatmap": sweep_figures.scale_maps(of["scale"]),
+        "pareto": sweep_figures.pareto(of["pareto"], of["pareto_fronts"]),
+        "pareto_heatmap": sweep_figures.pareto_maps(of["pareto"]),
     }
-    for name in ("objectives", "hard_negatives"):
-        data[name]["group"] = data[name]["group"].fillna("")
-
-    figures = {
-        "objectives": plots.objectives(data["objectives"], methods),
-        "training_curves": plots.training_curves(data["curves"]),
-    }
-    kinds = [kind for kind in plots.NEGATIVE_KINDS if kind in set(data["hard_negatives"]["group"])]
-    if kinds:
-        figures["hard_negatives"] = plots.hard_negatives(data["hard_negatives"], methods, kinds)
-    mismatched = data["kernels"][data["kernels"]["condition"].isin(["matched", "hard", "easy"])]
-    if len(mismatched):
-        best = params.align.objectives[-1]
-        rows = [("frozen", "frozen features"), (best, f"after {plots.label(best)}")]
-        figures["fine_detail"] = plots.conditions(mismatched, params.kernels.metrics, rows)
-    if len(data["reality"]):
-        vision, language = params.names("vision"), params.names("text")
-        subjects = [(name, name, plots.BLUE) for name in vision] + [(name, name, plots.ORANGE) for name in language]
-        for objective in params.align.objectives:
-            for side in ("image", "text"):
-                subjects.append((f"{objective}/{side}", f"{plots.label(objective)}, {side}", plots.GREEN))
-        figures["reality"] = plots.reality(data["reality"], params.kernels.metrics, subjects)
-    samples = read_pairs(PAIRS / "test.parquet").slice(0, 8).to_pylist()
-    figures["world"] = plots.samples(samples)
+    curves = pd.read_csv(PLOTS / "data" / "curves.csv")
+    if len(curves):  # some space is no closed form
+        drawn["training_curves"] = figures.training_curves(curves, names)
+    if params.dataset.source != "arrays":  # there is something to look at
+        drawn["world"] = figures.samples(read_rows(WORLD, "test", 8))
+    if len(select(of["scale"], metric="parameters")):  # what the figure is drawn over
+        drawn["scale"] = sweep_figures.scale(of["scale"])
+    if evaluated["kind"].notna().any():
+        drawn["hard_negatives"] = figures.hard_negatives(evaluated, names)
+    if len(select(of["kernels"], condition=MISMATCHES)):
+        last = params.kernels.spaces[-1]
+        lines = [(None, "frozen features"), (last, f"after {label(last)}")]
+        drawn["fine_detail"] = figures.conditions(of["kernels"], params.kernels.metrics, lines)
+    if len(select(of["kernels"], condition="reality")):
+        drawn["reality"] = figures.reality(of["kernels"], params.kernels.metrics)
 
     with atomic_folder(PLOTS / "figures") as folder:
-        for name, figure in figures.items():
-            plots.save(figure, folder / f"{name}.png")
-    return f"{len(figures)} figures in {PLOTS / 'figures'}"
+        for name, figure in drawn.items():
+            save(figure, folder / f"{name}.png")
+    return f"{len(drawn)} figures in {PLOTS / 'figures'}"
 
 
 if __name__ == "__main__":

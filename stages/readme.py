@@ -1,70 +1,66 @@
-"""Build the README's tables from metrics/results.csv, each between its markers. Not a stage of the graph.
+"""Build the tables of README.md and metrics/README.md from results, each between its markers. Not a stage of the graph.
 
 By hand:  python -m stages.readme
 """
 
-import argparse
 from pathlib import Path
 
 import pandas as pd
 
-from jam import report
-from jam.config import Params, load_params
 from jam.io import atomic_path
+from jam.params import Params, load_params
+from jam.report import tables
+from jam.results import read_results
+from jam.sweep.frozen import METRICS as FROZEN
+from jam.sweep.table import OUTCOMES
 from stages.common import METRICS, run
 
-README = Path("README.md")
+FILES = (Path("README.md"), METRICS / "README.md")
 
 
-def tables(results: pd.DataFrame, params: Params) -> dict[str, str]:
-    """Every table of the README by the name of its marker."""
-    methods, kernels = params.align.methods, params.kernels.metrics
-    aligned = [f"{objective}/{side}" for objective in params.align.objectives for side in ("image", "text")]
-    layer_trends, scale, scale_encoders, scale_kernels, scale_trends, fronts = (
-        pd.read_csv(METRICS / "tables" / f"{name}.csv")
-        for name in ("layers_trends", "scale", "scale_encoders", "scale_kernels", "scale_trends", "pareto_fronts")
-    )
-    raw = [f"raw {metric}" for metric in ("mutual_knn", "unbiased_cka", "cknna", "svcca")]
-    sizes = [f"{side} {what}" for side in ("image", "text") for what in ("parameters", "quality")]
+def built_tables(results: pd.DataFrame, params: Params) -> dict[str, str]:
+    """Every table by the name of its marker."""
+    spaces, kernels = list(params.spaces), params.kernels.metrics
+    frozen = {
+        f"frozen {tables.metric(name)}": {"condition": "frozen", "metric": name}
+        for name in ("mutual_knn", "unbiased_cka")
+    }
+    real = {
+        f"{tables.metric(name)} with reality": {"condition": "reality", "metric": name}
+        for name in ("mutual_knn", "unbiased_cka", "svcca")
+    }
+    detail = {name: tables.TRAINED[name] for name in ("recall", "hard negatives")}
+    sizes = tables.encoder_predictors()
     return {
-        "encoders": report.encoder_table(results, params.encoder_names),
-        "results": report.result_table(results, methods),
-        "negatives": report.negatives_table(results, methods),
-        "retrieval": report.retrieval_table(results, methods),
-        "detail": report.detail_table(results, ["frozen", *params.align.objectives], kernels),
-        "reality": report.reality_table(results, [*params.encoder_names, *aligned], kernels),
-        "layer_trends": report.trend_table(
-            layer_trends,
-            [*raw, *(f"{name}, within an image layer" for name in raw)],
-            ("test_recall", "test_hard_negatives", "test_preservation"),
+        "encoders": tables.encoder_table(results),
+        "results": tables.result_table(results, spaces),
+        "other_spaces": tables.other_spaces_table(results, [*params.spaces_of_two, *params.spaces_of_three]),
+        "negatives": tables.negatives_table(results, spaces),
+        "retrieval": tables.retrieval_table(results, spaces),
+        "detail": tables.detail_table(results, params.kernels.spaces, kernels),
+        "reality": tables.reality_table(results, kernels),
+        "layers": tables.best_layers_table(results),
+        "layer_trends": tables.trend_table(
+            results, "layers", tables.frozen_predictors(FROZEN, within=True), tables.TRAINED
         ),
-        "scale_recall": report.scale_table(scale, "test_recall"),
-        "scale_negatives": report.scale_table(scale, "test_hard_negatives"),
-        "scale_reality": report.encoder_reality_table(scale_kernels, scale_encoders, kernels[:4]),
-        "scale_trends": report.trend_table(
-            scale_trends, sizes, ("test_recall", "test_hard_negatives", "raw mutual_knn", "raw unbiased_cka")
-        ),
-        "scale_reality_trends": report.trend_table(
-            scale_trends, sizes, ("reality mutual_knn", "reality unbiased_cka", "reality svcca")
-        ),
-        "scale_raw_trends": report.trend_table(scale_trends, raw, ("test_recall", "test_hard_negatives")),
-        "pareto": report.pareto_table(fronts),
+        "scale_recall": tables.scale_table(results, OUTCOMES["recall"]),
+        "scale_negatives": tables.scale_table(results, OUTCOMES["hard_negatives"]),
+        "scale_reality": tables.encoder_reality_table(results, kernels[:4]),
+        "scale_trends": tables.trend_table(results, "scale", sizes, {**detail, **frozen}),
+        "scale_reality_trends": tables.trend_table(results, "scale", sizes, real),
+        "scale_frozen_trends": tables.trend_table(results, "scale", tables.frozen_predictors(FROZEN), detail),
+        "pareto": tables.pareto_table(results),
     }
 
 
-def built(readme: str) -> str:
-    """The README with its tables as the committed results have them."""
-    results = pd.read_csv(METRICS / "results.csv", dtype={"seed": str, "group": str})
-    return report.fill(readme, tables(results, load_params()))
-
-
-def main(argv: list[str] | None = None) -> str:
-    """Rewrite the README's tables."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args(argv)
-    text = built(README.read_text(encoding="utf-8"))
-    with atomic_path(README) as part:
-        part.write_text(text, encoding="utf-8")
-    return f"tables in {README}"
+def main() -> str:
+    """Rewrite the tables."""
+    found = built_tables(read_results([METRICS / "results.csv"]), load_params())
+    for path in FILES:
+        text = tables.fill(path.read_text(encoding="utf-8"), found)
+        with atomic_path(path) as part:
+            part.write_text(text, encoding="utf-8")
+    return f"tables in {' and '.join(map(str, FILES))}"
 
 
 if __name__ == "__main__":

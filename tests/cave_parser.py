@@ -1,6 +1,13 @@
-"""A reader of the cave's language that shares no code with its grammar: sentence → scene as plain tuples."""
+"""Scenes to draw from, and a reader that shares no code with the cave's grammar: sentence → scene as plain tuples."""
 
 import re
+
+from hypothesis import strategies as st
+
+from jam.data.cave.scenes import ATTRIBUTES, Scene, Thing
+
+THINGS = st.builds(Thing, *(st.sampled_from(values) for values in ATTRIBUTES.values()))
+SCENES = st.builds(Scene, st.none() | THINGS, st.none() | THINGS).filter(lambda scene: scene.sides)
 
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 MEANING = {

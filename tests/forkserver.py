@@ -22,7 +22,7 @@ def serve(path: str) -> None:
     import transformers.models.auto.modeling_auto  # noqa: F401
 
     import stages.evaluate
-    import stages.layers  # noqa: F401
+    import stages.sweep  # noqa: F401
 
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)

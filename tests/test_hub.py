@@ -16,7 +16,8 @@ import huggingface_hub
 import huggingface_hub.constants as constants
 import pytest
 import yaml
-from hub_server import Fault
+from hub_server import Fault, _Handler
+from tiny_encoders import contents
 from tiny_hub import save_tiny
 
 from jam.encoders import Encoder
@@ -38,10 +39,6 @@ def hub(loopback, monkeypatch):
     monkeypatch.setattr("huggingface_hub.file_download.time", quick)
     monkeypatch.setattr("huggingface_hub.utils._http.time", quick)
     return loopback
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def fetch(**options):
@@ -121,7 +118,8 @@ def test_killed_in_a_file_it_keeps_those_that_were_whole(hub, tmp_path):
     process = subprocess.Popen(command, cwd=Path(__file__).parents[1], env=environment)
     snapshots = tmp_path / "cache" / "models--tiny--model" / "snapshots"
     deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and not (hub.asked("safetensors") and len(list(snapshots.glob("*/*"))) == 3):
+    while not (hub.asked("safetensors") and len(list(snapshots.glob("*/*"))) == 3):
+        assert time.monotonic() < deadline, "the other files did not come"
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
@@ -160,13 +158,10 @@ def test_unknown_repositories_and_revisions_are_told_apart(hub):
 
 
 def test_without_a_network_it_is_one_line_or_the_cache(hub, monkeypatch):
-    for address in (hub.address, "http://127.0.0.1:1"):
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        if address == hub.address:
-            folder = fetch(patterns=["*.json"])
+    folder = fetch(patterns=["*.json"])
+    nowhere = "http://127.0.0.1:1"
+    monkeypatch.setattr(constants, "ENDPOINT", nowhere)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", nowhere + "/{repo_id}/resolve/{revision}/{filename}")
     assert fetch(patterns=["*.json"]) == folder
     fails("ConnectError.*; expected a hub in HF_ENDPOINT, or HF_HUB_OFFLINE=1 and a filled cache")  # not all of it
 
@@ -183,8 +178,6 @@ def test_offline_only_the_cache_is_asked(hub, monkeypatch):
 
 @pytest.mark.parametrize("answer", [b"<html>log in to the hotel's network</html>", b'{"sha": "0"}', b"[]"])
 def test_an_answer_of_no_hub_is_one_line(hub, monkeypatch, answer):
-    from hub_server import _Handler
-
     monkeypatch.setattr(_Handler, "_api", lambda self, *_, **__: self._answer(200, answer, {}))
     fails("expected a hub in HF_ENDPOINT")
 
@@ -264,12 +257,19 @@ def test_the_encoder_stage_pins_a_hub_model(hub, tmp_path, monkeypatch):
 
     hub.add("tiny/bert", contents(save_tiny(tmp_path / "model", "bert")), revision="v2")
     params = yaml.safe_load((Path(__file__).parents[1] / "params.yaml").read_text())
-    spec = {"modality": "text", "source": "hub", "model": "tiny/bert", "revision": "v2", "max_tokens": 9}
+    spec = {
+        "modality": "text",
+        "source": "hub",
+        "reads": "jam/hub.py",
+        "model": "tiny/bert",
+        "revision": "v2",
+        "max_tokens": 9,
+    }
     params["encoders"]["tiny"] = spec
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(yaml.safe_dump(params))
     commit = hub.repos["models", "tiny/bert"]["v2"][0]
-    assert stage.main(["tiny"]) == f"found tiny/bert, {commit}; encoder in data/encoders/tiny"
+    assert stage.main("tiny") == f"found tiny/bert, {commit}; encoder in data/encoders/tiny"
     manifest = read_json("data/encoders/tiny/encoder.json")
     assert manifest["asked"] == "v2"
     assert (manifest["revision"], manifest["pooling"], manifest["max_tokens"]) == (commit, "mean", 9)

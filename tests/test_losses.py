@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 
 import pytest
 import torch
@@ -25,10 +26,6 @@ def unit(x):
 
 def dot(x, y):
     return sum(a * b for a, b in zip(x, y, strict=True))
-
-
-def cross_entropy(scores, target):
-    return math.log(sum(math.exp(score) for score in scores)) - scores[target]
 
 
 def mean(values):
@@ -96,19 +93,13 @@ ALONE = [[False] * 12] * 6
 @pytest.mark.parametrize("scale", [1.0, 1 / 0.07])
 @pytest.mark.parametrize("same", [None, true_of_others(6, 1), true_of_others(6, 3, 1.0)])
 def test_losses_equal_their_explicit_pairs(dtype, scale, same):
-    a, p, q = latents(6, 5, seed=1, dtype=dtype)
-    twins = (
-        unit(a),
-        unit(p),
-        unit(q),
-        scale,
-        ALONE if same is None else same.tolist(),
-    )
+    a, p, q = latents(6, 5, seed=1, dtype=dtype)  # of any length
+    twins = (unit(a), unit(p), unit(q), scale, ALONE if same is None else same.tolist())
     tolerance = {"rel": 1e-12} if dtype == torch.float64 else {"rel": 1e-5}
     square = None if same is None else same[:, :6]
     assert contrastive_loss(a, p, scale, square).item() == pytest.approx(con_twin(*twins), **tolerance)
     assert negcon_loss(a, p, q, scale, same).item() == pytest.approx(negcon_twin(*twins), **tolerance)
-    for alpha, neighbours in [(0.0, 0), (0.2, 0), (1.0, 0), (0.3, 2), (0.3, 5)]:
+    for alpha, neighbours in [(0.0, 0), (0.2, 0), (0.5, 1), (1.0, 0), (0.3, 2), (0.3, 5)]:
         assert spread_loss(a, p, q, scale, alpha, neighbours, same).item() == pytest.approx(
             spread_twin(*twins, alpha, neighbours), **tolerance
         )
@@ -125,17 +116,6 @@ def test_coarse_plus_fine_is_negcon_whatever_the_context(n, d, seed, scale, data
     torch.testing.assert_close(coarse + fine, torch.tensor(expected, dtype=torch.float64))
     assert (coarse >= -1e-12).all()
     assert (fine >= -1e-12).all()
-
-
-@settings(max_examples=25, deadline=None)
-@given(n=st.integers(2, 9), seed=st.integers(0, 999), scale=st.floats(0.1, 100), data=st.data())
-def test_spread_at_one_half_is_half_of_negcon_image_to_text(n, seed, scale, data):
-    a, p, q = latents(n, 4, seed)
-    text_side = text_to_image(unit(a), unit(p), scale, [[False] * n] * n)
-    negcon_image_side = 2 * negcon_loss(a, p, q, scale).item() - text_side
-    neighbours = data.draw(st.integers(0, n - 1))
-    spread_image_side = 2 * spread_loss(a, p, q, scale, alpha=0.5, neighbours=neighbours).item() - text_side
-    assert spread_image_side == pytest.approx(negcon_image_side / 2, rel=1e-9, abs=1e-9)
 
 
 def test_the_spread_numerator_is_the_samples_own_context_only():
@@ -173,37 +153,12 @@ def test_losses_are_finite_at_the_extremes_with_finite_gradients():
             assert torch.isfinite(gradient).all()
 
 
-def test_losses_ignore_the_length_of_latents():
-    a, p, q = latents(6, 5, seed=7)
-    lengths = torch.linspace(0.01, 50, 6, dtype=torch.float64)[:, None]
-    assert contrastive_loss(a * lengths, p, 9.0).item() == pytest.approx(contrastive_loss(a, p, 9.0).item())
-    assert negcon_loss(a, p * lengths, q, 9.0).item() == pytest.approx(negcon_loss(a, p, q, 9.0).item())
-    assert spread_loss(a, p, q * lengths, 9.0, 0.2).item() == pytest.approx(spread_loss(a, p, q, 9.0, 0.2).item())
-
-
-def test_a_batch_permutation_changes_nothing():
-    a, p, q = latents(7, 5, seed=8)
-    order = torch.tensor([3, 0, 6, 1, 5, 2, 4])
-    for loss in (lambda a, p, q: negcon_loss(a, p, q, 9.0), lambda a, p, q: spread_loss(a, p, q, 9.0, 0.3, 2)):
-        assert loss(a[order], p[order], q[order]).item() == pytest.approx(loss(a, p, q).item(), rel=1e-12)
-
-
 @pytest.mark.parametrize("loss", [contrastive_loss, negcon_loss, spread_loss])
-def test_gradients_are_those_of_finite_differences(loss):
+def test_gradients_are_those_of_finite_differences_for_the_temperature_too(loss):
     inputs = [x.requires_grad_() for x in latents(4, 3, seed=9)]
     scale = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
     needed = inputs[:2] if loss is contrastive_loss else inputs
     assert torch.autograd.gradcheck(loss, (*needed, scale))
-
-
-def test_a_learnable_temperature_receives_its_gradient():
-    a, p, q = latents(6, 5, seed=10)
-    for loss in (contrastive_loss, negcon_loss, spread_loss):
-        log_scale = torch.tensor(1.0, requires_grad=True)
-        inputs = (a, p) if loss is contrastive_loss else (a, p, q)
-        loss(*inputs, log_scale.exp()).backward()
-        assert log_scale.grad is not None
-        assert log_scale.grad.abs() > 0
 
 
 @pytest.mark.parametrize("neighbours", [0, 2])
@@ -215,29 +170,24 @@ def test_texts_that_are_true_of_no_other_image_leave_the_losses_to_the_bit(neigh
     assert torch.equal(spread_loss(a, p, q, 9.0, 0.3, neighbours, own), spread_loss(a, p, q, 9.0, 0.3, neighbours))
 
 
-def test_wrong_arguments_are_named():
-    a, p, q = latents(4, 3, seed=0)
-    for log_scale in (math.log(0.07), torch.tensor(math.log(0.07)), nn.Parameter(torch.tensor(math.log(0.07)))):
-        with pytest.raises(ValueError, match=r"logit_scale: got -2\.659"):  # a log-scale, not exponentiated
-            contrastive_loss(a, p, log_scale)
-    for scale in (0.0, math.nan, math.inf, torch.tensor(0.0)):
-        with pytest.raises(ValueError, match=r"logit_scale: got .*, expected s"):
-            negcon_loss(a, p, q, scale)
-    with pytest.raises(ValueError, match=r"logit_scale: got shape \(3,\)"):  # which a product would broadcast
-        spread_loss(a, p, q, torch.ones(3))
-    with pytest.raises(ValueError, match=r"shapes \[\(0, 3\), \(0, 3\)\]"):
-        contrastive_loss(a[:0], p[:0], 1.0)
-    with pytest.raises(ValueError, match=r"same: got torch\.float32 of shape \(4, 4\)"):
-        contrastive_loss(a, p, 1.0, torch.eye(4))
-    with pytest.raises(
-        ValueError, match=r"same: got torch\.bool of shape \(4, 8\), expected booleans of shape \(4, 4\)"
-    ):
-        contrastive_loss(a, p, 1.0, torch.eye(4, 8, dtype=torch.bool))
-    with pytest.raises(ValueError, match="shapes"):
-        contrastive_loss(a, p[:3], 1.0)
-    with pytest.raises(ValueError, match="shapes"):
-        negcon_loss(a, p, q[:, :2], 1.0)
-    with pytest.raises(ValueError, match=r"alpha: got 1\.5"):
-        spread_loss(a, p, q, 1.0, alpha=1.5)
-    with pytest.raises(ValueError, match="neighbours: got 4"):
-        spread_loss(a, p, q, 1.0, neighbours=4)
+A, P, Q = latents(4, 3, seed=0)
+LOG_SCALE = math.log(0.07)
+WRONG = [
+    *((contrastive_loss, (A, P, s), "logit_scale: got -2.659") for s in (LOG_SCALE, torch.tensor(LOG_SCALE))),
+    (contrastive_loss, (A, P, nn.Parameter(torch.tensor(LOG_SCALE))), "logit_scale: got -2.659"),
+    *((negcon_loss, (A, P, Q, s), "expected s") for s in (0.0, math.nan, math.inf, torch.tensor(0.0))),
+    (spread_loss, (A, P, Q, torch.ones(3)), "logit_scale: got shape (3,)"),  # which a product would broadcast
+    (contrastive_loss, (A[:0], P[:0], 1.0), "shapes [(0, 3), (0, 3)]"),
+    (contrastive_loss, (A, P[:3], 1.0), "shapes [(4, 3), (3, 3)]"),
+    (negcon_loss, (A, P, Q[:, :2], 1.0), "shapes [(4, 3), (4, 3), (4, 2)]"),
+    (contrastive_loss, (A, P, 1.0, torch.eye(4)), "same: got torch.float32 of shape (4, 4)"),
+    (contrastive_loss, (A, P, 1.0, torch.ones(4, 8).bool()), "of shape (4, 8), expected booleans of shape (4, 4)"),
+    (spread_loss, (A, P, Q, 1.0, 1.5), "alpha: got 1.5"),
+    (spread_loss, (A, P, Q, 1.0, 0.5, 4), "neighbours: got 4"),
+]
+
+
+@pytest.mark.parametrize(("loss", "arguments", "message"), WRONG)
+def test_wrong_arguments_are_named(loss, arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        loss(*arguments)

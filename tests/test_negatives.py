@@ -11,29 +11,8 @@ from jam.data.negatives import KINDS, hard_negatives, same_words
 
 KNOWN = sorted(" ".join(words) for words in LEXICON)
 PLAIN = [
-    "a",
-    "an",
-    "the",
-    "and",
-    "or",
-    "in",
-    "on",
-    "at",
-    "with",
-    "of",
-    "is",
-    "are",
-    "holding",
-    "next",
-    "to",
-    "his",
-    "A",
-    "The",
-    "An",
-    "Two",
-    "I",
-    "running",
-    "quietly",
+    *("a", "an", "the", "and", "or", "in", "on", "at", "with", "of", "is", "are", "holding", "next", "to", "his"),
+    *("A", "The", "An", "Two", "I", "running", "quietly"),
 ]
 MARKS = st.sampled_from([" ", " ", " ", ", ", " . ", "-", "  "])
 CAPTION = st.builds(
@@ -131,15 +110,10 @@ def test_word_order_exchanges_noun_phrases_where_there_are_two():
 
 def test_a_word_that_agrees_with_any_caption_is_not_put_in():
     captions = ["a boy holds a red ball", "a girl", "a blue crimson green yellow violet pink tan black grey thing"]
-    texts = [
-        n["text"] for seed in range(60) for n in hard_negatives(captions, per_caption=5, seed=seed) if n["of"] == 0
-    ]
-    assert not any("girl" in text for text in texts)
-    assert {
-        colour for text in texts for colour in text.split() if colour in ("blue", "purple", "brown", "gray")
-    } == set()
-    assert any("white" in text for text in texts)
-    assert any("orange" in text for text in texts)
+    made_of = [hard_negatives(captions, per_caption=5, seed=seed) for seed in range(60)]
+    words = {word for negatives in made_of for n in negatives if n["of"] == 0 for word in n["text"].split()}
+    assert words >= {"white", "orange"}
+    assert not words & {"girl", "blue", "purple", "brown", "gray"}
 
 
 def test_a_pronoun_keeps_its_person():
@@ -147,11 +121,9 @@ def test_a_pronoun_keeps_its_person():
 
 
 def test_word_order_is_taken_only_when_no_other_rule_fires():
-    assert {n["kind"] for seed in range(30) for n in hard_negatives(["a boy"], per_caption=1, seed=seed)} == {
-        "replace_object"
-    }
-    kinds = [n["kind"] for n in hard_negatives(["it goes on"], per_caption=3, seed=0)]
-    assert kinds == ["word_order"]
+    for caption, per_caption, kind in (("a boy", 1, "replace_object"), ("it goes on", 3, "word_order")):
+        for seed in range(30):
+            assert [n["kind"] for n in hard_negatives([caption], per_caption=per_caption, seed=seed)] == [kind]
 
 
 def test_seeds_differ_and_a_wrong_number_is_refused():

@@ -1,4 +1,4 @@
-"""Every preset from end to end, `cp presets/X.yaml params.yaml && dvc repro`, on stand-ins from a loopback hub.
+"""Every preset from end to end, `python -m stages.preset X && dvc repro`, on stand-ins from a loopback hub.
 
 The stand-ins have the ids, architectures and depths of the real models and the columns of the real data, and next to no
 width. The one change to the presets is the number of epochs: JAM_SLOW=1 runs them as written.
@@ -11,19 +11,19 @@ import re
 import subprocess
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from checkout import ROOT, copy_tree
+from checkout import ROOT, command, environment, new_checkout
 from hub_server import serving
 from PIL import Image
 from tiny_encoders import WORDS, picture
 from tiny_hub import save_tiny
+
+from jam.results import read_results, select
 
 FAMILY = {
     "dinov2-giant": "dinov2_giant", "dinov2": "dinov2", "vit-mae": "mae", "clip-vit": "clip_vision", "vit-base": "vit",
@@ -42,8 +42,9 @@ def family_of(model):
 
 def layers_of(params, name):
     """How many layers the preset takes the encoder to have: the deepest that it names."""
-    named = [params["align"][side] for side in ("image", "text")] + params["scale"]["image"] + params["scale"]["text"]
-    return max([1, *(int(layer["layer"]) for layer in named if layer["encoder"] == name)])
+    named = [side[way] for side in (params["align"], *params["spaces_of_two"].values()) for way in ("x", "y")]
+    named += params["sweeps"]["scale"]["x"] + params["sweeps"]["scale"]["y"]
+    return max([1, *(layer["layer"] for layer in named if layer["encoder"] == name)])
 
 
 def photos():
@@ -107,10 +108,10 @@ def serve_models(server, params, scratch):
         if spec["source"] != "hub":
             continue
         family = family_of(spec["model"])
-        aligned = name in (params["align"]["image"]["encoder"], params["align"]["text"]["encoder"])
+        aligned = name in (params["align"]["x"]["encoder"], params["align"]["y"]["encoder"])
         keys = NAMES.get(family, STATES)
-        widest = max(max(params["objectives"]["cca"]["components"]), params["objectives"]["con"]["latent"] + 4)
-        width = widest if aligned else params["objectives"]["con"]["latent"] + 4
+        widest = max(max(params["spaces"]["cca"]["components"]), params["spaces"]["con"]["latent"] + 4)
+        width = widest if aligned else params["spaces"]["con"]["latent"] + 4
         sizes = {keys["width"]: -(-width // 16) * 16, keys["layers"]: layers_of(params, name)}
         if family.startswith("dinov2"):
             sizes["mlp_ratio"] = 1  # of the same width: less to build, to serve and to read
@@ -120,11 +121,11 @@ def serve_models(server, params, scratch):
 
 
 @contextmanager
-def launching(path, environment):
+def launching(path, variables):
     """What LAUNCH should be for stages to be forked from one process that has imported everything."""
     server = subprocess.Popen(
         [sys.executable, ROOT / "tests" / "forkserver.py", "serve", path], cwd=ROOT,
-        env={**environment, "PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**variables, "PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     assert server.stdout is not None
     assert server.stdout.readline() == "ready\n"
@@ -134,8 +135,8 @@ def launching(path, environment):
 
 @pytest.mark.parametrize("preset", ["paper", "photos", "platonic"])
 def test_a_preset_runs_from_end_to_end(preset, tmp_path):
-    folder = copy_tree(tmp_path / "tree")
-    text = (ROOT / "presets" / f"{preset}.yaml").read_text()
+    folder = new_checkout(tmp_path / "tree", preset)
+    text = (folder / "params.yaml").read_text()
     params = yaml.safe_load(text)
     if not os.environ.get("JAM_SLOW"):
         text, changes = re.subn(r"(?m)^  epochs: \d+", "  epochs: 1", text)
@@ -144,23 +145,18 @@ def test_a_preset_runs_from_end_to_end(preset, tmp_path):
     with serving() as (server, address):
         serve_data(server, params, folder)
         serve_models(server, params, tmp_path / "models")
-        environment = {
-            **os.environ, "HF_ENDPOINT": address, "HF_HUB_CACHE": str(tmp_path / "cache"), "DVC_NO_ANALYTICS": "1",
-            "OMP_NUM_THREADS": "1", "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        hub = {
+            "HF_ENDPOINT": address, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0",
+            "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        environment.pop("HF_HUB_OFFLINE", None)
-        with launching(tmp_path / "socket", environment) as launcher:
-            environment["LAUNCH"] = launcher
-            for words in (["dvc", "init", "--no-scm", "--quiet"], ["dvc", "repro"]):
-                done = subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=1500)
-                assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        with launching(tmp_path / "socket", environment(**hub)) as launcher:
+            command(folder, "dvc", "repro", LAUNCH=launcher, **hub)
 
-    results = pd.read_csv(folder / "metrics" / "results.csv", dtype={"seed": str, "group": str})
-    assert set(results.loc[results["table"] == "evaluate", "subject"]) == set(params["align"]["methods"])
-    assert results["value"].notna().all()
+    results = read_results([folder / "metrics" / "results.csv"])
+    assert set(select(results, experiment="evaluate")["subject"]) == set(params["spaces"])
+    assert results["value"].notna().all()  # no cell of a sweep failed
     for name in ("layers", "scale", "pareto"):
-        assert pd.read_csv(folder / "metrics" / "tables" / f"{name}.csv")["error"].isna().all(), name
-        assert (folder / "plots" / f"{name}.png").is_file()
+        assert (folder / "plots" / "figures" / f"{name}.png").is_file()
     for name, spec in params["encoders"].items():
         manifest = json.loads((folder / "data" / "encoders" / name / "encoder.json").read_text())
         assert manifest["id"] == spec["model"] if spec["source"] == "hub" else manifest["source"] == "package"

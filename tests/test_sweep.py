@@ -12,11 +12,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from test_training import OBJECTIVES, training, world
+from test_train import OBJECTIVES, training, world
 
-from jam import sweep
-from jam.evaluation import SCORES
-from jam.sweep import Cell, run_sweep
+from jam.sweep import cells as sweep
+from jam.sweep.cells import Cell, run_sweep
 
 ROOT = Path(__file__).parent.parent
 
@@ -25,18 +24,18 @@ def features(folder, name, seed=0):
     """Feature folders of images and of texts with three splits, as the features stage leaves them."""
     tables, lines = {"image": [], "text": []}, {"image": [], "text": []}
     for number, (split, n) in enumerate((("train", 120), ("val", 40), ("test", 40))):
-        pairs = world(n, 100 * seed + number, captions=2, negatives=1)
-        tables["image"].append(pairs.images)
+        seen, told = world(n, 100 * seed + number, captions=2, negatives=1).sides.values()
+        tables["image"].append(seen.table)
         for i in range(n):
-            lines["image"].append((f"{split}-{i}", split, "image", 0, "", "", -1))
-            for k, row in enumerate((*pairs.caption_rows[i], pairs.negative_rows[i, 0])):
-                tables["text"].append(pairs.texts[row : row + 1])
-                tags = ("caption", k, "", "", -1) if k < 2 else ("negative", 0, "swap_attribute", "hard", 0)
+            lines["image"].append((f"{split}-{i}", split, "true", 0, "", "", -1))
+            for k, row in enumerate((*told.true[i], told.false[i, 0])):
+                tables["text"].append(told.table[row : row + 1])
+                tags = ("true", k, "", "", -1) if k < 2 else ("false", 0, "swap_attribute", "hard", 0)
                 lines["text"].append((f"{split}-{i}", split, *tags))
     paths = []
     for side in ("image", "text"):
         (folder / name / side).mkdir(parents=True)
-        paths.append(folder / name / side / "layer_00.npy")
+        paths.append(folder / name / side / "layer_0.npy")
         np.save(paths[-1], np.concatenate(tables[side]))
         index = pd.DataFrame(lines[side], columns=["id", "split", "role", "k", "kind", "tier", "of"])
         index.to_parquet(paths[-1].with_name("index.parquet"))
@@ -44,7 +43,9 @@ def features(folder, name, seed=0):
 
 
 def cell(paths, seed=0, **changes):
-    return Cell(*paths, OBJECTIVES["spread"].model_copy(update=changes), training(epochs=2), seed, 5)
+    sides = dict(zip(("image", "text"), paths, strict=True))
+    objective = OBJECTIVES["spread"].model_copy(update=changes)
+    return Cell(sides, [("image", "text")], objective, training(epochs=2), seed, 5)
 
 
 @pytest.fixture(scope="module")
@@ -70,16 +71,15 @@ def one_thread():
 def test_every_cell_tells_its_scores_the_same_alone_and_in_company(paths, together, one_thread):
     assert together[1] == sweep.run_cell(cell(paths, 1))
     assert together[0] != together[1]
-    names = {f"{split}_{name}" for split in ("val", "test") for name in SCORES}
-    assert set(together[0]) == names | {"epoch", "validation_recall"}
-    assert all(np.isfinite(value) for value in together[0].values())
-    recall = (together[0]["val_i2t_r1"] + together[0]["val_t2i_r1"]) / 2
+    rows = pd.DataFrame(together[0]["rows"])
+    assert rows.groupby("split")["metric"].value_counts().tolist() == [2, 2, 2, 1] * 2
+    assert np.isfinite(rows["value"]).all()
+    recall = rows[(rows["split"] == "val") & (rows["metric"] == "recall")]["value"].mean()
     assert recall == pytest.approx(together[0]["validation_recall"])
 
 
 def test_a_finished_cell_is_kept_and_one_that_changed_is_not(paths, tmp_path, monkeypatch):
     first = run_sweep([cell(paths)], tmp_path / "kept", workers=1)
-    assert list(first[0]) == sorted(first[0])  # columns in one order, whether computed or read back
     told = []
     assert run_sweep([cell(paths), cell(paths)], tmp_path / "kept", workers=1, report=told.append) == first * 2
     assert told == ["1 of 1 cells were finished before and are kept"]
@@ -91,11 +91,11 @@ def test_a_finished_cell_is_kept_and_one_that_changed_is_not(paths, tmp_path, mo
 
 
 def test_a_failing_cell_is_reported_and_not_kept_while_the_others_are(paths, tmp_path):
-    too_wide, missing = cell(paths, latent=99), cell([paths[0], tmp_path / "layer_07.npy"])
+    too_wide, missing = cell(paths, latent=99), cell([paths[0], tmp_path / "layer_7.npy"])
     told = []
     found = run_sweep([too_wide, cell(paths), missing], tmp_path / "kept", workers=2, report=told.append)
     assert "expected fewer than its d_in" in found[0]["error"]
-    assert "layer_07.npy" in found[2]["error"]
+    assert "layer_7.npy" in found[2]["error"]
     assert "\n" not in found[0]["error"] + found[2]["error"]
     assert found[1]["validation_recall"] > 0
     assert len(list((tmp_path / "kept").glob("*.json"))) == 1
@@ -120,7 +120,7 @@ def test_a_dying_process_costs_its_own_cell_alone(paths, together, tmp_path, mon
 def test_a_killed_sweep_leaves_no_process_and_takes_up_where_it_was(paths, tmp_path):
     script = (
         "import sys; sys.path.insert(0, 'tests')\n"
-        "from pathlib import Path\nfrom test_sweep import cell\nfrom jam.sweep import run_sweep\n"
+        "from pathlib import Path\nfrom test_sweep import cell\nfrom jam.sweep.cells import run_sweep\n"
         "if __name__ == '__main__':\n"
         f"    cells = [cell([Path(p) for p in {[str(p) for p in paths]}], seed) for seed in range(200)]\n"
         f"    run_sweep(cells, {str(tmp_path / 'kept')!r}, workers=2, report=lambda line: print(line, flush=True))\n"

@@ -1,16 +1,18 @@
-"""Encoders small enough to build in a test, and pairs tables of random pictures and sentences."""
+"""Encoders small enough to build in a test, and items of random pictures and sentences."""
 
 import io
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from PIL import Image
 from transformers import BertConfig, BertModel, GPT2Config, GPT2LMHeadModel, RegNetConfig, RegNetModel
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from jam.data.schema import write_pairs
+from jam.data.readers import IMAGE
+from jam.data.schema import LABELS, described, write_table, write_world
 from jam.encoders.cave import save_cave
 from jam.encoders.pretrain_text import word_tokenizer
 
@@ -31,6 +33,11 @@ def png(image: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    """What the files below a folder hold."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def vision_folder(folder: Path, name: str = "tiny-vision", seed: int = 0) -> Path:
     """A random RegNet with five layers of widths 4, 4, 4, 8, 8 for images of 16 × 16."""
     torch.manual_seed(seed)
@@ -40,7 +47,7 @@ def vision_folder(folder: Path, name: str = "tiny-vision", seed: int = 0) -> Pat
     processor = ViTImageProcessorPil(
         size={"height": 16, "width": 16}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True
     )
-    save_cave(folder, RegNetModel(config), processor, name=name, modality="vision", recipe={"seed": seed})
+    save_cave(folder, RegNetModel(config), processor, name=name, modality="image", recipe={"seed": seed})
     return folder
 
 
@@ -62,18 +69,18 @@ def text_folder(folder: Path, architecture: str = "gpt2", pooling: Any = "mean",
     return folder
 
 
-def pairs_table(path: Path, pairs: int, seed: int = 0, **columns: Any) -> list[dict[str, Any]]:
-    """Write a table of random pairs; some texts occur more than once. ``columns`` replace those of every row."""
+def random_rows(name: str, n: int, seed: int = 0, **columns: Any) -> list[dict[str, Any]]:
+    """Random items; some texts occur more than once. ``columns`` replace those of every row."""
     rng = np.random.default_rng(seed)
     kinds = ("replace_object", "replace_attribute", "swap_attribute", "replace_relation")
     rows = []
-    for i in range(pairs):
+    for i in range(n):
         negatives = [{"kind": kind, "tier": "hard", "text": sentence(rng), "of": 0} for kind in kinds]
         negatives.append({"kind": "scene", "tier": "easy", "text": sentence(rng, 1), "of": 0})
         color = str(rng.choice(["red", "blue"]))
         rows.append(
             {
-                "id": f"{path.stem}-{i:03d}",
+                "id": f"{name}-{i:03d}",
                 "image": {"bytes": png(picture(rng)), "path": f"{i}.png"},
                 "captions": [sentence(rng) for _ in range(rng.integers(1, 4))],
                 "negatives": negatives,
@@ -83,5 +90,19 @@ def pairs_table(path: Path, pairs: int, seed: int = 0, **columns: Any) -> list[d
                 **columns,
             }
         )
-    write_pairs(path, rows)
     return rows
+
+
+def write_rows(folder: Path, **splits: list[dict[str, Any]]) -> Path:
+    """Write items and views of the splits into a folder."""
+    write_world(folder, splits)
+    return folder
+
+
+PRETRAINING = described({"id": pa.string(), "image": IMAGE, "captions": pa.list_(pa.string()), "labels": LABELS})
+
+
+def pretraining_table(path: Path, rows: list[dict[str, Any]]) -> Path:
+    """Write what an encoder may be pretrained on."""
+    write_table(path, PRETRAINING, ({name: row[name] for name in PRETRAINING.names} for row in rows))
+    return path

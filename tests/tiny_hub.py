@@ -21,32 +21,32 @@ _TOWERS = {"projection_dim": 4}
 
 @dataclass(frozen=True)
 class Tiny:
-    """A family: what is saved (the class that the hub's checkpoints have), and what extraction should make of it.
+    """A family: what is saved, and what extraction should make of it."""
 
-    Attributes:
-        saved: class of the checkpoint; ``direct``: the one that gives the hidden states.
-        config: sizes.
-        pooling: default.
-        processor: class of the image processor (its beginning) or of the tokenizer, or for one that any class can
-            read, its marks: begin, end, padding.
-        marks: tokens before the patches.
-    """
-
-    saved: str
-    direct: str
-    config: dict[str, Any]
-    pooling: str
-    processor: Any
-    marks: int = 0
+    saved: str  # class that the hub's checkpoints have
+    direct: str  # the one that gives the hidden states
+    config: dict[str, Any]  # sizes
+    pooling: str  # default
+    processor: Any  # class of the image processor (its beginning) or tokenizer; or marks for any: begin, end, padding
+    marks: int = 0  # tokens before the patches
 
     @property
     def modality(self) -> str:
         own_tokenizer = not isinstance(self.processor, str) or self.processor.endswith("Tokenizer")
-        return "text" if own_tokenizer else "vision"
+        return "text" if own_tokenizer else "image"
 
 
 def _vit(direct: str, saved: str, pooling: str = "cls", processor: str = "ViT", marks: int = 1, **config: Any) -> Tiny:
     return Tiny(saved, direct, {**_BLOCKS, **_PATCHES, **config}, pooling, processor, marks)
+
+
+def _resnet(layer_type: str) -> Tiny:
+    config = {**_CONV, "embedding_size": 8, "layer_type": layer_type}
+    return Tiny("ResNetForImageClassification", "ResNetModel", config, "mean", "ConvNext")
+
+
+def _bert(direct: str, saved: str, marks: tuple[str, ...] = ("[CLS]", "[SEP]", "[PAD]"), **config: Any) -> Tiny:
+    return Tiny(saved, direct, {"max_position_embeddings": 32, **config}, "mean", marks)
 
 
 def _decoder(direct: str, saved: str, begin: str | None, pad: str | None, **config: Any) -> Tiny:
@@ -55,7 +55,8 @@ def _decoder(direct: str, saved: str, begin: str | None, pad: str | None, **conf
 
 _TWO = {"vision_config": {**_BLOCKS, **_PATCHES}, "text_config": {**_BLOCKS, "max_position_embeddings": 24}}
 _CONV = {"depths": [1, 1, 1, 1], "hidden_sizes": [8, 8, 16, 16]}
-_BERT = ("[CLS]", "[SEP]", "[PAD]")
+_DISTIL = {"dim": WIDTH, "hidden_dim": 16, "n_layers": 2, "n_heads": 2}
+_DECODER = {f"decoder_{name}": size for name, size in _BLOCKS.items()}  # of MAE, which extraction leaves out
 
 FAMILIES: dict[str, Tiny] = {
     # DINOv2 small, base and large differ in size alone; giant has another feed-forward layer.
@@ -65,50 +66,22 @@ FAMILIES: dict[str, Tiny] = {
         "Dinov2WithRegistersModel", "Dinov2WithRegistersModel", processor="Bit", marks=5, num_register_tokens=4
     ),
     "vit": _vit("ViTModel", "ViTForImageClassification"),
-    "mae": _vit(
-        "ViTMAEModel",
-        "ViTMAEForPreTraining",
-        "mean",
-        decoder_hidden_size=8,
-        decoder_num_hidden_layers=1,
-        decoder_num_attention_heads=2,
-        decoder_intermediate_size=8,
-    ),
+    "mae": _vit("ViTMAEModel", "ViTMAEForPreTraining", "mean", **_DECODER),
     "clip_vision": Tiny("CLIPModel", "CLIPVisionModel", _TWO | _TOWERS, "cls", "CLIP", 1),
     "siglip_vision": Tiny("SiglipModel", "SiglipVisionModel", _TWO, "mean", "Siglip"),
     "convnext": Tiny("ConvNextForImageClassification", "ConvNextModel", _CONV, "mean", "ConvNext"),
-    "resnet18": Tiny(
-        "ResNetForImageClassification",
-        "ResNetModel",
-        {**_CONV, "embedding_size": 8, "layer_type": "basic"},
-        "mean",
-        "ConvNext",
-    ),
-    "resnet50": Tiny(
-        "ResNetForImageClassification",
-        "ResNetModel",
-        {**_CONV, "embedding_size": 8, "layer_type": "bottleneck"},
-        "mean",
-        "ConvNext",
-    ),
+    "resnet18": _resnet("basic"),
+    "resnet50": _resnet("bottleneck"),
     "llama": _decoder("LlamaModel", "LlamaForCausalLM", "<bos>", None, **_BLOCKS, **_HEADS),
     "gemma2": _decoder("Gemma2Model", "Gemma2ForCausalLM", "<bos>", "<pad>", **_BLOCKS, **_HEADS, sliding_window=4),
     "olmo2": _decoder("Olmo2Model", "Olmo2ForCausalLM", None, "<pad>", **_BLOCKS),
     "qwen2": Tiny("Qwen2ForCausalLM", "Qwen2Model", {**_BLOCKS, "num_key_value_heads": 1}, "last", "Qwen2Tokenizer"),
     "bloom": _decoder("BloomModel", "BloomForCausalLM", None, "<pad>", hidden_size=WIDTH, n_layer=2, n_head=2),
     "pythia": _decoder("GPTNeoXModel", "GPTNeoXForCausalLM", None, None, **_BLOCKS, max_position_embeddings=48),
-    "distilbert": Tiny(
-        "DistilBertForMaskedLM",
-        "DistilBertModel",
-        {"dim": WIDTH, "hidden_dim": 16, "n_layers": 2, "n_heads": 2, "max_position_embeddings": 32},
-        "mean",
-        _BERT,
-    ),
-    "bert": Tiny("BertForMaskedLM", "BertModel", {**_BLOCKS, "max_position_embeddings": 32}, "mean", _BERT),
-    "minilm": Tiny("BertModel", "BertModel", {**_BLOCKS, "max_position_embeddings": 32}, "mean", _BERT),
-    "mpnet": Tiny(
-        "MPNetForMaskedLM", "MPNetModel", {**_BLOCKS, "max_position_embeddings": 34}, "mean", ("<s>", "</s>", "<pad>")
-    ),
+    "distilbert": _bert("DistilBertModel", "DistilBertForMaskedLM", **_DISTIL),
+    "bert": _bert("BertModel", "BertForMaskedLM", **_BLOCKS),
+    "minilm": _bert("BertModel", "BertModel", **_BLOCKS),
+    "mpnet": _bert("MPNetModel", "MPNetForMaskedLM", ("<s>", "</s>", "<pad>"), **_BLOCKS, max_position_embeddings=34),
     "clip_text": Tiny("CLIPModel", "CLIPTextModel", _TWO | _TOWERS, "last", "CLIPTokenizer"),
 }
 
@@ -150,28 +123,20 @@ def save_tiny(folder: Path, family: str, side: str = "right", **sizes_of_model: 
     """Write a model of the family with weights far from zero, so that every token and layer matters."""
     tiny = FAMILIES[family]
     config = json.loads(json.dumps(tiny.config))
-    config.get(f"{tiny.modality}_config", config).update(sizes_of_model)
+    tower = "vision_config" if tiny.modality == "image" else "text_config"
+    config.get(tower, config).update(sizes_of_model)
     if tiny.modality == "text":
         words = pieces(tiny.processor) if isinstance(tiny.processor, str) else tokenizer(*tiny.processor, side)
         words.padding_side = side
         words.save_pretrained(folder)
-        numbers = {
-            "vocab_size": len(words),
-            "pad_token_id": words.pad_token_id,
-            "bos_token_id": words.bos_token_id,
-            "eos_token_id": words.eos_token_id,
-        }
-        config.get("text_config", config).update(numbers)
+        numbers = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("pad", "bos", "eos")}
+        config.get("text_config", config).update(numbers, vocab_size=len(words))
     else:
-        name = {"Bit": "BitImageProcessorPil", "CLIP": "CLIPImageProcessorPil"}.get(
-            tiny.processor, f"{tiny.processor}ImageProcessorPil"
-        )
-        sizes: dict[str, Any] = {"size": {"height": SIDE, "width": SIDE}}
-        if tiny.processor in ("Bit", "CLIP", "ConvNext"):
-            sizes = {"size": {"shortest_edge": 2 * SIDE if tiny.processor == "ConvNext" else SIDE}}
-        if tiny.processor in ("Bit", "CLIP"):
-            sizes["crop_size"] = {"height": SIDE, "width": SIDE}
-        getattr(hf, name)(**sizes).save_pretrained(folder)
+        square = {"height": SIDE, "width": SIDE}
+        cropped = {"size": {"shortest_edge": SIDE}, "crop_size": square}
+        sizes = {"Bit": cropped, "CLIP": cropped, "ConvNext": {"size": {"shortest_edge": 2 * SIDE}}}
+        processor = getattr(hf, f"{tiny.processor}ImageProcessorPil")
+        processor(**sizes.get(tiny.processor, {"size": square})).save_pretrained(folder)
     torch.manual_seed(0)
     saved = getattr(hf, tiny.saved)
     model = saved(saved.config_class(**config))

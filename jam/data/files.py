@@ -1,6 +1,7 @@
-"""A folder of images that metadata names: what lies in it, and what its links are allowed to lead to."""
+"""Where the bytes of images lie: a folder that metadata names, what its links may lead to, and a temporary file."""
 
 import os
+import tempfile
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,9 @@ from functools import cached_property
 from pathlib import Path
 
 from jam.data.rows import RowError, quote
+
+Blob = tuple[int, int]
+"""Where a blob starts in a `Spill`, and its size."""
 
 
 @dataclass(frozen=True)
@@ -71,3 +75,25 @@ class ImageFolder:
 
 def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name.replace("\\", "/").casefold())
+
+
+class Spill:
+    """Many blobs in one temporary file, so that a set larger than the memory can be checked before it is written.
+
+    The file has no name: its space is free again when the object, or the process, is gone.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - open as long as the object lives
+
+    def add(self, data: bytes) -> Blob:
+        """Write a blob at the end."""
+        start = self._file.seek(0, 2)
+        self._file.write(data)
+        return start, len(data)
+
+    def read(self, blob: Blob) -> bytes:
+        """The bytes of a blob."""
+        start, size = blob
+        self._file.seek(start)
+        return self._file.read(size)

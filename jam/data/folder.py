@@ -33,31 +33,27 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jam.config import FolderData
 from jam.data.files import ImageFolder
 from jam.data.rows import (
-    LoadedPairs,
+    Loaded,
     Problem,
     Row,
     RowError,
     check_false,
     checked_image,
     clean_string,
-    cut_photos,
     first_problem,
     merged,
     quote,
-    with_easy_negatives,
+    split_up,
 )
-from jam.data.schema import SPLITS
 from jam.errors import InputError
+from jam.params import FolderData
 
 COLUMNS = ("file_name", "text", "captions", "negatives", "context")
 
 
-def load_folder(path: str | Path, options: FolderData, *, seed: int) -> LoadedPairs:
+def load_folder(path: str | Path, options: FolderData, *, seed: int) -> Loaded:
     """Read, check and split a folder of captioned images.
 
     Every image is decoded in full. Small PNG and JPEG files are stored as they are, others are encoded anew (see
@@ -109,18 +105,10 @@ def load_folder(path: str | Path, options: FolderData, *, seed: int) -> LoadedPa
         raise InputError(f"{metadata}: got no rows, expected one per image")
     if problems and options.errors == "raise":
         raise InputError(first_problem(problems))
-    if (n := len(set(photos.values()))) < len(SPLITS):
-        dropped = f"; {first_problem(problems)}" if problems else ""
-        raise InputError(f"{metadata}: got {n} usable photos, expected at least {len(SPLITS)}, one per split{dropped}")
-
+    members = {"train": [(rows[name], photo) for name, photo in photos.items()]}
     shares = {"val": options.val, "test": 1 - options.train - options.val}
-    split_of = cut_photos(photos.values(), shares, seed=seed)
-    rng = np.random.default_rng(seed)
-    splits: dict[str, list[Row]] = {}
-    for split in SPLITS:
-        members = [(rows[name], photo) for name, photo in photos.items() if split_of[photo] == split]
-        splits[split] = with_easy_negatives(members, rng)
-    return LoadedPairs(splits, problems, count)
+    splits = split_up(members, shares, seed=seed, where=str(metadata), problems=problems)
+    return Loaded(splits, problems, count)
 
 
 # --- metadata: file → records -----------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """Published sets of images and captions: parquet files of the hub, or of a folder, whose columns the parameters name.
 
-Any set of images and captions comes in by a few lines of parameters (`jam.config.HubData`): which files, which columns,
+Any set of images and captions comes in by a few lines of parameters (`jam.params.HubData`): which files, which columns,
 how the splits are told apart. No script of a set is run and nothing is fetched but the files that the patterns name.
 
 - **One row an image.** Rows of one id (or, without an id column, of the same bytes) are one image: their captions and
@@ -15,41 +15,39 @@ how the splits are told apart. No script of a set is run and nothing is fetched 
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from jam.config import HubData, SplitName
-from jam.data.files import ImageFolder
+from jam.data.files import Blob, ImageFolder, Spill
 from jam.data.mapping import read_id, read_image, read_sentences
 from jam.data.negatives import hard_negatives
 from jam.data.rows import (
-    LoadedPairs,
+    Loaded,
+    Member,
     Problem,
     Row,
     RowError,
     checked_image,
-    cut_photos,
     first_problem,
     merged,
     quote,
-    with_easy_negatives,
+    split_up,
 )
 from jam.data.schema import SPLITS
-from jam.data.spill import Blob, Spill
 from jam.data.tables import Table, look_up
 from jam.errors import InputError
 from jam.hub import snapshot
 from jam.io import file_sha256
+from jam.params import HubData
+from jam.params.fields import SplitName
 from jam.progress import Progress, silent
 
 
 @dataclass(frozen=True)
-class HubPairs(LoadedPairs):
+class LoadedHub(Loaded):
     """Rows by split, whose images wait in a temporary file, and where they come from.
 
     Attributes:
@@ -71,7 +69,7 @@ class HubPairs(LoadedPairs):
         return super().summary() | self.origin
 
 
-def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Progress = silent) -> HubPairs:
+def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Progress = silent) -> LoadedHub:
     """Read, check, merge and split a published set.
 
     Every image is decoded in full, see `jam.data.images.compact_image`. Captions are held in memory, images are not.
@@ -97,16 +95,16 @@ def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Prog
     problems = reader.problems
     if problems and options.errors == "raise":
         raise InputError(first_problem(problems))
-    members, left_out = _once(reader.entries)
-    _cut(members, options, seed, problems, where=", ".join(sources))
-
+    members = _once(reader.images)
+    left_out = len(reader.images) - sum(map(len, members.values()))
+    photos = {row["id"]: photo for row, photo in reader.images.values()}
     without = 0
     if options.negatives.source == "rules":
-        for row, _ in (pair for split in SPLITS for pair in members[split]):
+        for row, _ in (image for split in SPLITS for image in members[split]):
             row["negatives"] = hard_negatives(row["captions"], per_caption=options.negatives.per_caption, seed=seed)
             without += len(row["captions"]) - len({negative["of"] for negative in row["negatives"]})
-    rng = np.random.default_rng(seed)
-    splits = {split: with_easy_negatives(members[split], rng) for split in SPLITS}
+    shares = {str(split): share for split, share in options.cut.items()}
+    splits = split_up(members, shares, seed=seed, where=", ".join(sources), problems=problems)
     origin = {
         "passed_over": reader.passed_over,
         "in_two_splits": left_out,
@@ -114,9 +112,9 @@ def load_hub(options: HubData, *, seed: int, scratch: str | Path, progress: Prog
         "negatives": options.negatives.source,
         "sets": [{"id": name, "revision": root.name if options.repo else None} for name, root in sources.items()],
         "files": [{"name": table.name, "sha256": file_sha256(table.path)} for table in reader.tables],
-        "fingerprint": _fingerprint(splits, {row["id"]: photo for pairs in members.values() for row, photo in pairs}),
+        "fingerprint": _fingerprint(splits, photos),
     }
-    return HubPairs(splits, problems, reader.rows, origin, reader.spill)
+    return LoadedHub(splits, problems, reader.rows, origin, reader.spill)
 
 
 # --- parameters → files -----------------------------------------------------------------------------------------------
@@ -138,69 +136,50 @@ def _patterns(options: HubData) -> list[str]:
 
 def _files(options: HubData, sources: Mapping[str, Path]) -> list[tuple[SplitName, Table]]:
     """The files of each split, in the order of their names; ``*`` in a pattern matches ``/`` too, as on the hub."""
+    present = [(name, Table(f"{source}/{name}", root / name)) for source, root in sources.items() for name in _in(root)]
     found: dict[Path, tuple[SplitName, Table]] = {}
     for split, patterns in options.files.items():
         for pattern in patterns:
-            matched = [
-                (path, Table(f"{source}/{name}", path))
-                for source, root in sources.items()
-                for name, path in _listed(root)
-                if fnmatchcase(name, pattern)
-            ]
+            matched = [table for name, table in present if fnmatchcase(name, pattern)]
             if not matched:
+                there = (", ".join(name for name, _ in present[:5]) or "no file") + (" …" if len(present) > 5 else "")
                 where = ", ".join(sources)
-                names = [name for root in sources.values() for name, _ in _listed(root)]
-                there = (", ".join(names[:5]) or "no file") + (" …" if len(names) > 5 else "")
                 raise InputError(f"{where}: no file matches {quote(pattern)} (files.{split}); there is {there}")
-            for path, table in matched:
-                if found.setdefault(path, (split, table))[0] != split:
-                    raise InputError(
-                        f"{table.name}: is in files.{found[path][0]} and files.{split}, expected it in one"
-                    )
+            for table in matched:
+                other, _ = found.setdefault(table.path, (split, table))
+                if other != split:
+                    raise InputError(f"{table.name}: is in files.{other} and files.{split}, expected it in one")
     return list(found.values())
 
 
-def _listed(root: Path) -> list[tuple[str, Path]]:
-    paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
-    return [(name, paths[name]) for name in sorted(paths) if not name.startswith(".")]
+def _in(root: Path) -> list[str]:
+    """Names of the files below a folder, in order, without the hidden ones at its top."""
+    names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+    return sorted(name for name in names if not name.startswith("."))
 
 
 # --- files → images with their captions -------------------------------------------------------------------------------
 
 
-@dataclass
-class _Entry:
-    """One image of one split."""
-
-    row: Row
-    photo: str  # SHA-256 of the image as published
-
-
-@dataclass
 class _Reader:
     """Reads tables into one row an image."""
 
-    options: HubData
-    spill: Spill
-    entries: dict[tuple[SplitName, str], _Entry] = field(default_factory=dict)  # by split and id
-    problems: list[Problem] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)  # those read, if only in part
-    rows: int = 0
-    passed_over: int = 0
-
-    def __post_init__(self) -> None:
-        folder = self.options.images
-        self._images = None if folder is None else ImageFolder(Path(folder), self.options.links, "dataset.hub.links")
+    def __init__(self, options: HubData, spill: Spill) -> None:
+        self.options, self.spill = options, spill
+        self.images: dict[tuple[SplitName, str], Member] = {}  # by split and id
+        self.problems: list[Problem] = []
+        self.tables: list[Table] = []  # those read, if only in part
+        self.rows = self.passed_over = 0
+        folder = options.images
+        self._folder = None if folder is None else ImageFolder(Path(folder), options.links, "dataset.hub.links")
         self._photo_of: dict[str, str] = {}  # by id, over all splits
         self._blobs: dict[str, Blob] = {}  # by photo
         self._counts: Counter[str] = Counter()  # images of each split
         self._closed: set[SplitName] = set()  # splits that reading is done with
-        columns = self.options.columns
-        self._wanted = {
-            path: f"columns.{name}" for name in type(columns).model_fields for path in _as_tuple(getattr(columns, name))
-        }
-        if self.options.split is not None:
-            self._wanted[self.options.split.column] = "split.column"
+        several = ((name, (paths,) if isinstance(paths, str) else paths or ()) for name, paths in options.columns)
+        self._wanted = {path: f"columns.{name}" for name, paths in several for path in paths}
+        if options.split is not None:
+            self._wanted[options.split.column] = "split.column"
 
     def read(self, table: Table, split: SplitName) -> None:
         """Take up the rows of a table, which is one split's or (with ``options.split``) holds several."""
@@ -236,76 +215,46 @@ class _Reader:
 
     def _take(self, record: Row, split: SplitName, table: str) -> bool:
         """Add a row to its image; False if that is a new one beyond the limit."""
+        options = self.options
         try:
-            data, name = read_image(record, self.options, self._images, table)
+            data, name = read_image(record, options, self._folder, table)
             photo = hashlib.sha256(data).hexdigest()
-            row_id = read_id(record, self.options) or photo[:16]
+            row_id = read_id(record, options) or photo[:16]
         except RowError:
             if self._is_full(split):
                 return False  # of no image that is known, so beyond the limit
             raise
-        known = self.entries.get((split, row_id))
+        known = self.images.get((split, row_id), (None,))[0]
         if known is None and self._is_full(split):
             return False
         if self._photo_of.get(row_id, photo) != photo:
             raise RowError("duplicate id", f"{quote(row_id)} has another image already, expected one image for an id")
-        row = merged(known.row if known else None, read_sentences(record, self.options, table))
+        row = merged(known, read_sentences(record, options, table))
         if known is None:
             if photo not in self._blobs:
-                options = self.options
                 stored = checked_image(data, name, image_size=options.max_side, max_pixels=options.max_pixels)
                 self._blobs[photo] = self.spill.add(stored)
-            image = {"bytes": self._blobs[photo], "path": name}
-            known = self.entries[split, row_id] = _Entry({"id": row_id, "image": image, "reality": None}, photo)
+            known = {"id": row_id, "image": {"bytes": self._blobs[photo], "path": name}, "reality": None}
+            self.images[split, row_id] = known, photo
             self._photo_of[row_id] = photo
             self._counts[split] += 1
-        known.row |= row
+        known |= row
         return True
-
-
-def _as_tuple(paths: str | tuple[str, ...] | None) -> tuple[str, ...]:
-    return (paths,) if isinstance(paths, str) else paths or ()
 
 
 # --- images → splits --------------------------------------------------------------------------------------------------
 
-_Members = dict[str, list[tuple[Row, str]]]
 
-
-def _once(entries: dict[tuple[SplitName, str], _Entry]) -> tuple[_Members, int]:
-    """Rows and photos by split, each photo in one split only; and how many rows were left out for that."""
-    rank = {"train": 0, "val": 1, "test": 2}
-    keeps: dict[str, SplitName] = {}
-    for (split, _), entry in entries.items():
-        held = keeps.setdefault(entry.photo, split)
-        keeps[entry.photo] = max(held, split, key=rank.__getitem__)
-    members: _Members = {split: [] for split in SPLITS}
-    for (split, _), entry in entries.items():
-        if keeps[entry.photo] == split:
-            members[split].append((entry.row, entry.photo))
-    return members, len(entries) - sum(map(len, members.values()))
-
-
-def _cut(members: _Members, options: HubData, seed: int, problems: Sequence[Problem], where: str) -> None:
-    """Move the photos of ``options.cut`` out of the training split.
-
-    Raises:
-        InputError: too few photos for it, or a split without rows.
-    """
-    dropped = f"; {first_problem(problems)}" if problems else ""
-    photos = {photo for _, photo in members["train"]}
-    if len(photos) <= len(options.cut):
-        raise InputError(
-            f"{where}: got {len(photos)} usable images to train on, expected at least {len(options.cut) + 1}, for "
-            f"train and what is cut out of it{dropped}"
-        )
-    split_of = cut_photos(photos, {str(split): share for split, share in options.cut.items()}, seed=seed)
-    pool = members["train"]
-    for split in ("train", *options.cut):
-        members[split] = [(row, photo) for row, photo in pool if split_of[photo] == split]
-    for split in SPLITS:
-        if not members[split]:
-            raise InputError(f"{where}: got no usable image of split {split}, expected at least one{dropped}")
+def _once(images: Mapping[tuple[SplitName, str], Member]) -> dict[str, list[Member]]:
+    """The images by split, each photo in one split only: the one that is held out further."""
+    keeps: dict[str, int] = {}  # number of the split by photo
+    for (split, _), (_, photo) in images.items():
+        keeps[photo] = max(keeps.get(photo, 0), SPLITS.index(split))
+    members: dict[str, list[Member]] = {split: [] for split in SPLITS}
+    for (split, _), image in images.items():
+        if SPLITS[keeps[image[1]]] == split:
+            members[split].append(image)
+    return members
 
 
 def _fingerprint(splits: dict[str, list[Row]], photos: dict[str, str]) -> str:

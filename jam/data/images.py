@@ -4,6 +4,7 @@ Whatever Pillow reads comes out as an upright 8-bit RGB image: the first frame o
 orientation says, transparency laid over white. Files do not tell the range of samples wider than 8 bits, which is not
 that of their container: a camera's 12 bits come in 16, masks in 32. So it is taken from the largest sample: integers
 are of 8, 12 or 16 bits, whichever are the fewest that hold it, and floats reach to 1 or to 255. Any others are refused.
+This is for grey images: of 16-bit colour Pillow gives the upper 8 bits alone, so that 12 bits in 16 stay dark.
 """
 
 import io
@@ -27,43 +28,32 @@ class ImageTooLargeError(InputError):
     """The header of an image announces more pixels than allowed."""
 
 
-class _StrictPillow:
+_lock, _inside, _switches = threading.Lock(), list[int](), ExitStack()
+
+
+@contextmanager
+def _strict_pillow(max_pixels: int) -> Iterator[None]:
     """Pillow's safety switches for a while: neither a bomb nor a truncated file passes.
 
     They are global, as are the filters of warnings: of several threads the first one in sets them, and the last one
     out puts them back. Threads that decode at one time share the limit of the first.
     """
-
-    def __init__(self) -> None:
-        self._lock, self._inside, self._saved = threading.Lock(), 0, ExitStack()
-
-    @contextmanager
-    def __call__(self, max_pixels: int) -> Iterator[None]:
-        with self._lock:
-            if self._inside == 0:
-                self._set(max_pixels)
-            self._inside += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._inside -= 1
-                if self._inside == 0:
-                    self._saved.close()
-
-    def _set(self, max_pixels: int) -> None:
-        self._saved.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore")  # remarks on odd metadata
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        for place, name, value in (
-            (Image, "MAX_IMAGE_PIXELS", max_pixels),
-            (ImageFile, "LOAD_TRUNCATED_IMAGES", False),
-        ):
-            self._saved.callback(setattr, place, name, getattr(place, name))
-            setattr(place, name, value)
-
-
-_strict_pillow = _StrictPillow()
+    with _lock:
+        if not _inside:
+            _switches.enter_context(warnings.catch_warnings())
+            warnings.simplefilter("ignore")  # remarks on odd metadata
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            _switches.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+            _switches.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = max_pixels, False
+        _inside.append(max_pixels)
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside.pop()
+            if not _inside:
+                _switches.close()
 
 
 def _load(data: bytes) -> Image.Image:
@@ -89,6 +79,13 @@ def _eight_bits(samples: np.ndarray) -> np.ndarray:
         raise InputError(f"got integers from {least} to {most}, expected 8, 12 or 16 bits, from 0 to 65535 at most")
     bits = next(bits for bits in (8, 12, 16) if most < 1 << bits)
     return (samples >> (bits - 8)).astype(np.uint8)
+
+
+def _narrowed(image: Image.Image) -> Image.Image:
+    """A grey image of wide samples as bytes; the one that a PNG names as transparent is white, whatever its range."""
+    samples = np.asarray(image)
+    clear = samples == image.info.get("transparency")
+    return Image.fromarray(np.where(clear, 255, _eight_bits(np.where(clear, 0, samples))).astype(np.uint8))
 
 
 def _is_plain(image: Image.Image) -> bool:
@@ -132,7 +129,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
     with _one_line_errors(MAX_PIXELS):
         image = ImageOps.exif_transpose(image)
         if image.mode == "F" or image.mode.startswith("I"):  # convert() would clip them at 255
-            image = Image.fromarray(_eight_bits(np.asarray(image)))
+            image = _narrowed(image)
         if image.has_transparency_data:
             image = image.convert("RGBA")
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jam.config import HubData
 from jam.data.files import ImageFolder
 from jam.data.rows import Row, RowError, clean_string, quote
 from jam.data.tables import look_up
 from jam.errors import InputError
+from jam.params import HubData
 
 _CATEGORY = re.compile(r"(replace|swap|add)[_-](obj|att|rel)")  # of SugarCrepe, in a column or in the name of a file
 _PARTS = {"obj": "object", "att": "attribute", "rel": "relation"}
@@ -60,16 +60,14 @@ def read_sentences(record: Row, options: HubData, table: str) -> Row:
         RowError: no caption, an empty one, or one that is no text; likewise a negative.
     """
     columns = options.columns
-    labels = [{"name": path, "value": str(value)} for path in columns.labels for value in _flat(look_up(record, path))]
+    labels = [{"name": path, "value": str(value)} for path, value in _cells(record, columns.labels)]
     if options.template is not None:
         captions = [_filled(options.template, labels)]
     else:
-        captions = [
-            clean_string(value, "caption") for path in columns.captions for value in _flat(look_up(record, path))
-        ]
+        captions = [clean_string(value, "caption") for _, value in _cells(record, columns.captions)]
     if not captions:
         raise RowError("no caption", f"{', '.join(columns.captions)}: got no caption, expected at least one")
-    texts = [clean_string(value, "negative") for path in columns.negatives for value in _flat(look_up(record, path))]
+    texts = [clean_string(value, "negative") for _, value in _cells(record, columns.negatives)]
     kind = look_up(record, columns.kind) if columns.kind else (_CATEGORY.search(table) or ["given"])[0]
     context = look_up(record, columns.context) if columns.context else None
     beside = len(texts) == len(captions)  # then each negative is of its own caption
@@ -82,6 +80,11 @@ def read_sentences(record: Row, options: HubData, table: str) -> Row:
         "context": None if context is None else clean_string(context, "context"),
         "labels": labels,
     }
+
+
+def _cells(record: Row, paths: Iterable[str]) -> Iterator[tuple[str, Any]]:
+    """What stands at several paths, each with its path."""
+    return ((path, value) for path in paths for value in _flat(look_up(record, path)))
 
 
 def _flat(value: Any) -> Iterator[Any]:

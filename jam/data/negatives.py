@@ -21,13 +21,12 @@ touched (`jam.data.lexicon`).
 
 import random
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from jam.data.lexicon import LEXICON, LONGEST, Entry, alternatives
-
-KINDS = ("swap_attribute", "swap_object", "replace_attribute", "replace_object", "word_order")
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _ARTICLE = re.compile(r"\b(a)(n?)(\s+)$", re.IGNORECASE)
@@ -50,10 +49,8 @@ _GENDERED = _words("he him his himself she her hers herself")
 
 @dataclass(frozen=True)
 class _Span:
-    """A part of a sentence: characters ``start`` to ``end``, words ``first`` to ``last`` (both ends excluded)."""
+    """A part of a sentence: words ``first`` to ``last`` (excluded)."""
 
-    start: int
-    end: int
     first: int
     last: int
 
@@ -82,38 +79,34 @@ class _Sentence:
             for last in range(min(first + LONGEST, len(self.words)), first, -1):  # a "hot dog" is no dog
                 entry = LEXICON.get(tuple(self.words[first:last]))
                 if entry:
-                    yield _Mention(*self.characters(first, last), first, last, entry)
+                    yield _Mention(first, last, entry)
                     first = last
                     break
             else:
                 first += 1
 
-    def characters(self, first: int, last: int) -> tuple[int, int]:
-        """Where the words ``first`` to ``last`` (excluded) start and end."""
-        return self.spans[first][0], self.spans[last - 1][1]
+    def characters(self, span: _Span) -> slice:
+        """Where a part stands in the text."""
+        return slice(self.spans[span.first][0], self.spans[span.last - 1][1])
 
     def between(self, one: _Span, two: _Span) -> list[str]:
         return self.words[one.last : two.first]
 
     def swapped(self, one: _Span, two: _Span) -> str:
         """The text with two spans exchanged, the first one first."""
-        text = self.text
-        return self._joined((one, text[two.start : two.end]), (two, text[one.start : one.end]))
+        return self.edited((one, self.text[self.characters(two)]), (two, self.text[self.characters(one)]))
 
-    def replaced(self, span: _Span, new: str) -> str:
-        return self._joined((span, new))
-
-    def _joined(self, *edits: tuple[_Span, str]) -> str:
+    def edited(self, *edits: tuple[_Span, str]) -> str:
         """The text with spans replaced: case follows the place, and "a" or "an" before it the new word."""
         parts, end = "", 0
         for span, new in edits:
-            old = self.text[span.start : span.end]
-            before = self.text[end : span.start]
+            place = self.characters(span)
+            before = self.text[end : place.start]
             article = _ARTICLE.search(before)
             if article:
                 before = before[: article.start()] + article[1] + ("n" if new[0] in "aeiouAEIOU" else "") + article[3]
-            parts += before + _cased(new, old)
-            end = span.end
+            parts += before + _cased(new, self.text[place])
+            end = place.stop
         return parts + self.text[end:]
 
 
@@ -134,13 +127,13 @@ def _shuffled(items: Sequence[Any], rng: random.Random) -> list[Any]:
     return rng.sample(items, len(items))
 
 
-def _pairs(spans: Sequence[Any]) -> list[tuple[Any, Any]]:
-    return [(one, two) for i, one in enumerate(spans) for two in spans[i + 1 :]]
+def _pairs(spans: Iterable[Any], rng: random.Random) -> list[tuple[Any, Any]]:
+    return _shuffled(list(combinations(spans, 2)), rng)
 
 
 def _swap_attribute(sentence: _Sentence, _: Sequence[Entry], rng: random.Random) -> Iterator[str]:
     attributes = {word for mention in sentence.attributes for word in mention.entry.words}
-    pairs = _shuffled(_pairs([mention for mention in sentence.attributes if _before_a_noun(sentence, mention)]), rng)
+    pairs = _pairs((mention for mention in sentence.attributes if _before_a_noun(sentence, mention)), rng)
     # colour with colour, size with size first: a "wooden girl" would be told by its form alone
     for one, two in sorted(pairs, key=lambda pair: pair[0].entry.family != pair[1].entry.family):
         numbers = (one.entry.family == "number") + (two.entry.family == "number")
@@ -156,13 +149,12 @@ def _following(sentence: _Sentence, mention: _Mention) -> list[str]:
 
 def _before_a_noun(sentence: _Sentence, mention: _Mention) -> bool:
     """Whether a word follows that may be what the attribute is of, so that "dressed in red" is left alone."""
-    return any(
-        word not in _BREAKS | _DETERMINERS and not word.endswith("ing") for word in _following(sentence, mention)
-    )
+    following = _following(sentence, mention)
+    return any(word not in _BREAKS | _DETERMINERS and not word.endswith("ing") for word in following)
 
 
 def _swap_object(sentence: _Sentence, _: Sequence[Entry], rng: random.Random) -> Iterator[str]:
-    for one, two in _shuffled(_pairs(sentence.objects), rng):
+    for one, two in _pairs(sentence.objects, rng):
         alike = one.entry.form == two.entry.form and not one.entry.agrees(two.entry)
         if alike and set(sentence.between(one, two)) - _SYMMETRIC:
             yield sentence.swapped(one, two)
@@ -180,19 +172,11 @@ def _replace(
         if not any(other.agrees(entry) for entry in said)
     ]
     for mention, other in _shuffled(options, rng):
-        yield sentence.replaced(mention, " ".join(other.words))
-
-
-def _replace_attribute(sentence: _Sentence, said: Sequence[Entry], rng: random.Random) -> Iterator[str]:
-    return _replace(sentence.attributes, sentence, said, rng)
-
-
-def _replace_object(sentence: _Sentence, said: Sequence[Entry], rng: random.Random) -> Iterator[str]:
-    return _replace(sentence.objects, sentence, said, rng)
+        yield sentence.edited((mention, " ".join(other.words)))
 
 
 def _word_order(sentence: _Sentence, _: Sequence[Entry], rng: random.Random) -> Iterator[str]:
-    for one, two in _shuffled(_pairs(list(_noun_phrases(sentence))), rng):
+    for one, two in _pairs(_noun_phrases(sentence), rng):
         if set(sentence.between(one, two)) - _SYMMETRIC:
             yield sentence.swapped(one, two)
     places = list(range(len(sentence.words)))
@@ -201,7 +185,7 @@ def _word_order(sentence: _Sentence, _: Sequence[Entry], rng: random.Random) -> 
     chunks = [places[i : i + 2] for i in places[::2]]
     for _try in range(4):
         yield _in_order(sentence, [place for chunk in _shuffled(chunks, rng) for place in chunk])
-    for one, two in _shuffled(_pairs(places), rng):
+    for one, two in _pairs(places, rng):
         order = places.copy()
         order[one], order[two] = two, one
         yield _in_order(sentence, order)
@@ -212,7 +196,7 @@ def _noun_phrases(sentence: _Sentence) -> Iterator[_Span]:
     for mention in sentence.objects:
         for first in range(mention.first - 1, max(mention.first - 5, -1), -1):
             if sentence.words[first] in _DETERMINERS:
-                yield _Span(*sentence.characters(first, mention.last), first, mention.last)
+                yield _Span(first, mention.last)
             if sentence.words[first] in _DETERMINERS | _BREAKS:
                 break
 
@@ -220,13 +204,13 @@ def _noun_phrases(sentence: _Sentence) -> Iterator[_Span]:
 def _in_order(sentence: _Sentence, order: Sequence[int]) -> str:
     """The words in another order, in the places that they had, with the punctuation between them."""
     words = [sentence.text[start:end] for start, end in sentence.spans]
-    start, end = sentence.characters(0, len(words))
     gaps = [sentence.text[a[1] : b[0]] for a, b in zip(sentence.spans, sentence.spans[1:], strict=False)]
     moved = [words[place] for place in order]
     if order[0] != 0:  # the capital stays at the front
         moved[order.index(0)] = _lowered(words[0])
         moved[0] = _cased(moved[0], words[0]) if words[0][0].isupper() else moved[0]
-    return sentence.text[:start] + "".join(w + g for w, g in zip(moved, [*gaps, ""], strict=True)) + sentence.text[end:]
+    before, after = sentence.text[: sentence.spans[0][0]], sentence.text[sentence.spans[-1][1] :]
+    return before + "".join(w + g for w, g in zip(moved, [*gaps, after], strict=True))
 
 
 def _lowered(word: str) -> str:
@@ -236,10 +220,11 @@ def _lowered(word: str) -> str:
 _RULES: dict[str, _Rule] = {
     "swap_attribute": _swap_attribute,
     "swap_object": _swap_object,
-    "replace_attribute": _replace_attribute,
-    "replace_object": _replace_object,
+    "replace_attribute": lambda sentence, said, rng: _replace(sentence.attributes, sentence, said, rng),
+    "replace_object": lambda sentence, said, rng: _replace(sentence.objects, sentence, said, rng),
     "word_order": _word_order,
 }
+KINDS = tuple(_RULES)
 
 
 # --- captions → negatives ---------------------------------------------------------------------------------------------

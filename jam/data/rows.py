@@ -11,12 +11,15 @@ from typing import Any
 import numpy as np
 
 from jam.data.images import ImageTooLargeError, compact_image
-from jam.data.schema import write_pairs
+from jam.data.schema import SPLITS, write_world
 from jam.errors import InputError
 
 Row = dict[str, Any]
+Member = tuple[Row, str]
+"""A row of one image, and the digest of its photo."""
 
 _UNSEEN = {"Cc", "Cf", "Zl", "Zp", "Zs"}  # controls such as NUL, zero-width characters, spaces
+_BLANK = set("\u115f\u1160\u2800\u3164\uffa0")  # fillers of Hangul, and Braille without a dot
 
 
 class RowError(Exception):
@@ -46,8 +49,8 @@ def first_problem(problems: Sequence[Problem]) -> str:
 
 
 @dataclass(frozen=True)
-class LoadedPairs:
-    """Rows of the pairs table by split, the rows of the source that were left out, and how many it has in all."""
+class Loaded:
+    """Items by split with what is seen and said of them, rows of the source left out, and how many it has in all."""
 
     splits: dict[str, list[Row]]
     problems: list[Problem]
@@ -58,9 +61,8 @@ class LoadedPairs:
         return self.splits[split]
 
     def write(self, folder: str | Path) -> dict[str, Any]:
-        """Write ``train.parquet``, ``val.parquet`` and ``test.parquet`` into a folder; return the summary."""
-        for split in self.splits:
-            write_pairs(Path(folder) / f"{split}.parquet", self.stored(split))
+        """Write items and views into a folder, see `jam.data.schema`; return the summary."""
+        write_world(folder, {split: self.stored(split) for split in self.splits})
         return self.summary()
 
     def summary(self) -> dict[str, Any]:
@@ -100,7 +102,7 @@ def clean_string(value: Any, what: str) -> str:
     if not isinstance(value, str):
         raise RowError("wrong type", f"{what}: got {type(value).__name__}, expected a string")
     value = value.strip()
-    if not value or all(unicodedata.category(character) in _UNSEEN for character in value):
+    if all(character in _BLANK or unicodedata.category(character) in _UNSEEN for character in value):
         got = f"nothing but invisible characters ({value[:20]!a})" if value else "an empty string"
         raise RowError(f"empty {what}", f"{what}: got {got}")
     if any("\ud800" <= character <= "\udfff" for character in value):
@@ -164,17 +166,12 @@ def merged(known: Row | None, more: Row) -> Row:
         of = places[normal(more["captions"][negative["of"]])]
         negatives.setdefault(normal(negative["text"]), negative | {"of": of})
     check_false(negatives.values(), captions)
-    contexts = list(dict.fromkeys(each["context"] for each in (first, more) if each["context"] is not None))
-    if len(contexts) > 1:
-        raise RowError(
-            "two contexts", f"got the contexts {' and '.join(map(quote, contexts))} for one image, expected one"
-        )
-    return {
-        "captions": captions,
-        "negatives": list(negatives.values()),
-        "context": (contexts or [None])[0],
-        "labels": first["labels"],
-    }
+    contexts = [row["context"] for row in (first, more) if row["context"] is not None]
+    if len(set(contexts)) > 1:
+        got = " and ".join(map(quote, contexts))
+        raise RowError("two contexts", f"got the contexts {got} for one image, expected one")
+    context = contexts[0] if contexts else None
+    return {"captions": captions, "negatives": list(negatives.values()), "context": context, "labels": first["labels"]}
 
 
 # --- rows → splits ----------------------------------------------------------------------------------------------------
@@ -193,8 +190,6 @@ def cut_photos(photos: Iterable[str], shares: Mapping[str, float], *, seed: int)
     """
     ordered = sorted(set(photos), key=lambda photo: hashlib.sha256(f"{seed}:{photo}".encode()).digest())
     left = len(ordered)
-    if left < len(shares) + 1:
-        raise ValueError(f"photos: got {left} distinct ones, expected at least {len(shares) + 1}")
     names: list[str] = []
     for i, (name, share) in enumerate(shares.items()):
         count = min(max(1, round(len(ordered) * share)), left - (len(shares) - i))  # leaves one for each that follows
@@ -203,7 +198,35 @@ def cut_photos(photos: Iterable[str], shares: Mapping[str, float], *, seed: int)
     return dict(zip(ordered, names + ["train"] * left, strict=True))
 
 
-def with_easy_negatives(members: Sequence[tuple[Row, str]], rng: np.random.Generator) -> list[Row]:
+def split_up(
+    members: Mapping[str, Sequence[Member]],
+    shares: Mapping[str, float],
+    *,
+    seed: int,
+    where: str,
+    problems: Sequence[Problem],
+) -> dict[str, list[Row]]:
+    """Cut the splits of ``shares`` out of the training split, see `cut_photos`, and give every row an easy negative.
+
+    Raises:
+        InputError: too few photos for it, or a split without rows; ends with the first of the ``problems``.
+    """
+    dropped = f"; {first_problem(problems)}" if problems else ""
+    cut, photos = ("train", *shares), {photo for _, photo in members["train"]}
+    if len(photos) < len(cut):
+        got = f"got {len(photos)} usable photos for {', '.join(cut)}, expected at least {len(cut)}"
+        raise InputError(f"{where}: {got}{dropped}")
+    split_of, rng = cut_photos(photos, shares, seed=seed), np.random.default_rng(seed)
+    splits = {}
+    for split in SPLITS:
+        own = [m for m in members["train"] if split_of[m[1]] == split] if split in cut else members[split]
+        if not own:
+            raise InputError(f"{where}: got no usable image of split {split}, expected at least one{dropped}")
+        splits[split] = with_easy_negatives(own, rng)
+    return splits
+
+
+def with_easy_negatives(members: Sequence[Member], rng: np.random.Generator) -> list[Row]:
     """Rows of one split, each with one caption of another photo among its negatives, if there is a different one.
 
     Args:

@@ -1,104 +1,201 @@
-"""The pairs table: the one schema that every data source writes and every stage reads.
+"""The world on disk: items, and their views in each modality. What every data source writes and every stage reads.
 
-=========  =============================================  ====================================================
-column     type                                           meaning
+``items.parquet``, a row an item:
+
 =========  =============================================  ====================================================
 id         string                                         unique over all splits
-image      struct<bytes: binary, path: string>            encoded PNG or JPEG; null in a text-only table
-captions   list<string>                                   every sentence that is true of the image
-negatives  list<struct<kind, tier, text, of>>             sentences that are false of it; see below
+split      string                                         train, val or test
 context    string                                         coarse group ("same context" = same string), or null
 labels     list<struct<name, value>>                      ground-truth attributes, as strings; may be empty
-reality    fixed-size list<float32>                       the true state of the world; null where unknown
+state      fixed-size list<float32>                       the true state of the world; null where unknown
 =========  =============================================  ====================================================
 
-A negative of tier ``hard`` is caption number ``of`` with exactly one thing changed, and ``kind`` names the change
-(``replace_object``, ``replace_attribute``, ``swap_attribute``, ``replace_relation``, …, as SugarCrepe does). Tiers
-``medium`` (another scene sharing at least half of the attributes) and ``easy`` (any other scene) have kind ``scene``
-and ``of`` = 0.
+``views/MODALITY.parquet``, a row a view; those of an item stand together, true ones first:
 
-The file carries the ``huggingface`` metadata key, so ``datasets.load_dataset("parquet", ...)`` decodes ``image``.
+=========  ==========  ========================================================================================
+row        int64       its number, that of its features
+id, split  string      of the item
+k          int32       number among the item's true, or among its false views
+role       string      ``true`` or ``false`` of the item
+form       string      how the item is rendered; empty where there is one form only
+kind       string      of a false view, what was changed; empty of a true one
+tier       string      of a false view, ``easy``, ``medium`` or ``hard``; empty of a true one
+of         int32       of a false view, ``k`` of the true one that it is to be compared with; −1 of a true one
+content    see         encoded PNG or JPEG with its path, or a string: `jam.data.readers`
+=========  ==========  ========================================================================================
+
+A view of tier ``hard`` is the true view ``of`` with exactly one thing changed, and ``kind`` names the change
+(``replace_object``, ``replace_attribute``, ``swap_attribute``, ``replace_relation``, …, as SugarCrepe does). Tiers
+``medium`` (another scene sharing at least half of the attributes) and ``easy`` (any other scene) have kind ``scene``.
+
+All files carry the ``huggingface`` metadata key, so ``datasets.load_dataset("parquet", …)`` decodes the content.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import islice
+from contextlib import ExitStack
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from jam.data.readers import IMAGE, READERS
 from jam.errors import InputError
 from jam.io import atomic_path
 
 SPLITS = ("train", "val", "test")
 TIERS = ("easy", "medium", "hard")
 ROW_GROUP = 1000  # rows
+ITEMS, VIEWS = "items.parquet", "views"
+Row = Mapping[str, Any]
+"""An item as sources hand it over: id, image, captions, negatives, context, labels, reality."""
+
+VIEW = {
+    "row": pa.int64(), "id": pa.string(), "split": pa.string(), "k": pa.int32(), "role": pa.string(),
+    "form": pa.string(), "kind": pa.string(), "tier": pa.string(), "of": pa.int32(),
+}  # fmt: skip
+LABELS = pa.list_(pa.struct({"name": pa.string(), "value": pa.string()}))
+TRUE = {"role": "true", "form": "", "kind": "", "tier": "", "of": -1}
 
 
-def pairs_schema(reality_dim: int = 1) -> pa.Schema:
-    """Arrow schema of the pairs table; ``reality_dim`` is the length of the true-state vector (1 where unknown)."""
-    schema = pa.schema(
-        [
-            ("id", pa.string()),
-            ("image", pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
-            ("captions", pa.list_(pa.string())),
-            (
-                "negatives",
-                pa.list_(
-                    pa.struct([("kind", pa.string()), ("tier", pa.string()), ("text", pa.string()), ("of", pa.int32())])
-                ),
-            ),
-            ("context", pa.string()),
-            ("labels", pa.list_(pa.struct([("name", pa.string()), ("value", pa.string())]))),
-            ("reality", pa.list_(pa.float32(), reality_dim)),
-        ]
-    )
-
-    def value(dtype: str) -> dict[str, str]:
-        return {"dtype": dtype, "_type": "Value"}
-
-    strings = value("string")
-    negative = {"kind": strings, "tier": strings, "text": strings, "of": value("int32")}
-    features = {
-        "id": strings,
-        "image": {"_type": "Image"},
-        "captions": {"feature": strings, "_type": "List"},
-        "negatives": {"feature": negative, "_type": "List"},
-        "context": strings,
-        "labels": {"feature": {"name": strings, "value": strings}, "_type": "List"},
-        "reality": {"feature": value("float32"), "length": reality_dim, "_type": "List"},
-    }
-    return schema.with_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+def items_schema(state_dim: int = 1) -> pa.Schema:
+    """Of items; ``state_dim`` is the length of the true state (1 where unknown)."""
+    string = pa.string()
+    state = pa.list_(pa.float32(), state_dim)
+    return described({"id": string, "split": string, "context": string, "labels": LABELS, "state": state})
 
 
-def write_pairs(path: str | Path, rows: Iterable[Mapping[str, Any]], reality_dim: int = 1) -> None:
+def view_schema(modality: str) -> pa.Schema:
+    """Of the views of a modality."""
+    return described({**VIEW, "content": READERS[modality].content}, modality)
+
+
+def described(columns: Mapping[str, pa.DataType], modality: str | None = None) -> pa.Schema:
+    """A schema of such columns with the metadata of ``datasets``; images are told by their type."""
+    schema = pa.schema(columns)
+    told = {field.name: _feature(field.type) for field in schema}
+    told |= {field.name: READERS["image"].feature for field in schema if field.type == IMAGE}
+    if modality is not None and READERS[modality].feature is not None:
+        told["content"] = READERS[modality].feature
+    return schema.with_metadata({"huggingface": json.dumps({"info": {"features": told}})})
+
+
+def _feature(kind: pa.DataType) -> Any:
+    """An Arrow type as the metadata of ``datasets`` names it."""
+    if pa.types.is_struct(kind):
+        return {field.name: _feature(field.type) for field in kind}
+    if pa.types.is_fixed_size_list(kind):
+        return {"feature": _feature(kind.value_type), "length": kind.list_size, "_type": "List"}
+    if pa.types.is_list(kind):
+        return {"feature": _feature(kind.value_type), "_type": "List"}
+    names = {pa.float32(): "float32", pa.float64(): "float64"}
+    return {"dtype": names.get(kind, str(kind)), "_type": "Value"}
+
+
+def write_table(path: str | Path, schema: pa.Schema, rows: Iterable[Row]) -> None:
     """Write rows (dicts keyed by column) as one parquet file, byte-identical for identical rows.
 
     Rows are drawn one row group at a time, so that those of an iterator need never be in memory together.
     """
-    schema, rows = pairs_schema(reality_dim), iter(rows)
+    rows = iter(rows)
     with atomic_path(path) as part, pq.ParquetWriter(part, schema, compression="zstd") as writer:
         while group := list(islice(rows, ROW_GROUP)):
             writer.write_table(pa.Table.from_pylist(group, schema=schema))
 
 
-def read_pairs(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Read a pairs table, or some of its columns.
+def write_world(folder: str | Path, splits: Mapping[str, Iterable[Row]], state_dim: int = 1) -> None:
+    """Write items and views of all splits; a modality that no item is seen in has no file.
+
+    Rows are drawn one row group at a time. ``image`` is one of them, or a list of several; ``captions`` are true texts,
+    ``negatives`` (kind, tier, text, of) false ones.
+    """
+    folder = Path(folder)
+    (folder / VIEWS).mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        schemas = {"items": items_schema(state_dim)} | {name: view_schema(name) for name in ("image", "text")}
+        paths = {name: folder / VIEWS / f"{name}.parquet" for name in schemas} | {"items": folder / ITEMS}
+        writers: dict[str, pq.ParquetWriter] = {}
+        counts = dict.fromkeys(schemas, 0)
+        for split, rows in splits.items():
+            rows = iter(rows)
+            while group := list(islice(rows, ROW_GROUP)):
+                for name, found in _tables(split, group).items():
+                    if not found:
+                        continue
+                    if name not in writers:
+                        part = stack.enter_context(atomic_path(paths[name]))
+                        writers[name] = stack.enter_context(pq.ParquetWriter(part, schemas[name], compression="zstd"))
+                    if name != "items":
+                        found = [{"row": counts[name] + i, **line} for i, line in enumerate(found)]
+                        counts[name] += len(found)
+                    writers[name].write_table(pa.Table.from_pylist(found, schema=schemas[name]))
+
+
+def _tables(split: str, group: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
+    """Items and views of some rows."""
+    items, images, texts = [], [], []
+    for row in group:
+        shared = {"id": row["id"], "split": split}
+        items.append({**shared, **{name: row[name] for name in ("context", "labels")}, "state": row["reality"]})
+        seen = row["image"] if isinstance(row["image"], list) else [row["image"]] if row["image"] else []
+        images += [{**shared, **TRUE, "k": k, "content": image} for k, image in enumerate(seen)]
+        texts += [{**shared, **TRUE, "k": k, "content": text} for k, text in enumerate(row["captions"])]
+        for k, negative in enumerate(row["negatives"]):
+            told = {name: negative[name] for name in ("kind", "tier", "of")}
+            texts.append({**shared, **TRUE, **told, "role": "false", "k": k, "content": negative["text"]})
+    return {"items": items, "image": images, "text": texts}
+
+
+def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read a table, or some of its columns.
 
     Raises:
         InputError: the file is missing, is not parquet, or lacks a column.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a pairs table (run the dataset stage first)")
+        raise InputError(f"{path}: no such file; expected a table of parquet (run the dataset stage first)")
     try:
         table = pq.read_table(path, columns=list(columns) if columns is not None else None)
     except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: expected a parquet pairs table, got {str(error).splitlines()[0]}") from error
-    wanted = columns if columns is not None else pairs_schema().names
-    missing = [name for name in wanted if name not in table.column_names]
+        raise InputError(f"{path}: expected a parquet table, got {str(error).splitlines()[0]}") from error
+    missing = [name for name in columns or () if name not in table.column_names]
     if missing:
         raise InputError(f"{path}: columns {missing} are missing; got {table.column_names}")
     return table
+
+
+def read_items(folder: str | Path, split: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """The items of one split, or some of their columns, in their order."""
+    table = read_table(Path(folder) / ITEMS, None if columns is None else [*dict.fromkeys(["split", *columns])])
+    return table.filter(pc.equal(table.column("split"), split))
+
+
+def read_rows(folder: str | Path, split: str, first: int | None = None) -> list[dict[str, Any]]:
+    """Items of one split with their views, as sources hand them over; the first so many."""
+    items = read_items(folder, split).slice(0, first).to_pylist()
+    views: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for name in ("image", "text"):
+        path = Path(folder) / VIEWS / f"{name}.parquet"
+        found = read_table(path) if path.is_file() else view_schema(name).empty_table()
+        wanted = pc.is_in(found.column("id"), pa.array([item["id"] for item in items], pa.string()))
+        lines = found.filter(wanted).to_pylist()
+        views[name] = {key: list(own) for key, own in groupby(lines, lambda line: str(line["id"]))}
+    return [_row(item, *(views[name].get(item["id"], []) for name in ("image", "text"))) for item in items]
+
+
+def _row(item: Row, images: Sequence[Row], texts: Sequence[Row]) -> dict[str, Any]:
+    false = [line for line in texts if line["role"] == "false"]
+    return {
+        "id": item["id"],
+        "image": images[0]["content"] if images else None,
+        "captions": [line["content"] for line in texts if line["role"] == "true"],
+        "negatives": [
+            {"kind": line["kind"], "tier": line["tier"], "text": line["content"], "of": line["of"]} for line in false
+        ],
+        **{name: item[name] for name in ("context", "labels")},
+        "reality": item["state"],
+    }

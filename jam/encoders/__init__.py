@@ -1,5 +1,11 @@
 """Frozen encoders behind one interface, from three sources: cave, package, hub."""
 
-from jam.encoders.encoder import Encoder
+from typing import TYPE_CHECKING
+
+from jam.lazy import lazily
+
+if TYPE_CHECKING:
+    from jam.encoders.encoder import Encoder
 
 __all__ = ["Encoder"]
+__getattr__, __dir__ = lazily(__name__, {"jam.encoders.encoder": ("Encoder",)})

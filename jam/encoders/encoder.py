@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from jam.data.images import as_rgb
 from jam.device import pick_device
-from jam.encoders.families import family_of, marks_of, read_config
+from jam.encoders.families import family_of, in_one_line, marks_of, quiet, read_config
 from jam.encoders.hub import hub_folder, hub_manifest
-from jam.encoders.items import listed, opened
-from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, Source, weights_sha256
+from jam.encoders.items import listed, opened, whole_number
+from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, Source, check_weights
 from jam.encoders.package import PACKAGES, package_folder, package_manifest
 from jam.encoders.pooling import pool
 from jam.errors import InputError
@@ -71,11 +70,6 @@ class Encoder:
             raise InputError(f"encoder dtype: got {dtype!r}, expected one of {sorted(DTYPES)}")
         target = pick_device(device)
         folder, manifest = _find(name_or_path)
-        if (sha256 := weights_sha256(folder)) != manifest.sha256:
-            again = f"; delete {folder.parents[1]} to have it fetched again" if manifest.source == "hub" else ""
-            raise InputError(
-                f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id}{again})"
-            )
         kind, autocast = precision(manifest.source, target.type, dtype)
         model, processor = load_pretrained(folder, manifest.modality, dtype=kind)
         cast(nn.Module, model).to(device=target, dtype=kind)
@@ -95,7 +89,7 @@ class Encoder:
 
     @property
     def modality(self) -> Modality:
-        """``vision`` or ``text``."""
+        """``image`` or ``text``."""
         return self.manifest.modality
 
     @cached_property
@@ -103,7 +97,7 @@ class Encoder:
         """Width of each layer, found by encoding one small item."""
         from PIL import Image
 
-        item = Image.new("RGB", (64, 64)) if self.modality == "vision" else "a"
+        item = Image.new("RGB", (64, 64)) if self.modality == "image" else "a"
         return tuple(state.shape[1] for state in self.hidden_states([item]))
 
     @cached_property
@@ -141,7 +135,7 @@ class Encoder:
         Raises:
             InputError: a text without a token.
         """
-        if self.modality == "vision":
+        if self.modality == "image":
             images = cast("Sequence[Image]", batch)
             return dict(self.processor([as_rgb(image) for image in images], return_tensors="pt"))
         options = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
@@ -185,15 +179,14 @@ class Encoder:
             (n, d_layer) float32, in the order of ``items``, finite.
 
         Raises:
-            InputError: no list, or an item (named by its position) that is no text or image, or becomes a NaN.
-            ValueError: the encoder has no such layer, or a bad batch size.
+            InputError: no list, an item (named by its position) that is no text or image, or becomes a NaN, a layer
+                that the encoder has not, or a bad batch size.
         """
-        if not -len(self.dims) <= layer < len(self.dims):
-            raise ValueError(f"layer: got {layer}, expected {-len(self.dims)} … {len(self.dims) - 1}")
+        layer = whole_number(layer, "layer", -len(self.dims), len(self.dims) - 1)
         given = listed(items, self.modality)
         out = np.empty((len(given), self.dims[layer]), dtype=np.float32)
         for rows in self.batches(given, batch_size):
-            batch = [opened(given[row], row) if self.modality == "vision" else given[row] for row in rows]
+            batch = [opened(given[row], row) if self.modality == "image" else given[row] for row in rows]
             out[rows] = self.hidden_states(batch)[layer].cpu().numpy()
             finite = np.isfinite(out[rows]).all(axis=1)
             if not finite.all():
@@ -206,8 +199,7 @@ class Encoder:
 
         A pure function of its arguments: the composition of a batch moves the last bits of its features.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size: got {batch_size}, expected at least 1")
+        batch_size = whole_number(batch_size, "batch_size", 1)
         order = np.arange(len(items))
         if self.modality == "text":
             order = np.argsort(-self.token_counts(cast("Sequence[str]", items)), kind="stable")
@@ -235,23 +227,16 @@ def load_pretrained(
 ) -> tuple[PreTrainedModel, Any]:
     """Model and tokenizer or image processor of a local folder, through the Auto classes, safetensors only.
 
-    Args:
-        folder: Hugging Face layout.
-        modality: ``text`` loads a tokenizer, ``vision`` an image processor.
-        auto_class: a transformers Auto class; None for ``AutoModel``.
-        dtype: of the weights.
+    The folder has the Hugging Face layout. The model is built by ``auto_class``, by default ``AutoModel``.
 
     Raises:
         InputError: transformers cannot load it, or the file of weights is cut short or lacks some.
     """
     # transformers takes seconds to import, and only a call that loads a model needs it.
     from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-    from transformers.utils import logging
 
-    bars_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()  # a report of unused heads is no news; weights that are missing are an error below
-    try:
+    # A report of unused heads is no news; weights that are missing are an error below.
+    with quiet(), in_one_line(folder, f"{folder}: transformers cannot load it"):
         model, info = (auto_class or AutoModel).from_pretrained(
             folder,
             config=read_config(folder, modality),
@@ -261,20 +246,13 @@ def load_pretrained(
             local_files_only=True,
             output_loading_info=True,
         )
-        if modality == "vision":
+        if modality == "image":
             processor: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
         else:
             # Right padding leaves every real token at the position that it has without padding.
             processor = AutoTokenizer.from_pretrained(folder, padding_side="right", trust_remote_code=False)
             if processor.pad_token is None:
                 processor.pad_token = processor.eos_token
-    except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InputError(f"{folder}: transformers cannot load it: {reason}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars_shown:
-            logging.enable_progress_bar()
     # Missing weights are drawn at random by transformers; only a pooling head, which is not used here, may be.
     if missing := sorted(key for key in info["missing_keys"] if "pooler" not in key):
         raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} first; expected all of them")
@@ -284,12 +262,10 @@ def load_pretrained(
 
 
 def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
-    """Folder of the weights, and manifest."""
+    """Folder of the weights, which are verified, and manifest."""
     path, name = Path(name_or_path), str(name_or_path)
     if path.is_dir():
         manifest = Manifest.read(path)
-        if manifest.source == "cave":
-            return path, manifest
     elif name in PACKAGES:
         manifest = package_manifest(name)
     elif name.count("/") == 1 and not name.startswith((".", "/")):
@@ -299,4 +275,12 @@ def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
             f"encoder: got {name!r}; expected a folder with {MANIFEST}, one of {sorted(PACKAGES)}, or a hub model "
             "owner/name"
         )
-    return (package_folder if manifest.source == "package" else hub_folder)(manifest), manifest
+    if manifest.source == "arrays":
+        raise InputError(f"{path}: holds features that were given ({manifest.id}), expected a model that encodes")
+    if manifest.source == "cave":
+        folder = path
+    else:
+        folder = package_folder(manifest) if manifest.source == "package" else hub_folder(manifest)
+    if path.is_dir():  # a manifest found by name has the hash of the weights that are there
+        check_weights(folder, manifest)
+    return folder, manifest

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +13,14 @@ from torch import Tensor
 
 from jam.encoders.manifest import Modality
 from jam.encoders.pooling import Pooling
+from jam.errors import InputError
+from jam.io import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
+
+# JSON files beside the weights that describe a model
+DESCRIPTIONS = ("config", "preprocessor_config", "tokenizer_config", "tokenizer", "sentence_bert_config")
 
 
 def in_patch_order(model: PreTrainedModel, images: int) -> dict[str, Tensor]:
@@ -81,14 +87,54 @@ def read_config(folder: Path, modality: Modality) -> PreTrainedConfig:
     """Configuration of a local folder, ready for feature extraction; of a two-tower model, that of one tower.
 
     Given to ``AutoModel``, the configuration of a tower makes it load that tower alone.
-
-    Raises:
-        OSError, ValueError, KeyError: transformers cannot read it.
+    Its errors are those of transformers, see `in_one_line`.
     """
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    config = getattr(config, f"{modality}_config", config)
+    tower = {"image": "vision_config", "text": "text_config"}[modality]
+    config = getattr(config, tower, config)
     for name, value in family_of(config).config.items():
         setattr(config, name, value)
     return config
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Run a block without the progress bars and warnings of transformers."""
+    from transformers.utils import logging
+
+    bars_shown, verbosity = logging.is_progress_bar_enabled(), logging.get_verbosity()
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars_shown:
+            logging.enable_progress_bar()
+
+
+@contextmanager
+def in_one_line(folder: Path, what: str) -> Iterator[None]:
+    """Run a block that reads ``folder``; whatever transformers raises becomes one line that begins with ``what``.
+
+    Raises:
+        InputError: names the JSON file that is broken, if one is, else gives the reason of transformers.
+    """
+    try:
+        yield
+    except Exception as error:  # of every kind, as they come from wherever a broken file is first made use of
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(f"{what}: {_broken_json(folder) or reason}") from error
+
+
+def _broken_json(folder: Path) -> str | None:
+    """Which of the files that describe a model is no JSON object, and why; None if all are."""
+    for path in (folder / f"{name}.json" for name in DESCRIPTIONS):
+        try:
+            if path.is_file() and not isinstance(content := read_json(path), dict):
+                return f"{path}: got {type(content).__name__}, expected a JSON object"
+        except (OSError, ValueError) as error:
+            return f"{path}: expected a JSON object, got: {error}"
+    return None

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from math import isnan
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,17 @@ from jam.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-EXPECTED = {"vision": "PIL images or pathlib.Path", "text": "str"}
+BLANK = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # fillers of Hangul, and Braille without a dot
+EXPECTED = {"image": "PIL images or pathlib.Path", "text": "str"}
+
+
+def whole_number(value: Any, name: str, least: int, most: int | None = None) -> int:
+    """``value`` as an int; InputError where it is none of ``least`` … ``most``, or no whole number at all."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least or (most is not None and value > most):
+        expected = f"from {least}" if most is None else f"of {least} … {most}"
+        raise InputError(f"{name}: got {value!r}, expected a whole number {expected}")
+    return int(value)
 
 
 def listed(items: Iterable[Any], modality: Modality) -> list[Any]:
@@ -48,13 +59,13 @@ def opened(item: "Image | Path", position: int) -> "Image":
 
 def _unfit(item: Any, modality: Modality) -> str | None:
     """What is wrong with an item; None if nothing is."""
-    if modality == "vision":
+    if modality == "image":
         from PIL.Image import Image
 
         return None if isinstance(item, Image | Path) else type(item).__name__
     if not isinstance(item, str):
         return "NaN" if isinstance(item, float) and isnan(item) else type(item).__name__
-    if not any(letter.isprintable() and not letter.isspace() for letter in item):
+    if not any(letter.isprintable() and not letter.isspace() and letter not in BLANK for letter in item):
         return f"a text without a visible character ({item[:40]!r})"
     try:
         item.encode()

@@ -7,14 +7,14 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from jam.data.readers import READERS
 from jam.encoders.pooling import POOLINGS, Pooling
 from jam.errors import InputError
 from jam.io import file_sha256, read_json, write_json
 
-Modality = Literal["vision", "text"]
-Source = Literal["cave", "package", "hub"]
-MODALITIES: tuple[Modality, ...] = ("vision", "text")
-SOURCES: tuple[Source, ...] = ("cave", "package", "hub")
+Modality = str  # one of `jam.data.readers`, or any name where features are given
+Source = Literal["cave", "package", "hub", "arrays"]
+SOURCES: tuple[Source, ...] = ("cave", "package", "hub", "arrays")
 MANIFEST = "encoder.json"
 KEYS = ("id", "modality", "source", "pooling", "sha256")  # that tell a manifest from other files of its name
 
@@ -25,10 +25,11 @@ class Manifest:
 
     Attributes:
         id: model name; of a cave encoder, the name in params.
-        modality: ``vision`` or ``text``.
-        source: ``cave`` (weights beside the manifest), ``package`` (inside an installed package) or ``hub``.
+        modality: one of `jam.data.readers.READERS`; of given features, any.
+        source: ``cave`` (weights beside the manifest), ``package`` (inside an installed package), ``hub``, or
+            ``arrays``: features that are given, in the file that ``id`` names; nothing new can be encoded.
         pooling: how token or position states become one vector; see `jam.encoders.pooling.pool`.
-        sha256: of the weights, see `weights_sha256`; the encoder is refused when they have another.
+        sha256: of the weights, see `weights_sha256`, or of the file of features; an encoder with another is refused.
         revision: the hub's commit, or the package and its version; None for cave.
         asked: the revision (branch, tag or commit) that was resolved to the hub's commit; None otherwise.
         max_tokens: texts are cut to this many tokens; None for the model's own limit.
@@ -70,7 +71,9 @@ class Manifest:
         except (json.JSONDecodeError, UnicodeDecodeError, TypeError) as error:
             known = [item.name for item in fields(cls)]
             raise InputError(f"{path}: expected a JSON object with the keys {known}, got: {error}") from error
-        choices: dict[str, tuple[str, ...]] = {"modality": MODALITIES, "source": SOURCES, "pooling": POOLINGS}
+        choices: dict[str, tuple[str, ...]] = {"source": SOURCES, "pooling": POOLINGS}
+        if manifest.source != "arrays":
+            choices["modality"] = tuple(READERS)
         for key, allowed in choices.items():
             if (value := getattr(manifest, key)) not in allowed:
                 raise InputError(f"{path}: {key}: got {value!r}, expected one of {list(allowed)}")
@@ -102,3 +105,10 @@ def weights_sha256(folder: Path) -> str:
         f"{folder}: expected model.safetensors, found none (pickled weights are never loaded; many models of the hub "
         "have a converted copy in a pull request: revision refs/pr/NUMBER)"
     )
+
+
+def check_weights(folder: Path, manifest: Manifest) -> None:
+    """InputError unless the weights in ``folder`` are those that ``manifest`` names."""
+    if (sha256 := weights_sha256(folder)) != manifest.sha256:
+        again = f"; delete {folder.parents[1]} to have it fetched again" if manifest.source == "hub" else ""
+        raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id}{again})")

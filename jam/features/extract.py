@@ -20,83 +20,79 @@ from torch import Tensor
 
 from jam.distributed import ALONE, World
 from jam.encoders import Encoder
+from jam.encoders.items import whole_number
 from jam.errors import InputError
-from jam.features.items import Images, Texts
 from jam.features.store import INDEX, MANIFEST, FeatureStore, layer_name
+from jam.features.views import Limits, Views
 from jam.io import atomic_folder, file_sha256, read_json, release, replaceable, write_json
 from jam.progress import Progress, silent
 
 RELEASE = 64  # batches after which written pages are given back: the files may be larger than memory
 MOST_THREADS = 8  # that prepare batches for a GPU
-FORMAT = 1  # raised when the meaning of scratch files changes, so that old ones are not taken up
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # CUDA and MPS; the CPU. There is no class for all of them
+FORMAT = 2  # raised when the meaning of scratch files changes, so that old ones are not taken up
 
 
 def extract_features(
     encoder: Encoder,
-    tables: Mapping[str, str | Path],
+    views: str | Path,
     out: str | Path,
     *,
     scratch: str | Path,
     batch_size: int = 64,
     dtype: Literal["float32", "float16"] = "float32",
-    captions_per_pair: Mapping[str, int] | None = None,
-    negatives_per_pair: Mapping[str, int] | None = None,
+    limits: Limits | None = None,
     progress: Progress = silent,
     world: World = ALONE,
 ) -> FeatureStore:
-    """Encode the images, or the captions and negatives, of pairs tables: all layers in one pass.
+    """Encode the views of one modality: all layers in one pass.
 
     Killed at any moment, a second call takes the work up again, encodes at most one batch twice, and ends with the
     same bytes. Equal texts are encoded once.
 
     Where a batch does not fit into memory, it and all later ones go through the model in parts of half the size, and
-    again if need be; the manifest then says ``batch_size_used``, the smallest size taken. How items are put together
-    moves the last bits of their features: without such a lack of memory the bytes follow from the arguments, the
-    library and the device alone; with one, also from the batch at which the memory ran out.
+    again if need be; the manifest then says ``batch_size_used``, the smallest size taken. That moves the last bits of
+    features; without it the bytes follow from the arguments, the library and the device alone.
 
     Args:
-        encoder: of images or of texts; tells what is encoded.
-        tables: split → pairs table.
+        encoder: of the modality of the views.
+        views: a file of views, see `jam.data.schema`.
         out: the feature folder, written in one step at the end: new, empty, or with other features, which are
             replaced.
-        scratch: folder for unfinished work, best on the file system of ``out``. Work of another configuration that was
-            meant for a folder of the same name is deleted.
+        scratch: folder for unfinished work, best on the file system of ``out``. That of another configuration for a
+            folder of the same name is deleted.
         batch_size: items a forward pass, at most.
         dtype: of the stored features.
-        captions_per_pair: split → how many captions of a pair to encode, the first ones; all of splits not named.
-        negatives_per_pair: split → how many negatives of a pair to encode; all of splits not named. Hard ones come
-            first, and which kind is taken rotates from pair to pair, so that all kinds occur.
+        limits: split → how many true and how many false views of an item to encode, the first true ones; None, and
+            splits not named, for all. Of false views hard ones come first, and which kind is taken rotates from item to
+            item, so that all kinds occur.
         progress: wraps the batches, see `jam.progress`.
         world: the processes that share the batches, on one file system; each fills its own rows of the same files.
 
     Raises:
-        InputError: an ``out`` that holds other things, a bad table, a pair without an image or without a caption, a
-            NaN or infinity from the encoder, or a full disk.
-        ValueError: a bad batch size or dtype.
+        InputError: an ``out`` that holds other things, a bad table, a view without content, a
+            NaN or infinity from the encoder, a full disk, or a bad batch size or dtype.
     """
-    if batch_size < 1 or dtype not in ("float32", "float16"):
-        raise ValueError(f"got batch_size {batch_size}, dtype {dtype!r}; expected at least 1, float32 or float16")
-    out, scratch = replaceable(out, MANIFEST, ("encoder", "rows", "dims")), Path(scratch)
-    paths = {split: Path(path) for split, path in tables.items()}
-    items: Images | Texts
-    if encoder.modality == "vision":
-        items = Images(paths)
-    else:
-        items = Texts(paths, captions_per_pair or {}, negatives_per_pair or {})
+    batch_size = whole_number(batch_size, "batch_size", 1)
+    if dtype not in ("float32", "float16"):
+        raise InputError(f"dtype: got {dtype!r}, expected float32 or float16")
+    out = replaceable(out, MANIFEST, ("encoder", "rows", "dims"))
+    limits = dict(limits or {})
+    items = Views(Path(views), encoder.modality, limits)
     manifest: dict[str, Any] = {
         "encoder": encoder.describe(),
-        "tables": {split: file_sha256(path) for split, path in paths.items()},
-        "captions_per_pair": dict(captions_per_pair or {}),
-        "negatives_per_pair": dict(negatives_per_pair or {}),
+        "views": file_sha256(Path(views)),
+        "limits": {split: list(most) for split, most in limits.items()},
         "batch_size": batch_size,
         "dtype": dtype,
         "rows": len(items.index),
         "dims": list(encoder.dims),
     }
-    work = scratch / out.name / _key(manifest, encoder)
+    work = Path(scratch) / out.name / _key(manifest, encoder)
     try:
         if world.first:
-            _remove_others(work)
+            for other in set(work.parent.glob("*")) - {work}:  # unfinished, of another configuration
+                shutil.rmtree(other)
             work.mkdir(parents=True, exist_ok=True)
             for i, d in enumerate(encoder.dims):
                 _reserve(work / layer_name(i), (len(items.index), d), dtype)
@@ -137,13 +133,6 @@ def _key(manifest: Mapping[str, Any], encoder: Encoder) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _remove_others(work: Path) -> None:
-    """Delete unfinished work of other configurations for the same feature folder."""
-    for other in work.parent.glob("*"):
-        if other != work:
-            shutil.rmtree(other)
-
-
 def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
     """Create a .npy file to be filled in place, unless it is there, with its space on disk taken at once.
 
@@ -160,7 +149,7 @@ def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
 
 def _fill(
     encoder: Encoder,
-    items: Images | Texts,
+    items: Views,
     batch_size: int,
     layers: Sequence[np.memmap],
     work: Path,
@@ -174,12 +163,13 @@ def _fill(
     """
     size = _fitting(work, batch_size)
     plan = items.plan(encoder, batch_size)
-    finished = _read_journals(work)
-    todo = []
-    for number in world.share(range(len(plan))):
+    journals = _read_journals(work)
+
+    def finished(number: int) -> bool:
         rows, _ = items.rows_of(plan[number])
-        if number not in finished or finished[number] != _checksum([layer[rows] for layer in layers]):
-            todo.append(number)
+        return number in journals and journals[number] == _checksum([layer[rows] for layer in layers])
+
+    todo = [number for number in world.share(range(len(plan))) if not finished(number)]
     batches = _ahead(lambda number: encoder.prepare([items[i] for i in plan[number]]), todo, _threads(encoder))
     with (work / f"journal-{world.rank}").open("a") as journal:
         for number, inputs in zip(todo, progress(batches, len(todo), "features"), strict=True):
@@ -188,8 +178,7 @@ def _fill(
             if fitting < size:
                 size = fitting
                 write_json(work / f"batch_size-{world.rank}.json", {"used": size})
-            states = _split(pooled, layers[0].dtype)
-            blocks = [state[position] for state in states]
+            blocks = [state[position] for state in _split(pooled, layers[0].dtype)]
             _check_finite(blocks, items.index, rows)
             for layer, block in zip(layers, blocks, strict=True):
                 layer[rows] = block
@@ -213,15 +202,14 @@ def _in_parts(encoder: Encoder, inputs: Mapping[str, Tensor], size: int) -> tupl
     """
     items = len(next(iter(inputs.values())))
     while True:
-        starts = range(0, items, size)
         try:
             parts = [
                 encoder.pooled_states({name: value[start : start + size] for name, value in inputs.items()})
-                for start in starts
+                for start in range(0, items, size)
             ]
-            return [torch.cat(layer) for layer in zip(*parts, strict=True)] if len(parts) > 1 else parts[0], size
+            return parts[0] if len(parts) == 1 else [torch.cat(layer) for layer in zip(*parts, strict=True)], size
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not any(words in str(error) for words in OUT_OF_MEMORY):
                 raise
             reason = str(error).splitlines()[0]
         # Past the except clause: the error holds the tensors of the calls that it came through.
@@ -235,17 +223,10 @@ def _in_parts(encoder: Encoder, inputs: Mapping[str, Tensor], size: int) -> tupl
             torch.cuda.empty_cache()
 
 
-def _out_of_memory(error: RuntimeError) -> bool:
-    """CUDA has a class for it; MPS and the CPU only say so."""
-    said = str(error)
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in said or "can't allocate memory" in said
-
-
 def _threads(encoder: Encoder) -> int:
-    """How many threads prepare batches.
+    """How many threads prepare batches: several where a GPU would wait for one that decodes and resizes photos.
 
-    A GPU would wait for one that decodes and resizes photos; on a CPU the model itself needs the cores. Tokenizers are
-    fast, and not made for several threads.
+    On a CPU the model itself needs the cores. Tokenizers are fast, and not made for several threads.
     """
     if encoder.modality == "text" or encoder.model.device.type == "cpu":
         return 1
@@ -276,10 +257,10 @@ def _check_finite(blocks: Sequence[np.ndarray], index: pa.Table, rows: np.ndarra
     for layer, block in enumerate(blocks):
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
-            line = index.slice(int(rows[int(finite.argmin())]), 1).to_pylist()[0]
-            what = line["role"] if line["role"] == "image" else f"{line['role']} {line['k']}"
+            [line] = index.slice(int(rows[int(finite.argmin())]), 1).to_pylist()
+            what = f"{line['role']} view {line['k']}"
             raise InputError(
-                f"pair {line['id']!r}, {what}: layer {layer} got a NaN or infinity in {block.dtype}, expected finite "
+                f"item {line['id']!r}, {what}: layer {layer} got a NaN or infinity in {block.dtype}, expected finite "
                 "features (try float32 if they are stored in float16)"
             )
 
@@ -297,16 +278,15 @@ def _checksum(blocks: Sequence[np.ndarray]) -> int:
 
 
 def _read_journals(work: Path) -> dict[int, int]:
-    """Batch number → checksum; a torn line is passed over, or fails its checksum later."""
-    lines = [line.split() for path in sorted(work.glob("journal-*")) for line in path.read_text().splitlines()]
-    return {int(pair[0]): int(pair[1]) for pair in lines if len(pair) == 2}
+    """Batch number → checksum; what a kill or a power cut left of a line is passed over, or fails its checksum."""
+    journals = [path.read_text(errors="replace") for path in sorted(work.glob("journal-*"))]
+    lines = [line.split() for journal in journals for line in journal.splitlines()]
+    return {int(line[0]): int(line[1]) for line in lines if len(line) == 2 and "".join(line).isdecimal()}
 
 
 def _link(source: Path, target: Path) -> None:
     """Give a finished file a second name, or copy it where the file system is another."""
     try:
         os.link(source, target)
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise
+    except OSError:
         shutil.copyfile(source, target)

@@ -7,51 +7,46 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from jam.data.cave.scenes import SIDES
-from jam.data.schema import SPLITS, read_pairs
+from jam.data.cave.scenes import attribute_of_label
+from jam.data.schema import SPLITS, read_items
 from jam.encoders.encoder import load_pretrained
 from jam.encoders.manifest import Manifest
-from jam.encoders.pretrain_masked import leave_one_out_loss
-from jam.encoders.pretrain_text import next_token_loss
+from jam.encoders.token_loss import leave_one_out_loss, next_token_loss, padded
 from jam.features.store import FeatureStore
 
 PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 
 
-def layer_probes(
-    store: FeatureStore, tables: Mapping[str, str | Path], layer: int = -1, train_rows: int = 4000
-) -> dict[str, float]:
+def layer_probes(store: FeatureStore, world: str | Path, layer: int = -1, train_rows: int = 4000) -> dict[str, float]:
     """What a linear probe reads from one layer of stored features about scenes that the encoder never saw.
 
-    Labels ``left_X`` and ``right_X`` are averaged to the attribute X. Of a text encoder, pair i gives its caption
-    number i modulo the number of its captions that are stored.
+    Labels ``left_X`` and ``right_X`` are averaged to the attribute X. Item i gives its view number i modulo the
+    number of its true views that are stored.
 
     Args:
-        store: features of images or texts.
-        tables: pairs tables of ``train`` (fits the probe), ``val`` (chooses its penalty) and ``test`` (scores it).
+        store: features of views of the items.
+        world: folder of the items, of which ``train`` fits the probe, ``val`` chooses its penalty, ``test`` scores it.
         layer: which; the last by default.
         train_rows: the first rows of ``train``; the other splits are taken whole.
 
     Returns:
-        Attribute → accuracy in [0, 1] on test rows; nothing where the tables have no labels.
+        Attribute → accuracy in [0, 1] on test rows; nothing where the items have no labels.
     """
     features: dict[str, np.ndarray] = {}
     labels: dict[str, list[dict[str, str]]] = {}
     for split in SPLITS:
-        rows = read_pairs(tables[split], ["labels"]).column("labels").to_pylist()
+        rows = read_items(world, split, ["labels"]).column("labels").to_pylist()
         limit = train_rows if split == "train" else len(rows)
         if not all(rows[:limit]):
             return {}
         labels[split] = [{label["name"]: label["value"] for label in row} for row in rows[:limit]]
-        index = store.index[(store.index["split"] == split) & (store.index["role"] != "negative")]
+        index = store.index[(store.index["split"] == split) & (store.index["role"] == "true")]
         groups = [group["row"].to_numpy() for _, group in index.groupby("id", sort=False)][:limit]
         features[split] = np.array(store.layer(layer)[[group[i % len(group)] for i, group in enumerate(groups)]])
     sides: dict[str, list[float]] = {}
     for name, accuracy in ridge_probes(features, labels).items():
-        side, _, attribute = name.partition("_")
-        sides.setdefault(attribute if side in SIDES else name, []).append(accuracy)
+        sides.setdefault(attribute_of_label(name), []).append(accuracy)
     return {name: float(np.mean(values)) for name, values in sides.items()}
 
 
@@ -85,7 +80,8 @@ def ridge_probes(
         scores: list[tuple[float, float]] = []
         for penalty in PENALTIES:
             weights = vectors @ (projected / (eigenvalues.clamp(min=0) + penalty)[:, None])
-            scores.append((_share_right(x, y, "val", weights, offset), _share_right(x, y, "test", weights, offset)))
+            right = {split: (x[split] @ weights + offset).argmax(dim=1) == y[split] for split in ("val", "test")}
+            scores.append((right["val"].double().mean().item(), right["test"].double().mean().item()))
         accuracy[name] = max(scores, key=lambda score: score[0])[1]
     return accuracy
 
@@ -120,15 +116,8 @@ def perplexity(folder: str | Path, texts: Sequence[str], batch_size: int = 250) 
             if masked:
                 summed, predicted = leave_one_out_loss(model, tokens[start], tokenizer)
             else:
-                rows = [torch.tensor(ids) for ids in tokens[start : start + batch_size]]
-                batch = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)
+                batch = padded(tokens[start : start + batch_size], tokenizer.pad_token_id)
                 summed, predicted = next_token_loss(model, batch, tokenizer.pad_token_id)
             loss, count = loss + summed.item(), count + predicted
     unknown = sum(ids.count(tokenizer.unk_token_id) for ids in tokens)
     return {"perplexity": float(np.exp(loss / count)), "unknown": unknown / count}
-
-
-def _share_right(
-    x: Mapping[str, Tensor], y: Mapping[str, Tensor], split: str, weights: Tensor, offset: Tensor
-) -> float:
-    return float(((x[split] @ weights + offset).argmax(dim=1) == y[split]).double().mean())

@@ -7,32 +7,19 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 
 from jam.errors import InputError
 from jam.io import read_json
 
-Role = Literal["image", "caption", "negative"]
+Role = Literal["true", "false"]
 MANIFEST = "manifest.json"
 INDEX = "index.parquet"
-INDEX_SCHEMA = pa.schema(
-    [
-        ("row", pa.int64()),
-        ("id", pa.string()),
-        ("split", pa.string()),
-        ("role", pa.string()),
-        ("k", pa.int32()),
-        ("kind", pa.string()),
-        ("tier", pa.string()),
-        ("of", pa.int32()),
-    ]
-)
 
 
 def layer_name(layer: int) -> str:
     """File name of a layer."""
-    return f"layer_{layer:02d}.npy"
+    return f"layer_{layer}.npy"
 
 
 @dataclass(frozen=True)
@@ -42,9 +29,7 @@ class FeatureStore:
     Attributes:
         folder: where they lie.
         manifest: ``encoder`` (its description), ``rows``, ``dims``, ``dtype``, ``truncated`` and how they were made.
-        index: one line a row of the layers: ``row``, ``id``, ``split``, ``role`` (image, caption or negative),
-            ``k`` (number within the pair's captions or negatives), and of negatives ``kind``, ``tier`` and ``of``
-            (number of the caption edited; empty and −1 for the other roles). `jam.pairing` joins two into pairs.
+        index: one line a row of the layers, the columns of `jam.data.schema.VIEW`; `jam.align.rows` joins sides on it.
     """
 
     folder: Path

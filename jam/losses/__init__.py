@@ -1,7 +1,22 @@
-"""Alignment objectives, one a file, named as in the paper: Con, NegCon, Spread."""
+"""Alignment objectives, one a file, named as in the paper: Con, NegCon, Spread; and those solved in closed form."""
 
-from jam.losses.con import contrastive_loss
-from jam.losses.negcon import negcon_loss
-from jam.losses.spread import spread_loss, spread_terms
+from typing import TYPE_CHECKING
 
-__all__ = ["contrastive_loss", "negcon_loss", "spread_loss", "spread_terms"]
+from jam.lazy import lazily
+
+if TYPE_CHECKING:
+    from jam.losses.con import contrastive_loss
+    from jam.losses.contract import ClosedForm, Loss, load_loss
+    from jam.losses.negcon import negcon_loss
+    from jam.losses.spread import spread_loss, spread_terms
+
+__all__ = ["ClosedForm", "Loss", "contrastive_loss", "load_loss", "negcon_loss", "spread_loss", "spread_terms"]
+__getattr__, __dir__ = lazily(
+    __name__,
+    {
+        "jam.losses.con": ("contrastive_loss",),
+        "jam.losses.contract": ("ClosedForm", "Loss", "load_loss"),
+        "jam.losses.negcon": ("negcon_loss",),
+        "jam.losses.spread": ("spread_loss", "spread_terms"),
+    },
+)

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from jam.losses.contract import Loss
 from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, normalised
 
 
@@ -13,17 +14,10 @@ def contrastive_loss(a: Tensor, p: Tensor, logit_scale: Scale, same: Tensor | No
     and L_t→v the same with a and p exchanged.
 
     Args:
-        a: image latents, normalised inside.
-        p: latents of the matching captions, row for row.
+        a: (n, d) image latents, normalised inside.
+        p: (n, d) latents of the matching captions, row for row.
         logit_scale: s = 1/τ > 0 (not its logarithm).
-        same: whether caption j is true of image i as well; such a pair, j ≠ i, is left out of both sums.
-
-    Inputs:
-        ============  =======
-        a, p          (n, d)
-        logit_scale   scalar
-        same          (n, n)
-        ============  =======
+        same: (n, n) whether caption j is true of image i as well; such a pair, j ≠ i, is left out of both sums.
 
     Returns:
         Scalar loss; log n when all latents are equal.
@@ -40,3 +34,6 @@ def contrastive_loss(a: Tensor, p: Tensor, logit_scale: Scale, same: Tensor | No
     a, p = normalised(a, p)
     logits = candidates(checked_scale(logit_scale) * a @ p.T, same)
     return 0.5 * (cross_entropy_to_diagonal(logits) + cross_entropy_to_diagonal(logits.T))
+
+
+LOSS = Loss(contrastive_loss)

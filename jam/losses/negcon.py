@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from jam.losses.contract import Loss
 from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, images_of, normalised
 
 
@@ -14,18 +15,9 @@ def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, same: Tenso
     The t→v direction is plain cross-entropy over the batch's images: a false caption has no image to find.
 
     Args:
-        a: image latents, normalised inside.
-        p: latents of the matching captions.
-        q: latents of the hard-negative captions, one for each image.
-        logit_scale: s = 1/τ > 0 (not its logarithm).
-        same: whether candidate j of [p; q] is true of image i as well; such a pair, j ≠ i, is left out of the sums.
-
-    Inputs:
-        ============  =======
-        a, p, q       (n, d)
-        logit_scale   scalar
-        same          (n, 2n)
-        ============  =======
+        a, p, logit_scale: as in `contrastive_loss`, (n, d) and s > 0.
+        q: (n, d) latents of the hard-negative captions, one for each image.
+        same: (n, 2n) whether candidate j of [p; q] is true of image i as well; such a pair, j ≠ i, is left out.
 
     Returns:
         Scalar loss ½(L_v→t + L_t→v).
@@ -45,3 +37,6 @@ def negcon_loss(a: Tensor, p: Tensor, q: Tensor, logit_scale: Scale, same: Tenso
     image_to_text = cross_entropy_to_diagonal(candidates(scaled @ torch.cat([p, q]).T, same))
     text_to_image = cross_entropy_to_diagonal(candidates(p @ scaled.T, images_of(same, len(a))))
     return 0.5 * (image_to_text + text_to_image)
+
+
+LOSS = Loss(negcon_loss, negatives=True)

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from jam.losses.contract import Loss
 from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, images_of, normalised
 
 
@@ -19,14 +20,7 @@ def spread_terms(
 
     Their sum is NegCon's v→t term of image i, whatever the context. The context sum runs over the image's own
     context alone; everything is computed by logsumexp. Candidates that ``same`` says are true of image i as well are
-    in none of the sums.
-
-    Inputs:
-        ============  =======
-        a, p, q       (n, d)
-        logit_scale   scalar
-        same          (n, 2n)
-        ============  =======
+    in none of the sums. The arguments are those of `spread_loss`.
 
     Returns:
         coarse, fine: (n,) each, both ≥ 0.
@@ -75,20 +69,9 @@ def spread_loss(
     NegCon's v→t term. The t→v direction is plain cross-entropy over the batch's images, as in NegCon.
 
     Args:
-        a: image latents, normalised inside.
-        p: latents of the matching captions.
-        q: latents of the hard-negative captions, one for each image.
-        logit_scale: s = 1/τ > 0 (not its logarithm).
+        a, p, q: (n, d) each, with logit_scale and the (n, 2n) same as in `negcon_loss`.
         alpha: weight of the fine term, in [0, 1].
         neighbours: how many other positives, nearest to p_i, join the context of image i.
-        same: as in `negcon_loss`.
-
-    Inputs:
-        ============  =======
-        a, p, q       (n, d)
-        logit_scale   scalar
-        same          (n, 2n)
-        ============  =======
 
     References:
         Spread loss of JAM, arXiv 2507.01201; the decomposition into a supervised-contrastive and a within-class
@@ -108,3 +91,6 @@ def spread_loss(
     image_to_text = ((1 - alpha) * coarse + alpha * fine).mean()
     text_to_image = cross_entropy_to_diagonal(candidates(logit_scale * p @ a.T, images_of(same, len(a))))
     return 0.5 * (image_to_text + text_to_image)
+
+
+LOSS = Loss(spread_loss, negatives=True, options=("alpha", "neighbours"))

@@ -12,26 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
+from jam.data.cave import scenes as world
 from jam.data.cave.grammar import describe, hard_negatives
 from jam.data.cave.render import draw_scans, png_bytes, render, scan_digits
-from jam.data.cave.scenes import (
-    ATTRIBUTES,
-    ONE_THING_SCENES,
-    REALITY_DIM,
-    SIDES,
-    Scene,
-    code_of_scene,
-    one_thing_codes,
-    pick,
-    reality_of,
-    scene_labels,
-    scene_of_code,
-    scene_of_labels,
-    shared_attributes,
-    two_thing_codes,
-)
-from jam.data.schema import SPLITS, write_pairs
+from jam.data.cave.scenes import ATTRIBUTES, REALITY_DIM, SIDES, Scene, pick
+from jam.data.readers import IMAGE
+from jam.data.schema import LABELS, SPLITS, described, write_table, write_world
 
 SETS = ("pretrain_images", "pretrain_text", *SPLITS)
 SCAN_SHARES = {"pretrain_images": 0.5, "train": 0.25, "val": 0.125, "test": 0.125}
@@ -51,7 +39,7 @@ def build_cave(
     one_object: float,
     seed: int,
 ) -> dict[str, list[Row]]:
-    """Draw the five sets as rows of the pairs table, keyed by ``SETS``; `jam.config.CaveData` says what is possible.
+    """Draw the five sets as rows of `jam.data.schema`, keyed by ``SETS``; `jam.params.CaveData` says what is possible.
 
     Args:
         train, val, test: pairs of an image and its captions, with negatives of all tiers. At least 2 each.
@@ -70,14 +58,13 @@ def build_cave(
 
     rows = {}
     for name, image_rng, text_rng in zip(SETS, set_rngs[::2], set_rngs[1::2], strict=True):
-        scenes = [scene_of_code(code) for code in codes[name]]
+        scenes = [world.scene_of_code(code) for code in codes[name]]
         rows[name] = [_empty_row(f"{name.replace('_', '-')}-{i:05d}") for i in range(len(scenes))]
-        if name == "pretrain_text":
-            for row, scene in zip(rows[name], scenes, strict=True):
-                row["captions"] = [text for text, _ in describe(scene, captions, text_rng)]
-            continue
         for row, scene in zip(rows[name], scenes, strict=True):
-            row.update(_seen(scene, scans[name], image_rng))
+            if name == "pretrain_text":
+                row["captions"] = [text for text, _ in describe(scene, captions, text_rng)]
+            else:
+                row.update(_seen(scene, scans[name], image_rng))
         if name in SPLITS:
             _add_texts(rows[name], scenes, captions, used, text_rng)
     return rows
@@ -86,12 +73,7 @@ def build_cave(
 def second_views(images: Sequence[Row], *, seed: int) -> list[Row]:
     """Render the scenes of ``pretrain_images`` once more: other scans of the same digits, all other nuisance anew.
 
-    Args:
-        images: the rows that `build_cave` made with the same ``seed``.
-        seed: equal seeds give equal views.
-
-    Returns:
-        Rows in the order of ``images``, equal to them in every column but the image.
+    The rows are those that `build_cave` made with the same ``seed``, and again in their order but for the image.
     """
     _, scan_rng, *_, view_rng = _streams(seed)
     scans = split_scans(scan_rng)["pretrain_images"]
@@ -99,26 +81,31 @@ def second_views(images: Sequence[Row], *, seed: int) -> list[Row]:
     for row in images:
         shown = _scans_shown(row)
         others = {digit: [scan for scan in pool if scan not in shown] for digit, pool in scans.items()}
-        views.append(row | _seen(scene_of_labels(row["labels"]), others, view_rng))
+        views.append(row | _seen(world.scene_of_labels(row["labels"]), others, view_rng))
     return views
 
 
-def write_cave(folder_pairs: str | Path, folder_pretrain: str | Path, *, seed: int, **sizes: Any) -> dict[str, Any]:
-    """Build the cave and write ``{train,val,test}.parquet`` and ``{images,views,text}.parquet`` into the two folders.
+PRETRAIN = {
+    "images": described({"id": pa.string(), "image": IMAGE, "labels": LABELS}),
+    "views": described({"id": pa.string(), "image": IMAGE}),
+    "text": described({"id": pa.string(), "captions": pa.list_(pa.string())}),
+}
+
+
+def write_cave(folder: str | Path, folder_pretrain: str | Path, *, seed: int, **sizes: Any) -> dict[str, Any]:
+    """Build the cave; write items and views into one folder and ``{images,views,text}.parquet`` into the other.
 
     Row i of the views shows the scene of row i of the images, see `second_views`. ``seed`` and ``sizes`` are the
     arguments of `build_cave`; the return value is that of `summarize_cave`.
     """
     rows = build_cave(seed=seed, **sizes)
-    for split in SPLITS:
-        write_pairs(Path(folder_pairs) / f"{split}.parquet", rows[split], REALITY_DIM)
-    pretrain = {
-        "images": rows["pretrain_images"],
-        "views": second_views(rows["pretrain_images"], seed=seed),
-        "text": rows["pretrain_text"],
-    }
-    for name, part in pretrain.items():
-        write_pairs(Path(folder_pretrain) / f"{name}.parquet", part, REALITY_DIM)
+    write_world(folder, {split: rows[split] for split in SPLITS}, REALITY_DIM)
+    views = second_views(rows["pretrain_images"], seed=seed)
+    for (name, schema), part in zip(
+        PRETRAIN.items(), (rows["pretrain_images"], views, rows["pretrain_text"]), strict=True
+    ):
+        lean = ({column: row[column] for column in schema.names} for row in part)
+        write_table(Path(folder_pretrain) / f"{name}.parquet", schema, lean)
     return summarize_cave(rows)
 
 
@@ -137,8 +124,8 @@ def summarize_cave(rows: Mapping[str, list[Row]]) -> dict[str, Any]:
             summary["one_object"] = sum(row["labels"][0]["value"] == "1" for row in part)
             summary["scans"] = len({scan for row in part for scan in _scans_shown(row)})
         if negatives:
-            summary["negatives_by_kind"] = dict(Counter(negative["kind"] for negative in negatives))
-            summary["negatives_by_tier"] = dict(Counter(negative["tier"] for negative in negatives))
+            for key in ("kind", "tier"):
+                summary[f"negatives_by_{key}"] = dict(Counter(negative[key] for negative in negatives))
         per_set[name] = summary
         sentences += [caption for row in part for caption in row["captions"]]
     words = [re.findall(r"\w+|[^\w\s]", sentence) for sentence in sentences]
@@ -172,11 +159,11 @@ def _streams(seed: int) -> list[np.random.Generator]:
 
 def _split_scenes(sizes: Mapping[str, int], one_object: float, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Deal different scenes to the sets, those of one thing in proportion to size."""
-    singles, doubles = rng.permutation(one_thing_codes()), rng.permutation(two_thing_codes())
+    singles, doubles = rng.permutation(world.one_thing_codes()), rng.permutation(world.two_thing_codes())
     total = sum(sizes.values())
     codes = {}
     for name, size in sizes.items():
-        single = min(round(one_object * size), size * ONE_THING_SCENES // total)
+        single = min(round(one_object * size), size * len(world.one_thing_codes()) // total)
         mine, singles = np.split(singles, [single])
         more, doubles = np.split(doubles, [size - single])
         codes[name] = rng.permutation(np.concatenate([mine, more]))
@@ -195,8 +182,8 @@ def _seen(scene: Scene, scans_by_digit: Mapping[str, Sequence[int]], rng: np.ran
     return {
         "image": {"bytes": png_bytes(render(scene, scans, rng)), "path": path},
         "context": "|".join(digits),
-        "labels": scene_labels(scene),
-        "reality": reality_of(scene).tolist(),
+        "labels": world.scene_labels(scene),
+        "reality": world.reality_of(scene).tolist(),
     }
 
 
@@ -214,7 +201,7 @@ def _add_texts(rows: list[Row], scenes: list[Scene], captions: int, used: set[in
     states = np.array([row["reality"] for row in rows], np.float32)
     for i, (row, scene) in enumerate(zip(rows, scenes, strict=True)):
         if i % BLOCK == 0:
-            alike = shared_attributes(states[i : i + BLOCK], states) >= 0.5
+            alike = world.shared_attributes(states[i : i + BLOCK], states) >= 0.5
         near = np.flatnonzero(alike[i % BLOCK])
         near = near[near != i]
         if len(near):
@@ -234,7 +221,7 @@ def _near_scene(scene: Scene, used: set[int], rng: np.random.Generator) -> Scene
     four attributes are half of the new scene's eight): scenes of one thing are too few to leave any unused.
     """
     while True:
-        near = scene_of_code(int(rng.choice(two_thing_codes())))
+        near = world.scene_of_code(int(rng.choice(world.two_thing_codes())))
         if len(scene.sides) == 1:
             near = near._replace(**{scene.sides[0]: scene.thing(scene.sides[0])})
         else:
@@ -242,5 +229,5 @@ def _near_scene(scene: Scene, used: set[int], rng: np.random.Generator) -> Scene
             for k in rng.permutation(len(slots))[: len(slots) // 2]:
                 side, name = slots[k]
                 near = near.replaced(side, name, getattr(scene.thing(side), name))
-        if code_of_scene(near) not in used:
+        if world.code_of_scene(near) not in used:
             return near

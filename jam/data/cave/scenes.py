@@ -6,6 +6,7 @@ of the digit, where exactly, shade, ground, noise) is nuisance and no part of th
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -21,11 +22,7 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 ABSENT = "none"
 
-_SHAPE = tuple(len(values) for values in ATTRIBUTES.values())
-THINGS = int(np.prod(_SHAPE))  # 420 kinds of thing
-ONE_THING_SCENES = 2 * THINGS  # 840
-
-_SLOT = 1 + sum(_SHAPE)  # present, then one-hot digit, colour, size, height
+_SLOT = 1 + sum(map(len, ATTRIBUTES.values()))  # present, then one-hot digit, colour, size, height
 REALITY_DIM = len(SIDES) * _SLOT  # 46
 
 LABELS = ("count", *(f"{side}_{name}" for side in SIDES for name in ATTRIBUTES))
@@ -81,42 +78,34 @@ def pick(values: Sequence[T], rng: np.random.Generator) -> T:
 # --- scene ↔ number ---------------------------------------------------------------------------------------------------
 
 
+_CONTENTS: tuple[Thing | None, ...] = (None, *(Thing(*values) for values in product(*ATTRIBUTES.values())))  # of a side
+_NUMBERS = {content: number for number, content in enumerate(_CONTENTS)}
+_BASE = len(_CONTENTS)  # 421
+
+
 def code_of_scene(scene: Scene) -> int:
     """Number of a scene, in [1, 421²): left · 421 + right, where 0 is an empty side and 1 … 420 the things."""
-    code = 0
-    for thing in scene:
-        slot = 0
-        if thing is not None:
-            indices = tuple(values.index(value) for values, value in zip(ATTRIBUTES.values(), thing, strict=True))
-            slot = 1 + int(np.ravel_multi_index(indices, _SHAPE))
-        code = code * (THINGS + 1) + slot
-    return code
+    return _NUMBERS[scene.left] * _BASE + _NUMBERS[scene.right]
 
 
 def scene_of_code(code: int) -> Scene:
     """Inverse of `code_of_scene`."""
-    if not 0 < code < (THINGS + 1) ** 2:
-        raise ValueError(f"scene_of_code: got {code}, expected 0 < code < {(THINGS + 1) ** 2}")
-    things: list[Thing | None] = []
-    for slot in divmod(int(code), THINGS + 1):
-        if slot == 0:
-            things.append(None)
-            continue
-        indices = np.unravel_index(slot - 1, _SHAPE)
-        things.append(Thing(*(values[i] for values, i in zip(ATTRIBUTES.values(), indices, strict=True))))
-    return Scene(*things)
+    if not 0 < code < _BASE**2:
+        raise ValueError(f"scene_of_code: got {code}, expected 0 < code < {_BASE**2}")
+    left, right = divmod(int(code), _BASE)
+    return Scene(_CONTENTS[left], _CONTENTS[right])
 
 
 def one_thing_codes() -> np.ndarray:
     """Codes of all 840 scenes of one thing."""
-    slots = np.arange(1, THINGS + 1)
-    return np.concatenate([slots * (THINGS + 1), slots])
+    numbers = np.arange(1, _BASE)
+    return np.concatenate([numbers * _BASE, numbers])
 
 
 def two_thing_codes() -> np.ndarray:
     """Codes of all 176,400 scenes of two things."""
-    slots = np.arange(1, THINGS + 1)
-    return (slots[:, None] * (THINGS + 1) + slots[None, :]).ravel()
+    numbers = np.arange(1, _BASE)
+    return (numbers[:, None] * _BASE + numbers).ravel()
 
 
 # --- scene → true-state vector ----------------------------------------------------------------------------------------
@@ -127,16 +116,12 @@ def reality_of(scene: Scene) -> np.ndarray:
 
     All but ``present`` are one-hot; an empty side is all zeros.
     """
-    vector = np.zeros(REALITY_DIM, np.float32)
-    for slot, thing in zip(vector.reshape(len(SIDES), _SLOT), scene, strict=True):
-        if thing is None:
-            continue
-        slot[0] = 1
-        start = 1
-        for values, value in zip(ATTRIBUTES.values(), thing, strict=True):
-            slot[start + values.index(value)] = 1
-            start += len(values)
-    return vector
+    facts: list[bool] = []
+    for thing in scene:
+        facts.append(thing is not None)
+        for i, values in enumerate(ATTRIBUTES.values()):
+            facts += [thing is not None and thing[i] == value for value in values]
+    return np.array(facts, np.float32)
 
 
 def shared_attributes(realities: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -161,6 +146,12 @@ def scene_labels(scene: Scene) -> list[dict[str, str]]:
     for thing in scene:
         values += [ABSENT] * len(ATTRIBUTES) if thing is None else list(thing)
     return [{"name": name, "value": value} for name, value in zip(LABELS, values, strict=True)]
+
+
+def attribute_of_label(name: str) -> str:
+    """What a label tells of either side: ``left_digit`` and ``right_digit`` are both ``digit``."""
+    side, _, attribute = name.partition("_")
+    return attribute if side in SIDES else name
 
 
 def scene_of_labels(labels: Iterable[Mapping[str, Any]]) -> Scene:

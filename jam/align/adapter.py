@@ -1,0 +1,138 @@
+"""An adapter: frozen features in, a vector of the shared space out; saved as safetensors plus config.json."""
+
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jam.align.blocks import Standardise
+from jam.align.towers import TOWERS
+from jam.errors import InputError
+from jam.io import read_json, replace_folder, write_json
+from jam.metrics._rows import Array, as_rows
+
+
+class Adapter(nn.Module):
+    """Standardise → tower, for one modality.
+
+    Args:
+        kind: ``autoencoder``, ``linear`` or ``mlp``.
+        d_in: width of the frozen features.
+        d_latent: width of the shared space.
+        **options: further arguments of the tower (``hidden``, ``dropout``, ``expansion``).
+
+    Example:
+        >>> adapter = Adapter("linear", d_in=8, d_latent=4)
+        >>> adapter.encode(np.ones((2, 8), dtype=np.float32)).shape
+        (2, 4)
+    """
+
+    def __init__(self, kind: str, d_in: int, d_latent: int, **options: Any) -> None:
+        super().__init__()
+        if kind not in TOWERS:
+            raise ValueError(f"adapter kind: got {kind!r}, expected one of {sorted(TOWERS)}")
+        self.config = {"kind": kind, "d_in": d_in, "d_latent": d_latent, **options}
+        self.standardise = Standardise(d_in)
+        self.tower = TOWERS[kind](d_in, d_latent, **options)
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the adapter has a decoder."""
+        return hasattr(self.tower, "decode")
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, d_in) raw features → (n, d_latent) latents, not normalised."""
+        return cast(Tensor, self.tower.encode(self.standardise(features)))
+
+    def reconstruct(self, features: Tensor) -> Tensor:
+        """(n, d_in) raw features → their reconstruction, in the units of the features.
+
+        Raises:
+            ValueError: the adapter has no decoder.
+        """
+        if not self.reconstructs:
+            raise ValueError(f"reconstruct: got a {self.config['kind']} adapter, expected one with a decoder")
+        return self.standardise.unscaled(self.tower.decode(self(features)))
+
+    @torch.inference_mode()
+    def encode(self, features: Array, batch_size: int = 4096) -> np.ndarray:
+        """Map features to unit vectors of the shared space, in evaluation mode.
+
+        Args:
+            features: (n, d_in), raw, of any kind that the metrics take: numpy (memory maps too), torch, a table, lists.
+            batch_size: rows at a time, which bounds the memory.
+
+        Returns:
+            (n, d_latent) float32 with rows of length 1.
+
+        Raises:
+            ValueError: no rows, or their width is not ``d_in``.
+            InputError: a row that gives no finite vector, named.
+        """
+        return self._in_batches(lambda x: functional.normalize(self(x), dim=1), features, batch_size)
+
+    @torch.inference_mode()
+    def autoencode(self, features: Array, batch_size: int = 4096) -> np.ndarray:
+        """Reconstruct features (n, d_in) → (n, d_in), in evaluation mode; in double precision if trained on such.
+
+        Raises:
+            ValueError: the adapter has no decoder, or as `encode`.
+            InputError: as `encode`.
+        """
+        return self._in_batches(self.reconstruct, features, batch_size)
+
+    def _in_batches(self, function: Any, features: Array, batch_size: int) -> np.ndarray:
+        rows = as_rows(features, "features")
+        if rows.shape[1] != self.config["d_in"]:
+            raise ValueError(f"features: got shape {tuple(rows.shape)}, expected (n, {self.config['d_in']})")
+        training, parts = self.training, []
+        self.eval()
+        try:
+            for part in rows.split(batch_size):
+                parts.append(function(part.to(self.standardise.mean.device)).cpu())
+        finally:
+            self.train(training)
+        vectors = torch.cat(parts)
+        bad = ~vectors.isfinite().all(dim=1)
+        if bad.any():
+            raise InputError(
+                f"features: row {int(bad.nonzero()[0])} gives no finite vector ({int(bad.sum())} of {len(bad)} rows), "
+                "expected finite numbers, of the size that the adapter was trained on"
+            )
+        return vectors.numpy()
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``model.safetensors`` and ``config.json``; the folder appears whole or not at all.
+
+        Raises:
+            InputError: the folder is not new or empty, and holds other things than an adapter.
+        """
+        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        with replace_folder(folder, "config.json", ("kind", "d_in", "d_latent")) as part:
+            save_file(state, part / "model.safetensors")
+            write_json(part / "config.json", self.config)
+
+    @classmethod
+    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Adapter":
+        """Read an adapter that ``save`` wrote, in evaluation mode.
+
+        Raises:
+            InputError: the folder holds no adapter, or one that does not fit its config.
+        """
+        folder = Path(folder)
+        if not (folder / "config.json").is_file():
+            raise InputError(f"{folder}: no adapter here, expected config.json and model.safetensors")
+        try:
+            adapter = cls(**read_json(folder / "config.json"))
+            state = load_file(folder / "model.safetensors")
+            adapter.standardise.mean = adapter.standardise.mean.to(state["standardise.mean"].dtype)  # may be double
+            adapter.load_state_dict(state)
+        except (SafetensorError, RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{folder}: the adapter cannot be read: {reason}") from error
+        return adapter.to(device).eval()

@@ -1,0 +1,217 @@
+"""params.yaml as typed, validated sections: every bad value is named by its path."""
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError
+
+from jam.errors import InputError
+from jam.params.data import CaveData, Dataset, FolderData, HubData
+from jam.params.encoders import EncoderSpec
+from jam.params.fields import Count, Name, Section, Seed, Seeds, Some
+from jam.params.spaces import ClosedForm, Fit, Layer, Objective, OfThree, OfTwo, Side, Training
+from jam.params.sweeps import Sweeps
+
+__all__ = [
+    "CaveData", "ClosedForm", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer", "Objective", "Params", "Side",
+    "SpaceSpec", "Training", "load_params", "one_line",
+]  # fmt: skip
+
+
+class Features(Section):
+    """Section ``features``; limits on the training split alone."""
+
+    batch_size: Count
+    dtype: Literal["float32", "float16"]
+    train_captions: Count | Literal["all"]
+    train_negatives: Count | Literal["all"]
+
+
+class Align(Section):
+    """Section ``align``: the two sides that all of ``spaces`` align, and over which seeds."""
+
+    x: Side
+    y: Side
+    seeds: Seeds
+
+    def _problems(self) -> Iterator[str]:
+        if self.x.side == self.y.side:
+            yield f"got two sides {self.x.side}, expected names of their own"
+
+
+class Evaluate(Section):
+    """Section ``evaluate``."""
+
+    k: Count
+    resamples: Count
+
+
+class Kernels(Section):
+    """Section ``kernels``: kernel alignment between representations, and with reality."""
+
+    metrics: Some[Literal["mutual_knn", "cka", "unbiased_cka", "cknna", "svcca", "cca", "rsa"]]
+    spaces: Some[Name]
+    k: Count
+    permutations: Count
+    folds: Annotated[int, Field(ge=2)]
+    seed: Seed
+
+
+@dataclass(frozen=True)
+class SpaceSpec:
+    """A space as params.yaml describes it, wherever it does."""
+
+    sides: tuple[Side, ...]
+    pairs: tuple[tuple[str, str], ...]
+    fit: Objective | ClosedForm
+    seeds: tuple[int, ...]
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    dataset: Dataset
+    encoders: Annotated[dict[Name, EncoderSpec], Field(min_length=1)]
+    features: Features
+    align: Align
+    spaces: Annotated[dict[Name, Fit], Field(min_length=1)]
+    spaces_of_two: dict[Name, OfTwo]
+    spaces_of_three: dict[Name, OfThree]
+    training: Training
+    evaluate: Evaluate
+    kernels: Kernels
+    sweeps: Sweeps
+
+    @property
+    def space_names(self) -> list[str]:
+        """All spaces."""
+        return [*self.spaces, *self.spaces_of_two, *self.spaces_of_three]
+
+    def space(self, name: str) -> SpaceSpec:
+        """The space of a name; a closed form has nothing random and runs once, as seed 0.
+
+        Raises:
+            InputError: there is none.
+        """
+        own = self.spaces_of_two.get(name) or self.spaces_of_three.get(name)
+        if name not in self.space_names:
+            raise InputError(f"space: got {name!r}, expected one of {self.space_names}")
+        sides = own.sides() if own else (self.align.x, self.align.y)
+        fit = own.fit if own else self.spaces[name]
+        pairs = own.pairs if isinstance(own, OfThree) and own.pairs else combinations([side.side for side in sides], 2)
+        return SpaceSpec(sides, tuple(pairs), fit, self.align.seeds if isinstance(fit, Objective) else (0,))
+
+    def pairs_of_modalities(self) -> list[tuple[list[str], list[str]]]:
+        """The encoders of one modality and those of another, for each two modalities in the order of ``encoders``."""
+        names: dict[str, list[str]] = {}
+        for name, spec in self.encoders.items():
+            names.setdefault(spec.modality, []).append(name)
+        return list(combinations(names.values(), 2))
+
+    def _problems(self) -> Iterator[str]:
+        names = self.space_names
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            yield f"spaces, spaces_of_two, spaces_of_three: got {twice} more than once"
+        layers: list[tuple[str, Collection[Layer]]] = [("align.x", [self.align.x]), ("align.y", [self.align.y])]
+        layers += [(f"sweeps.scale.{way}", getattr(self.sweeps.scale, way)) for way in ("x", "y")]
+        layers += [(f"spaces_of_two.{name}", space.sides()) for name, space in self.spaces_of_two.items()]
+        layers += [(f"spaces_of_three.{name}", space.sides()) for name, space in self.spaces_of_three.items()]
+        for where, some in layers:
+            yield from _unknown(where, [layer.encoder for layer in some], self.encoders)
+        yield from _unknown("kernels.spaces", self.kernels.spaces, self.spaces)
+        for name in names:
+            fit = self.space(name).fit
+            if isinstance(fit, Objective) and fit.neighbours >= self.training.batch_size:
+                yield (
+                    f"spaces.{name}.neighbours: got {fit.neighbours}, expected fewer than the "
+                    f"{self.training.batch_size} items of training.batch_size"
+                )
+        if self.dataset.source == "cave":
+            yield from self.too_small({"val": self.dataset.cave.val, "test": self.dataset.cave.test})
+
+    def too_small(self, rows: Mapping[str, int]) -> Iterator[str]:
+        """Which splits are too small for what will be measured on them, and would fail after all training.
+
+        Args:
+            rows: split → number of its images; of ``val`` and ``test``, and of ``train`` where the whole is to be told.
+        """
+        folds, k = self.kernels.folds, self.kernels.k
+        fewest = max(k + 1, 4)  # of kernel metrics; and their intervals take them without each of the folds, too
+        left = next(n for n in range(folds, folds + 2 * fewest + 2) if n - math.ceil(n / folds) >= fewest)
+        for name, value, least in (
+            ("evaluate.k", self.evaluate.k, self.evaluate.k + 1),
+            ("kernels.k", k, k + 1),
+            ("kernels.folds", folds, left),
+        ):
+            for split in ("val", "test"):
+                if rows[split] < least:
+                    whole = math.ceil(least * sum(rows.values()) / max(1, rows[split]))
+                    told = f" (about {whole} in all)" if "train" in rows else ""
+                    yield (
+                        f"{name}: got {value} with {rows[split]} images in the {split} split, expected at least "
+                        f"{least} images there{told}, or a smaller number"
+                    )
+
+
+def _unknown(where: str, names: Collection[str], known: Collection[str]) -> Iterator[str]:
+    if unknown := [name for name in names if name not in known]:
+        yield f"{where}: got {unknown}, expected names among {list(known)}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is there twice is an error: of two values, neither is known to be meant."""
+
+
+def _each_key_once(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
+    keys = [key.value for key, _ in node.value]
+    if twice := [key for key in keys if keys.count(key) > 1]:
+        raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is there twice", node.start_mark)
+    return loader.construct_mapping(node, deep=True)
+
+
+_Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _each_key_once)
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Read and validate a params file.
+
+    Raises:
+        InputError: no file, not YAML, or values that do not fit; one line that names every bad value by its path.
+    """
+    path = Path(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # a SafeLoader
+    except FileNotFoundError:
+        raise InputError(
+            f"{path}: no such file; expected the pipeline's parameters (cp presets/cave.yaml {path})"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from None
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{path}: {one_line(error)}") from None
+
+
+def one_line(error: ValidationError) -> str:
+    """Every bad value by its path."""
+    return "; ".join(_describe(problem) for problem in error.errors())
+
+
+def _describe(problem: Any) -> str:
+    loc = list(problem["loc"])
+    for name, tag in (("spaces", 2), ("fit", loc.index("fit") + 1 if "fit" in loc else 0)):
+        if name in loc:
+            del loc[tag : tag + 1]  # the loss, which pydantic adds to say which schema it took
+    where = ".".join(str(part) for part in loc)
+    message = problem["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    got = (
+        "" if isinstance(problem["input"], dict | list) or message.startswith("got") else f" (got {problem['input']!r})"
+    )
+    return f"{where}: {message}{got}" if where else message

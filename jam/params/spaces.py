@@ -1,0 +1,141 @@
+"""How sides are aligned: trained objectives, closed forms, the spaces that they make, and the schedule of trainings."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from jam.params.fields import (
+    Count,
+    Distinct,
+    Fraction,
+    LayerNumber,
+    Name,
+    NonNegative,
+    OneOrMore,
+    Positive,
+    Section,
+    Some,
+)
+
+# The first and the last value of a linear curriculum; a number is both.
+Ends = Annotated[tuple[Fraction, Fraction], BeforeValidator(lambda x: (x, x) if isinstance(x, int | float) else x)]
+
+
+class Objective(Section):
+    """A trained alignment: which adapter, which loss.
+
+    ``alphas`` lists the α of Spread to try, each a number or [first, last] of a linear curriculum; the best on
+    validation rows is kept. ``reconstruction`` is λ at the first and at the last epoch.
+    """
+
+    model: Literal["autoencoder", "linear", "mlp"]
+    loss: Literal["con", "negcon", "spread"]
+    latent: Count
+    learning_rate: Positive
+    hidden: tuple[Count, ...] | None = None
+    expansion: Count | None = None
+    dropout: Fraction | None = None
+    reconstruction: tuple[NonNegative, NonNegative] = (0.0, 0.0)
+    cross_reconstruction: NonNegative = 0.0
+    alphas: Distinct[Ends] = ()
+    neighbours: Annotated[int, Field(ge=0)] = 0
+
+    def _problems(self) -> Iterator[str]:
+        if (self.loss == "spread") != bool(self.alphas):
+            yield f"alphas: got {list(self.alphas)} with loss {self.loss}, expected them for spread alone"
+
+    @property
+    def tower_options(self) -> dict[str, Any]:
+        """Arguments of the tower beyond its widths."""
+        return self.model_dump(include={"hidden", "expansion", "dropout"}, exclude_none=True)
+
+
+class ClosedForm(Section):
+    """A loss whose optimum is known in closed form, and the values to choose from on validation rows."""
+
+    loss: Literal["ridge", "procrustes", "cca"]
+    penalty: Distinct[NonNegative] = ()
+    components: Distinct[Count] = ()
+    shrinkage: Distinct[Positive] = ()
+
+    def _problems(self) -> Iterator[str]:
+        needed = {"ridge": {"penalty"}, "procrustes": {"components"}, "cca": {"components", "shrinkage"}}[self.loss]
+        if set(self.grid) != needed:
+            yield f"got {sorted(self.grid)} for {self.loss}, expected {sorted(needed)}"
+
+    @property
+    def grid(self) -> dict[str, tuple[float, ...]]:
+        """The values to try, by argument."""
+        return {name: values for name, values in self if name != "loss" and values}
+
+
+Fit = Annotated[Objective | ClosedForm, Field(discriminator="loss")]
+
+
+class Layer(Section):
+    """One layer of one encoder."""
+
+    encoder: Name
+    layer: LayerNumber
+
+
+class Side(Layer):
+    """A layer under the name that it has in a space."""
+
+    side: Name
+
+
+class _OfSides(Section):
+    fit: Fit
+
+    def sides(self) -> tuple[Side, ...]:
+        """Those of the space, in their order."""
+        return tuple(side for _, side in self if isinstance(side, Side))
+
+    def _problems(self) -> Iterator[str]:
+        names = [side.side for side in self.sides()]
+        if len(set(names)) < len(names):
+            yield f"got sides {names}, expected names of their own"
+
+
+class OfTwo(_OfSides):
+    """A space of two sides of its own."""
+
+    x: Side
+    y: Side
+
+
+class OfThree(_OfSides):
+    """A space of three sides; ``pairs`` names those that are aligned, all by default."""
+
+    x: Side
+    y: Side
+    z: Side
+    pairs: Some[tuple[Name, Name]] | None = None
+
+    def _problems(self) -> Iterator[str]:
+        yield from super()._problems()
+        if isinstance(self.fit, ClosedForm):
+            yield f"fit: got {self.fit.loss}, expected a trained objective, as a closed form has two sides"
+        names = {side.side for side in self.sides()}
+        pairs = self.pairs or ()
+        if self.pairs and ({name for pair in pairs for name in pair} != names or any(x == y for x, y in pairs)):
+            yield f"pairs: got {list(pairs)}, expected pairs of {sorted(names)}, each side in one"
+
+
+class Training(Section):
+    """Section ``training``: the schedule that all trained objectives share.
+
+    ``whitening`` is one value, or several of which the best on validation rows is kept.
+    """
+
+    batch_size: Annotated[int, Field(ge=2)]
+    epochs: Count
+    patience: Count
+    weight_decay: NonNegative
+    clip_norm: Positive
+    temperature: Positive
+    learn_temperature: bool
+    whitening: Annotated[Some[Positive | None], OneOrMore]
+    captions: Literal["sample", "mean", "max"]

@@ -1,0 +1,211 @@
+"""Figures of spaces, kernels and the world."""
+
+import io
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
+
+from jam.report.labels import KINDS, METRICS, MISMATCHES, label, metric
+from jam.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION, looks
+from jam.results import select
+
+
+def spaces(results: pd.DataFrame, names: Sequence[str], sides: tuple[str, str]) -> Figure:
+    """Retrieval and hard-negative accuracy of each space on two sides, means over seeds with intervals.
+
+    Args:
+        results: of experiment ``evaluate``.
+        names: the spaces, top to bottom.
+        sides: x and y.
+    """
+    x, y = sides
+    panels: dict[str, dict[str, Any]] = {
+        f"{x} → {y}, R@1": {"metric": "recall", "k": 1, "direction": "x_to_y"},
+        f"{y} → {x}, R@1": {"metric": "recall", "k": 1, "direction": "y_to_x"},
+        "hard negatives, accuracy": {"metric": "hard_negatives", "tier": "hard"},
+    }
+    means = select(results, seed=None)
+    panels = {title: where for title, where in panels.items() if len(select(means, **where))}
+    with plt.rc_context(STYLE):
+        size = (3.3 * len(panels), 0.42 * len(names) + 1.1)
+        figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True)
+        for axis, (title, where) in zip(axes, panels.items(), strict=True):
+            rows, chance = select(means, **where).set_index("subject"), METRICS[where["metric"]].chance
+            for place, (name, look) in enumerate(looks(names).items()):
+                _point(axis, rows.loc[name], place, look)
+            axis.set_title(title)
+            axis.set_xlim(0 if chance is None else chance - 0.05, 1.02)
+            if chance is not None:
+                axis.axvline(chance, color=GREY, linewidth=1, linestyle=":")
+                at = (chance, len(names) - 0.55)
+                axis.annotate("chance", at, color=GREY, fontsize=8, xytext=(3, 0), textcoords="offset points")
+        axes[0].set_yticks(range(len(names)), [label(name) for name in names])
+        axes[0].set_ylim(len(names) - 0.4, -0.6)
+    return figure
+
+
+def _point(axis: Axes, row: pd.Series, y: float, look: tuple[str, str]) -> None:
+    colour, marker = look
+    axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=2, solid_capstyle="round")
+    axis.plot(row["value"], y, marker, color=colour, markersize=7, markeredgecolor="white")
+
+
+def hard_negatives(results: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Accuracy of cos(x, true view) > cos(x, false view) by what was changed; of experiment ``evaluate``."""
+    means = select(results, seed=None, metric="hard_negatives")
+    kinds = [kind for kind in KINDS if len(select(means, kind=kind))]
+    rows = means[means["kind"].notna()].set_index(["subject", "kind"])
+    with plt.rc_context(STYLE):
+        figure, axis = plt.subplots(figsize=(8, 3.6))
+        offsets = np.linspace(-0.32, 0.32, len(names))
+        for offset, (name, (colour, marker)) in zip(offsets, looks(names).items(), strict=True):
+            for x, kind in enumerate(kinds):
+                row = rows.loc[(name, kind)]
+                axis.plot([x + offset] * 2, [row["low"], row["high"]], color=colour, linewidth=2)
+                axis.plot(
+                    x + offset, row["value"], marker, color=colour, markersize=6, markeredgecolor="white",
+                    label=label(name) if x == 0 else None,
+                )  # fmt: skip
+        axis.axhline(0.5, color=GREY, linewidth=1, linestyle=":")
+        axis.annotate("chance", (-0.48, 0.5), color=GREY, fontsize=8, xytext=(0, 3), textcoords="offset points")
+        axis.set_xticks(range(len(kinds)), [label(kind).replace(" ", "\n") for kind in kinds])
+        axis.set_xlim(-0.5, len(kinds) - 0.5)
+        axis.grid(axis="x", visible=False)
+        axis.set_title("Hard negatives: is the true view nearer to its item than one with one thing changed?")
+        axis.set_ylabel("accuracy")
+        axis.legend(ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def training_curves(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
+    """Validation recall and losses by epoch; a thin line a seed, a thick one their mean."""
+    panels = {
+        "validation_recall": "validation recall, mean R@1 of all directions",
+        "loss_align": "alignment loss",
+        "loss_reconstruction": "reconstruction loss (1 = predicting the mean)",
+    }
+    panels = {column: title for column, title in panels.items() if column in curves}
+    trained = [name for name in names if name in set(curves["space"])]
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(1, len(panels), figsize=(11 / 3 * len(panels), 3.2), squeeze=False)
+        axes = axes[0]
+        for name, (colour, marker) in looks(names).items():
+            mine = curves[curves["space"] == name]
+            for axis, column in zip(axes, panels if name in trained else (), strict=False):
+                what = [column for column in ("seed", "alpha", "whitening") if column in mine]
+                for _, run in mine.groupby(what, dropna=False):
+                    axis.plot(run["epoch"] + 1, run[column], color=colour, linewidth=0.6, alpha=0.5)
+                mean = mine.groupby("epoch")[column].mean()
+                axis.plot(
+                    mean.index + 1, mean, color=colour, linewidth=1.8, marker=marker,
+                    markevery=max(1, len(mean) // 6), markersize=4.5, label=label(name),
+                )  # fmt: skip
+        for axis, title in zip(axes, panels.values(), strict=True):
+            axis.set_title(title)
+            axis.set_xlabel("epoch")
+        if "loss_reconstruction" in panels:
+            axes[-1].set_ylim(bottom=0)
+        axes[0].legend()
+    return figure
+
+
+def conditions(kernels: pd.DataFrame, metrics: Sequence[str], rows: Sequence[tuple[str | None, str]]) -> Figure:
+    """Kernel metrics on matched, easy-mismatched and hard-mismatched pairs, after JAM's first figure.
+
+    Args:
+        kernels: of experiment ``kernels``.
+        metrics: one panel a metric.
+        rows: (space or None for frozen features, title) from top to bottom: before alignment, after.
+    """
+    fills = dict(zip(MISMATCHES, ((BLUE, ""), (ORANGE, "///"), (GREY, "...")), strict=True))
+    with plt.rc_context(STYLE):
+        size = (1.75 * len(metrics) + 0.6, 2.1 * len(rows) + 0.5)
+        figure, axes = plt.subplots(len(rows), len(metrics), figsize=size, sharey="row", squeeze=False)
+        for line, (subject, title) in zip(axes, rows, strict=True):
+            here = select(kernels, subject=subject, condition=MISMATCHES).set_index(["metric", "condition"])
+            for axis, name in zip(line, metrics, strict=True):
+                for x, (condition, (colour, hatch)) in enumerate(fills.items()):
+                    row = here.loc[(name, condition)]
+                    axis.bar(
+                        x, row["value"], color=colour, hatch=hatch, edgecolor="white", width=0.75,
+                        label=label(condition),
+                    )  # fmt: skip
+                    axis.plot([x, x], [row["low"], row["high"]], color=BLACK, linewidth=1.2)
+                    axis.plot([x - 0.38, x + 0.38], [row["null"]] * 2, color=VERMILION, linewidth=1.2, linestyle="--")
+                axis.set_xticks([])
+                axis.grid(axis="x", visible=False)
+                axis.axhline(0, color=BLACK, linewidth=0.8)
+            line[0].set_ylabel(title)
+        for axis, name in zip(axes[0], metrics, strict=True):
+            axis.set_title(metric(name))
+        handles, labels = axes[0][0].get_legend_handles_labels()
+        handles.append(plt.Line2D([], [], color=VERMILION, linestyle="--", linewidth=1.2))
+        figure.legend(handles, [*labels, "95 % of the null"], ncols=4, loc="outside lower center")
+    return figure
+
+
+def reality(kernels: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+    """Kernel alignment of every representation with the true state of the world.
+
+    Args:
+        kernels: of experiment ``kernels``, in the order of the figure from top to bottom.
+        metrics: one panel a metric.
+    """
+    mine = select(kernels, condition="reality")
+    names = mine["x"].where(mine["subject"].isna(), mine["subject"].map(label, na_action="ignore") + ", " + mine["x"])
+    mine = mine.assign(name=names)
+    subjects = list(dict.fromkeys(mine["name"]))
+    frozen = set(mine.loc[mine["subject"].isna(), "name"])
+    with plt.rc_context(STYLE):
+        size = (2.3 * len(metrics) + 1.6, 0.3 * len(subjects) + 1.2)
+        figure, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False)
+        for axis, name in zip(axes[0], metrics, strict=True):
+            here = select(mine, metric=name).set_index("name")
+            for y, subject in enumerate(subjects):
+                row, colour = here.loc[subject], BLUE if subject in frozen else GREEN
+                axis.plot([0, row["value"]], [y, y], color=colour, linewidth=1, alpha=0.6)
+                axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=3.5, alpha=0.45)
+                axis.plot(row["value"], y, "o", color=colour, markersize=5.5)
+                axis.plot([row["null"]] * 2, [y - 0.35, y + 0.35], color=VERMILION, linewidth=1.2)
+            axis.set_title(metric(name))
+            axis.set_xlim(left=min(0.0, axis.get_xlim()[0]))
+        axes[0][0].set_yticks(range(len(subjects)), subjects)
+        axes[0][0].set_ylim(len(subjects) - 0.4, -0.6)
+    return figure
+
+
+def samples(rows: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
+    """Images with a caption each and, struck out, one hard negative."""
+    lines = -(-len(rows) // columns)
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(lines, columns, figsize=(2.6 * columns, 3.5 * lines), squeeze=False)
+        for axis in axes.flat:
+            axis.axis("off")
+        for place, (axis, row) in enumerate(zip(axes.flat, rows, strict=False)):
+            axis.imshow(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB"), interpolation="nearest")
+            hard = [negative for negative in row["negatives"] if negative["tier"] == "hard"]
+            wrong = hard[place % len(hard)] if hard else None
+            text = _wrap(row["captions"][wrong["of"] if wrong else 0])
+            axis.text(0, 1, "✓ " + text, transform=axis.transAxes, fontsize=7.5, va="bottom", color=BLACK)
+            if wrong:
+                axis.text(
+                    0,
+                    -0.02,
+                    "✗ " + _wrap(wrong["text"]),
+                    transform=axis.transAxes,
+                    fontsize=7.5,
+                    va="top",
+                    color=VERMILION,
+                )
+    return figure
+
+
+def _wrap(text: str, width: int = 40) -> str:
+    return "\n".join(textwrap.wrap(text, width))

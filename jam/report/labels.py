@@ -1,0 +1,73 @@
+"""The one registry of what readers see: of every name its label, and of a metric its chance, ceiling and direction."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric as readers know it.
+
+    Attributes:
+        label: what it is called.
+        better: which values are better.
+        chance: what a guess scores; None where it depends on the data, see the null of a result.
+        ceiling: the best possible score, if there is one.
+    """
+
+    label: str
+    better: Literal["higher", "lower"] = "higher"
+    chance: float | None = None
+    ceiling: float | None = 1.0
+
+
+# In the order of tables
+METRICS: dict[str, Metric] = {
+    "recall": Metric("recall"),
+    "mrr": Metric("mean reciprocal rank"),
+    "median_rank": Metric("median rank", "lower"),
+    "hard_negatives": Metric("hard negatives", chance=0.5),
+    "preservation": Metric("structure kept"),
+    "reconstruction_r2": Metric("R²", chance=0.0),
+    "alignment": Metric("distance of pairs", "lower", ceiling=0.0),
+    "uniformity": Metric("uniformity", "lower", ceiling=None),
+    "modality_gap": Metric("modality gap", "lower", ceiling=0.0),
+    "mutual_knn": Metric("mutual kNN"),
+    "unbiased_cka": Metric("CKA (unbiased)", chance=0.0),
+    "cka": Metric("CKA (biased)"),
+    "cknna": Metric("CKNNA"),
+    "svcca": Metric("SVCCA"),
+    "cca": Metric("CCA"),
+    "rsa": Metric("RSA", chance=0.0),
+    "hypervolume": Metric("hypervolume", ceiling=None),
+    "parameters": Metric("parameters", ceiling=None),
+    "width": Metric("width", ceiling=None),
+    "quality": Metric("quality"),
+    "probe": Metric("linear probe"),
+    "perplexity": Metric("perplexity", "lower", ceiling=None),
+    "unknown": Metric("unknown words", "lower", ceiling=0.0),
+}
+
+LABELS: dict[str, str] = {
+    "con": "Con", "negcon": "NegCon", "spread": "Spread", "linear": "linear adapter", "mlp": "MLP adapter",
+    "ridge": "ridge", "procrustes": "Procrustes", "cca": "CCA",
+    "matched": "matched", "easy": "another item's view", "hard": "one thing changed", "color": "colour",
+}  # fmt: skip
+
+# Of hard negatives, in SugarCrepe's order; a data set has some of them
+KINDS = (
+    "replace_object", "replace_attribute", "replace_relation", "swap_object", "swap_attribute", "add_object",
+    "add_attribute", "word_order", "given",
+)  # fmt: skip
+TIERS = ("easy", "medium", "hard")
+MISMATCHES = ("matched", "hard", "easy")
+
+
+def label(name: str) -> str:
+    """What a reader sees for a name."""
+    return METRICS[name].label if name in METRICS and name not in LABELS else LABELS.get(name, name.replace("_", " "))
+
+
+def metric(name: str) -> str:
+    """What a reader sees for the name of a metric."""
+    return METRICS[name].label

@@ -1,0 +1,42 @@
+"""One style for all figures: colour-blind safe, told apart in grey print by markers and hatches."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from jam.io import atomic_path
+
+# Okabe & Ito 2008: distinguishable under the common colour-vision deficiencies.
+BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000",
+)  # fmt: skip
+GREY = "#8a8a8a"
+# By place in a list of things that are told apart
+SERIES = (
+    (BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (SKY, "^"), (PINK, "v"), (VERMILION, "P"), (GREY, "X"), (BLACK, "*"),
+)  # fmt: skip
+STYLE: Any = {
+    "figure.dpi": 150, "savefig.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10,
+    "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False, "axes.grid": True,
+    "grid.color": "#dddddd", "grid.linewidth": 0.6, "axes.axisbelow": True, "axes.titlesize": 10.5,
+    "axes.titlelocation": "left", "legend.frameon": False,
+}  # fmt: skip
+
+
+def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """A colour and a marker for each name; beyond eight they come again."""
+    return {name: SERIES[i % len(SERIES)] for i, name in enumerate(names)}
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Write a PNG whose bytes depend on the figure alone."""
+    with atomic_path(path) as part:
+        figure.savefig(part, format="png", metadata={"Software": None})
+    plt.close(figure)

@@ -1,0 +1,1 @@
+"""Sweeps: grids of many short trainings, and what their cells tell together."""

@@ -1,0 +1,206 @@
+"""Sweeps: many short trainings, each a cell of a grid; resumable cell by cell, a failing cell by itself.
+
+Cells run in processes of one thread: small matrix products do not speed up with threads, and one thread gives the same
+bytes on any number of cores. Hosts that share the folder of finished cells each take those that are not there.
+"""
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from time import sleep
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+from jam.align.rows import join_sides, negative_rows
+from jam.align.train import train
+from jam.evaluate import Key, evaluate, rows_of
+from jam.io import file_sha256, read_json, write_json
+from jam.params import Objective, Training
+
+# What decides a cell's numbers, beside its configuration and its features
+CODE = ("fit.py", "evaluate.py", "align/*.py", "losses/*.py", "metrics/**/*.py")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training of a sweep.
+
+    Attributes:
+        sides: name → a layer file of features; ``index.parquet`` lies beside it.
+        pairs: of sides that are aligned.
+        objective: with at most one α.
+        training: the schedule.
+        seed: of the training.
+        k: neighbours, for preservation.
+    """
+
+    sides: Mapping[str, Path]
+    pairs: Sequence[tuple[str, str]]
+    objective: Objective
+    training: Training
+    seed: int
+    k: int
+
+    def key(self, versions: Mapping[Path, str]) -> str:
+        """A hash of all that decides the cell's numbers; ``versions`` has one of each file's content."""
+        content = [
+            [[name, versions[path]] for name, path in self.sides.items()],
+            [list(pair) for pair in self.pairs],
+            self.objective.model_dump(mode="json"),
+            self.training.model_dump(mode="json"),
+            [self.seed, self.k, torch.__version__, versions[Path(__file__).parents[1]]],
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
+
+
+Outcome = dict[str, Any]  # scores of a finished cell, or {"error": why it has none}
+
+
+def run_sweep(
+    cells: Sequence[Cell],
+    scratch: str | Path,
+    *,
+    device: torch.device | str = "cpu",
+    workers: int = 1,
+    report: Callable[[str], None] = lambda line: None,
+) -> list[Outcome]:
+    """Train and score every cell; finished cells are kept in ``scratch``, so that a killed sweep takes up where it was.
+
+    Args:
+        cells: the grid, in any order; equal cells are computed once.
+        scratch: folder of finished cells, a file each. The caller deletes it when the results are safe.
+        device: where to train; an accelerator is shared by the processes.
+        workers: processes.
+        report: called with one line for each finished cell.
+
+    Returns:
+        For each cell the chosen ``epoch``, its ``validation_recall``, and its ``rows`` of results (`kept`) on
+        validation and test rows; or ``{"error": …}``, one line. An error is not kept: another call tries it again.
+    """
+    scratch = Path(scratch)
+    scratch.mkdir(parents=True, exist_ok=True)
+    versions = _versions(cells)
+    keys = [cell.key(versions) for cell in cells]
+    unique = dict(zip(keys, cells, strict=True))
+    files = {key: scratch / f"{key}.json" for key in unique}
+    found: dict[str, Outcome] = {key: read_json(path) for key, path in files.items() if path.is_file()}
+    if found:
+        report(f"{len(found)} of {len(unique)} cells were finished before and are kept")
+    open_cells = {key: cell for key, cell in unique.items() if key not in found}
+    for key, outcome in _in_processes(open_cells, workers, str(device)):
+        found[key] = outcome
+        if "error" in outcome:
+            report(f"cell {len(found)}/{len(unique)} failed: {outcome['error']}")
+        else:
+            write_json(files[key], outcome)
+            report(f"cell {len(found)}/{len(unique)}: validation recall {outcome['validation_recall']:.3f}")
+    return [found[key] for key in keys]
+
+
+def run_cell(cell: Cell, device: str = "cpu") -> Outcome:
+    """Train one cell; its scores on validation and on test rows."""
+    tables = {
+        name: (np.load(path, mmap_mode="r", allow_pickle=False), pd.read_parquet(path.with_name("index.parquet")))
+        for name, path in cell.sides.items()
+    }
+    items = {split: join_sides(tables, split) for split in ("train", "val", "test")}
+    space = train(
+        items["train"], items["val"], cell.objective, cell.training, pairs=cell.pairs, seed=cell.seed, device=device
+    )
+    adapters = {name: side.adapter for name, side in space.sides.items()}
+    order = next(iter(tables.values()))[1]
+    rows = []
+    for split in ("val", "test"):
+        negatives = {y: negative_rows(tables[y][1], order, split) for _, y in cell.pairs}
+        outcomes = evaluate(adapters, items[split], cell.pairs, negatives, cell.k)
+        rows += [{"split": split, **row} for row in rows_of({key: of for key, of in outcomes.items() if kept(key)})]
+    return {"epoch": space.chosen["epoch"], "validation_recall": space.chosen["validation_recall"], "rows": rows}
+
+
+def kept(key: Key) -> bool:
+    """Whether a sweep tells an outcome: R@1, accuracy on hard negatives, preservation, reconstruction."""
+    return (
+        (key.metric, key.k) == ("recall", 1)
+        or (key.metric, key.tier) == ("hard_negatives", "hard")
+        or key.metric in ("preservation", "reconstruction_r2")
+    )
+
+
+def _in_processes(cells: Mapping[str, Cell], workers: int, device: str) -> Iterator[tuple[str, Outcome]]:
+    """Cells as they finish. When a process dies, those in flight run again one by one, so that one alone is lost."""
+    left = dict(cells)
+    while left:
+        flying: dict[str, Cell] = {}
+        try:
+            for key, outcome in _parallel(left, workers, device, flying):
+                del left[key], flying[key]
+                yield key, outcome
+        except TerminatedWorkerError:
+            for key, cell in list(flying.items()):
+                try:
+                    [(_, outcome)] = _parallel({key: cell}, 2, device, {})
+                except TerminatedWorkerError:
+                    outcome = {"error": "its process died (out of memory?)"}
+                del left[key]
+                yield key, outcome
+
+
+def _parallel(
+    cells: Mapping[str, Cell], workers: int, device: str, flying: dict[str, Cell]
+) -> Iterator[tuple[str, Outcome]]:
+    """Outcomes of cells in any order; ``flying`` has those that were handed to a process."""
+
+    def tasks() -> Iterator[Any]:
+        for key, cell in list(cells.items()):
+            flying[key] = cell
+            yield joblib.delayed(_attempt)(key, cell, device)
+
+    with joblib.parallel_config("loky", inner_max_num_threads=1):
+        pool = joblib.Parallel(workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
+        yield from pool(tasks())
+
+
+def _attempt(key: str, cell: Cell, device: str) -> tuple[str, Outcome]:
+    _follow(os.getppid())
+    torch.set_num_threads(1)
+    try:
+        return key, run_cell(cell, device)
+    except Exception as error:  # whatever it is, the others go on
+        return key, {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
+
+
+@cache
+def _follow(parent: int) -> None:
+    """End this process when the stage that started it has ended, however that came about."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _versions(cells: Sequence[Cell]) -> dict[Path, str]:
+    """A hash of each layer file with its index, and one of the code that trains and scores under its folder."""
+    library = Path(__file__).parents[1]
+    code = [path for name in CODE for path in sorted(library.glob(name))]
+    versions = {library: _hash_of(code)}
+    for path in {path for cell in cells for path in cell.sides.values()}:
+        # A missing layer fails as a cell, with its own message.
+        versions[path] = _hash_of([path, path.with_name("index.parquet")]) if path.is_file() else "missing"
+    return versions
+
+
+def _hash_of(paths: Sequence[Path]) -> str:
+    return hashlib.sha256("".join(file_sha256(path) for path in paths).encode()).hexdigest()

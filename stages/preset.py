@@ -1,0 +1,78 @@
+"""Make params.yaml of a preset. Not a stage of the graph.
+
+presets/cave.yaml is the default, whole; the others state what differs from it: a key that is null is deleted, the
+sections listed under ``replace`` are emptied first, comments stay.
+
+By hand:  python -m stages.preset photos
+          python -m stages.preset cave      and back
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap
+
+from jam.errors import InputError
+from jam.io import atomic_path
+from jam.params import load_params
+from stages.common import run, say
+
+PRESETS, PARAMS, KEPT = Path("presets"), Path("params.yaml"), Path("params.before.yaml")
+DEFAULT = "cave"
+
+
+def names() -> list[str]:
+    """All presets."""
+    return sorted(path.stem for path in PRESETS.glob("*.yaml"))
+
+
+def built(name: str) -> str:
+    """The text of params.yaml for a preset.
+
+    Raises:
+        InputError: there is no such preset.
+    """
+    if name not in names():
+        raise InputError(f"preset: got {name!r}, expected one of {names()}")
+    base = (PRESETS / f"{DEFAULT}.yaml").read_text(encoding="utf-8")
+    if name == DEFAULT:
+        return base
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = 4096, True
+    whole, difference = yaml.load(base), yaml.load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    for section in difference.pop("replace", []):
+        whole[section] = CommentedMap()
+    merge(whole, difference)
+    whole.ca.comment = difference.ca.comment  # what stands at the head of the file
+    text = io.StringIO()
+    yaml.dump(whole, text)
+    return text.getvalue()
+
+
+def merge(into: Any, difference: Any) -> None:
+    """Write what differs into a mapping, section by section."""
+    for key, value in difference.items():
+        if value is None:
+            into.pop(key, None)
+        elif isinstance(value, dict) and isinstance(into.get(key), dict) and into[key]:
+            merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def main(name: str) -> str:
+    """Write params.yaml, and say where the old one is if it was no preset's."""
+    text = built(name)
+    if PARAMS.is_file() and PARAMS.read_text(encoding="utf-8") not in map(built, names()):
+        PARAMS.replace(KEPT)
+        say(f"{PARAMS} had changes of your own; it is in {KEPT} now")
+    with atomic_path(PARAMS) as part:
+        part.write_text(text, encoding="utf-8")
+    load_params(PARAMS)
+    return f"{PARAMS} is that of {PRESETS / f'{name}.yaml'}; run dvc repro"
+
+
+if __name__ == "__main__":
+    run(main, name=f"one of {', '.join(names())}")

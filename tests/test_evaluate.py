@@ -1,0 +1,102 @@
+"""Scoring adapters: outcomes against plain loops, intervals that hold what they should."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from jam.align import Adapter
+from jam.align.items import Items, SideRows
+from jam.align.towers import Linear
+from jam.evaluate import Key, PerRow, evaluate, summarise
+
+PAIR = [("image", "text")]
+
+
+def identity_adapter(dim):
+    adapter = Adapter("linear", dim, dim)
+    adapter.tower = Linear.from_matrix(torch.eye(dim))
+    return adapter
+
+
+@pytest.fixture
+def case():
+    """Three images on the axes; captions near their own image, and negatives at known places."""
+    images = np.eye(3, dtype=np.float32)
+    texts = np.array(
+        [[1, 0.1, 0], [0.1, 1, 0], [0.2, 0, 1], [0, 1, 0.1], [1, 0, 0], [0, 0.1, 1], [0, 0, 1]], dtype=np.float32
+    )
+    captions = np.array([[0, -1], [1, 3], [2, -1]])
+    none = np.empty((3, 0), dtype=np.int64)
+    items = Items({"image": SideRows(images, np.arange(3)[:, None], none), "text": SideRows(texts, captions, none)})
+    negatives = pd.DataFrame(
+        [(0, 4, 0, "replace_object", "hard"), (1, 5, 1, "swap_attribute", "hard"), (2, 4, 2, "scene", "easy")],
+        columns=["item", "row", "true_row", "kind", "tier"],
+    )
+    return items, {"text": negatives}
+
+
+def test_outcomes_are_those_of_a_plain_reading(case):
+    items, negatives = case
+    outcomes = evaluate({"image": identity_adapter(3), "text": identity_adapter(3)}, items, PAIR, negatives, k=1)
+
+    def of(metric, **columns):
+        return outcomes[Key(metric, "image", "text", **columns)]
+
+    assert of("recall", direction="x_to_y", k=1).values.tolist() == [True, True, True]
+    assert of("recall", direction="y_to_x", k=1).values.tolist() == [True] * 4
+    assert of("recall", direction="y_to_x", k=1).item.tolist() == [0, 1, 1, 2]
+    # image 0 prefers the false sentence (1, 0, 0) to its caption (1, .1, 0)
+    assert of("hard_negatives", tier="hard").values.tolist() == [False, True]
+    assert of("hard_negatives", kind="replace_object").values.tolist() == [False]
+    assert of("hard_negatives", tier="easy").values.tolist() == [True]
+    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)  # noqa: E731
+    first = unit(items.sides["text"].table[[0, 1, 2]])
+    assert of("alignment") == pytest.approx(np.mean(np.sum((np.eye(3) - first) ** 2, axis=1)))
+    assert Key("reconstruction_r2", "image") not in outcomes  # a linear adapter has no decoder
+    # of three orthogonal images the two others tie for the one place: each counts half, before and after
+    assert outcomes[Key("preservation", "image", k=1)].values.tolist() == [0.5] * 3
+
+
+def test_two_sides_of_several_views_each_count_every_view_of_the_item_as_right(case):
+    """The same captions on both sides: any of an item's is a right answer, and finds itself first."""
+    items, negatives = case
+    both = Items({"one": items.sides["text"], "two": items.sides["text"]})
+    adapters = {name: identity_adapter(3) for name in both.sides}
+    outcomes = evaluate(adapters, both, [("one", "two")], {"two": negatives["text"]}, k=1)
+    for direction in ("x_to_y", "y_to_x"):
+        found = outcomes[Key("recall", "one", "two", direction, 1)]
+        assert found.values.tolist() == [True] * 4
+        assert found.item.tolist() == [0, 1, 1, 2]
+    assert outcomes[Key("alignment", "one", "two")] == 0
+    assert outcomes[Key("hard_negatives", "one", "two", tier="hard")].values.all()
+
+
+def test_a_mean_weighs_observations_and_its_interval_resamples_images():
+    outcome = PerRow(np.array([1.0, 0.0, 0.0, 0.0]), np.array([0, 1, 1, 1]))
+    table = summarise({0: {Key("m", "x"): outcome}}, n=2, resamples=4000)
+    mean = table[table["seed"].isna()].iloc[0]
+    assert mean["value"] == 0.25
+    # Draws of two images: (0,0) → 1, (0,1) → 1/4, (1,1) → 0; quantiles at 2.5 and 97.5 % are the extremes.
+    assert (mean["low"], mean["high"]) == (0.0, 1.0)
+    assert mean["interval"] == "bootstrap over items"
+
+
+def test_the_interval_covers_seeds_and_images_and_shrinks_with_their_number():
+    rng = np.random.default_rng(0)
+
+    def width(seeds, n):
+        runs = {s: {Key("m", "x"): PerRow(rng.random(n) < 0.5, np.arange(n))} for s in range(seeds)}
+        mean = summarise(runs, n=n, resamples=500).query("seed.isna()").iloc[0]
+        assert mean["low"] < mean["value"] < mean["high"]
+        return mean["high"] - mean["low"]
+
+    assert width(3, 4000) < 0.5 * width(3, 400)
+
+
+def test_metrics_without_rows_have_a_t_interval_over_seeds():
+    table = summarise({s: {Key("gap", "x"): value} for s, value in enumerate([1.0, 2.0, 3.0])}, n=5, resamples=10)
+    mean = table[table["seed"].isna()].iloc[0]
+    assert mean["value"] == 2
+    assert mean["high"] - 2 == pytest.approx(4.302653 / np.sqrt(3), rel=1e-5)  # t(.975, 2) · s / √n
+    assert table[table["seed"].notna()]["value"].tolist() == [1, 2, 3]

@@ -1,0 +1,130 @@
+"""A user's own embeddings as encoders: spaces, sweeps and kernels of them by parameters alone."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from checkout import command, new_checkout, refused
+
+from jam.data.arrays import ids_of, layers_of, read_arrays, write_arrays
+from jam.data.schema import read_items, read_table
+from jam.errors import InputError
+from jam.features.given import place_features
+from jam.results import read_results, select
+
+
+def draw(folder, n=240, told=3):
+    """Two arrays of one small latent world: an image each, and several sentences, in no order."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    state = rng.normal(size=(n, 6))
+    shows = rng.permutation(np.repeat(np.arange(n), told))
+    np.save(folder / "seen.npy", (state @ rng.normal(size=(6, 20))).astype(np.float32))
+    np.save(folder / "seen_ids.npy", np.array([f"item {i}" for i in range(n)]))
+    said = state[shows] @ rng.normal(size=(6, 16)) + 0.01 * rng.normal(size=(n * told, 16))
+    layers = {"a": rng.normal(size=said.shape), "b": said, "id": np.array([f"item {i}" for i in shows])}
+    np.savez(folder / "said.npz", **layers)
+    return folder
+
+
+PARAMS = """
+dataset:
+  source: arrays
+  reads: mine
+  seed: 0
+  arrays: {train: 0.6, val: 0.2, rows: {seeing: mine/seen_ids.npy, saying: mine/said.npz}}
+replace: [encoders, spaces, spaces_of_two, spaces_of_three]
+encoders:
+  seen: {modality: seeing, source: arrays, reads: mine/seen.npy}
+  said: {modality: saying, source: arrays, reads: mine/said.npz}
+align:
+  x: {side: seen, encoder: seen, layer: 0}
+  y: {side: said, encoder: said, layer: 1}
+  seeds: [0]
+training: {epochs: 60, batch_size: 32}
+spaces:
+  con: {model: linear, loss: con, latent: 8, learning_rate: 0.01}
+  cca: {loss: cca, components: [6], shrinkage: [0.01]}
+kernels: {spaces: [con], permutations: 20, folds: 4}
+evaluate: {resamples: 50}
+sweeps:
+  epochs: 60
+  objective: {alphas: [], loss: con, latent: 8, hidden: [16]}
+  layers: {x: [0], y: [0, 1]}
+  scale: {x: [{encoder: seen, layer: 0}], y: [{encoder: said, layer: 1}], seeds: [0]}
+  pareto: {losses: [con], alphas: [], reconstruction: [[1, 1]], cross: [0], seeds: [0]}
+"""
+
+
+def test_two_arrays_go_through_the_whole_graph(tmp_path):
+    folder = new_checkout(tmp_path / "tree", "cave")
+    draw(folder / "mine")
+    (folder / "presets" / "mine.yaml").write_text(PARAMS)
+    command(folder, "python", "-m", "stages.preset", "mine")
+    command(folder, "dvc", "repro")
+    results = read_results([folder / "metrics" / "results.csv"])
+    for space in ("con", "cca"):
+        found = select(results, experiment="evaluate", subject=space, metric="recall", k=1, seed=None)
+        assert (found["value"] > 0.5).all(), space
+        assert set(zip(found["x"], found["y"], strict=True)) == {("seen", "said")}
+    sweep = select(results, experiment="layers", metric="recall", k=1, direction="both", split="test", subject=None)
+    recall = sweep.groupby("y_layer")["value"].max()
+    assert recall[1] > recall[0] + 0.3
+    frozen = select(results, experiment="kernels", condition="encoders", metric="unbiased_cka")
+    assert frozen["value"].item() > 0.3
+    np.save(folder / "mine" / "seen.npy", np.load(folder / "mine" / "seen.npy")[:-1])  # a row is lost
+    assert "seen.npy: got 239 rows for 240 views" in refused(folder, "stages.features", "seen")
+    assert "changed" in command(folder, "dvc", "status", "encoder@seen")
+
+
+def test_rows_go_where_their_ids_say_and_splits_are_of_items(tmp_path):
+    folder = draw(tmp_path / "mine", n=30)
+    rows = {"seeing": str(folder / "seen_ids.npy"), "saying": str(folder / "said.npz")}
+    told = write_arrays(tmp_path / "world", rows, {"val": 0.2, "test": 0.2}, seed=1)
+    assert told["rows"] == {"seeing": 30, "saying": 90}
+    assert told["splits"]["val"] == {"rows": 6}
+    views = tmp_path / "world" / "views" / "saying.parquet"
+    store = place_features(layers_of(folder / "said.npz"), views, tmp_path / "x", {"id": "said"})
+    ids = np.load(folder / "said.npz")["id"]
+    numbers = read_table(views).column("content").to_numpy()
+    assert store.index["id"].tolist() == ids[numbers].tolist()
+    np.testing.assert_array_equal(store.layer(1), np.load(folder / "said.npz")["b"][numbers].astype(np.float32))
+    assert store.index.groupby("id")["split"].nunique().max() == 1
+    assert len(read_items(tmp_path / "world", "train")) == 18
+
+
+def test_files_of_arrays_are_read_or_told(tmp_path):
+    table = pd.DataFrame({"id": ["a", "b"], "embedding": [[1.0, 2.0], [3.0, 4.0]]})
+    table.to_parquet(tmp_path / "t.parquet")
+    assert ids_of(tmp_path / "t.parquet") == ["a", "b"]
+    np.testing.assert_array_equal(layers_of(tmp_path / "t.parquet")[0], [[1, 2], [3, 4]])
+    np.save(tmp_path / "plain.npy", np.ones((3, 2)))
+    assert ids_of(tmp_path / "plain.npy") == ["0", "1", "2"]
+    np.savez(tmp_path / "odd.npz", a=np.ones((3, 2)), b=np.ones((4, 2)))
+    np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "hole.npy", np.array([1.0, np.nan]))
+    pd.DataFrame({"e": [[1.0], [1.0, 2.0]]}).to_parquet(tmp_path / "ragged.parquet")
+    for name, read, message in (
+        ("odd.npz", layers_of, r"got features \{'a': \(3, 2\), 'b': \(4, 2\)\}"),
+        ("pickled.npy", read_arrays, "cannot be read as arrays"),
+        ("hole.npy", ids_of, "row 1 has no id"),
+        ("ragged.parquet", read_arrays, "lists of"),
+        ("none.npy", read_arrays, "expected a file of arrays"),
+        ("t.csv", read_arrays, "expected a file of arrays"),
+    ):
+        with pytest.raises(InputError, match=message) as caught:
+            read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+    np.save(tmp_path / "other.npy", np.arange(2))
+    with pytest.raises(InputError, match="1 items \\(first: 2\\) are in one of it and"):
+        write_arrays(
+            tmp_path / "w", {"a": str(tmp_path / "plain.npy"), "b": str(tmp_path / "other.npy")}, {"val": 0.3}, 0
+        )
+
+
+def test_the_section_is_needed_and_its_files_lie_where_the_stage_looks(tmp_path):
+    folder = new_checkout(tmp_path / "tree", "cave")
+    draw(folder / "mine")
+    (folder / "presets" / "mine.yaml").write_text(PARAMS.replace("saying: mine/said.npz", "saying: other/said.npz"))
+    (folder / "params.yaml").write_text(yaml.safe_dump(yaml.safe_load((folder / "params.yaml").read_text())))
+    assert "expected mine/seen_ids.npy and other/said.npz" in refused(folder, "stages.preset", "mine")
