@@ -97,11 +97,11 @@ def test_a_change_reruns_what_hangs_on_it_and_nothing_else(checkout, where, valu
     assert ran <= set(most.split())
 
 
-def rerun(checkout, path, text):
+def rerun(checkout, path, text, *options):
     """The stages that would run if a file had another text; it is put back."""
     before = path.read_text()
     path.write_text(text)
-    status = command(checkout, "dvc", "repro", "--dry")
+    status = command(checkout, "dvc", "repro", "--dry", *options)
     path.write_text(before)
     return set(re.findall(r"Running stage '([^']+)'", status))
 
@@ -122,7 +122,7 @@ AFTER = {"kernels", "sweep@layers", "sweep@scale", "sweep@pareto", "collect", "p
 )  # fmt: skip
 def test_a_line_of_code_reruns_what_hangs_on_it(checkout, file, expected):
     path = checkout / file
-    ran = rerun(checkout, path, path.read_text() + "# one more line\n")
+    ran = rerun(checkout, path, path.read_text() + "# one more line\n", "--force-downstream")
     assert ran == expected
 
 
