@@ -19,7 +19,8 @@ from jam.align.train import train
 from jam.params import Objective, Training
 
 SCHEDULE = Training(
-    batch_size=128, epochs=1, patience=9, weight_decay=1e-4, clip_norm=1.0, temperature=0.07, learn_temperature=False,
+    criterion="mean", batch_size=128, epochs=1, patience=9, weight_decay=1e-4, clip_norm=1.0, temperature=0.07,
+    learn_temperature=False,
     whitening=(0.1,), captions="sample",
 )  # fmt: skip
 SIZES = {"512 → 256": ((512,), 256), "128 → 24": ((128,), 24)}

@@ -13,9 +13,6 @@ is new.
 By hand:  python -m stages.sweep layers
 """
 
-import os
-
-import joblib
 import numpy as np
 import pandas as pd
 
@@ -23,6 +20,7 @@ from jam.align.rows import one_row_each
 from jam.device import pick_device
 from jam.errors import InputError
 from jam.io import atomic_folder
+from jam.parallel import processes
 from jam.params import Layer, Params, load_params
 from jam.results import read_results, results_table, select, write_results
 from jam.sweep import frozen
@@ -35,18 +33,6 @@ from stages.common import SCRATCH, TABLES, require_listed, run, say
 from stages.inputs import layer_path, load_layer, load_states
 
 Tables = dict[str, pd.DataFrame]
-
-
-def processes() -> int:
-    """How many processes a sweep takes: JAM_WORKERS of the environment, else one a core, at most 8.
-
-    Raises:
-        InputError: JAM_WORKERS is not a whole number of at least 1.
-    """
-    asked = os.environ.get("JAM_WORKERS", str(min(joblib.cpu_count(), 8)))
-    if not asked.isdecimal() or int(asked) < 1:
-        raise InputError(f"JAM_WORKERS: got {asked!r} in the environment, expected a whole number of at least 1")
-    return int(asked)
 
 
 def first_views(layer: Layer, split: str) -> np.ndarray:

@@ -80,9 +80,9 @@ def test_the_whitening_that_retrieves_is_found_on_validation_rows(shared, noise,
     )
     assert searched.chosen["whitening"] == found
     assert score == best > worst + 0.6
-    by_whitening = searched.history.groupby("whitening", dropna=False)["validation_recall"].max()
+    by_whitening = searched.history.groupby("whitening", dropna=False)["validation_score"].max()
     assert len(by_whitening) == 4
-    assert searched.chosen["validation_recall"] == by_whitening.max()
+    assert searched.chosen["validation_score"] == by_whitening.max()
     assert "whitening" not in right.history
 
 

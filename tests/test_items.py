@@ -12,18 +12,20 @@ from jam.errors import InputError
 
 
 def indices():
-    images = pd.DataFrame({"id": ["b", "a", "z"], "split": ["train", "train", "test"], "role": "true", "tier": ""})
+    images = pd.DataFrame(
+        {"id": ["b", "a", "z"], "split": ["train", "train", "test"], "role": "true", "k": 0, "tier": "", "of": -1}
+    )
     texts = pd.DataFrame(
         [
-            ("a", "train", "true", ""),
-            ("a", "train", "false", "hard"),
-            ("b", "train", "true", ""),
-            ("b", "train", "true", ""),
-            ("b", "train", "false", "easy"),
-            ("b", "train", "false", "hard"),
-            ("z", "test", "true", ""),
+            ("a", "train", "true", 0, "", -1),
+            ("a", "train", "false", 0, "hard", 0),
+            ("b", "train", "true", 0, "", -1),
+            ("b", "train", "true", 1, "", -1),
+            ("b", "train", "false", 0, "easy", 0),
+            ("b", "train", "false", 1, "hard", 1),
+            ("z", "test", "true", 0, "", -1),
         ],
-        columns=["id", "split", "role", "tier"],
+        columns=["id", "split", "role", "k", "tier", "of"],
     )
     return images, texts
 
@@ -37,6 +39,9 @@ def test_rows_are_joined_on_the_id_in_the_order_of_the_images():
     told = items.sides["text"]
     assert told.true.tolist() == [[2, 3], [0, -1]]
     assert told.false.tolist() == [[5], [1]]  # hard ones only
+    assert told.origin.tolist() == [[3], [0]]  # the captions that they were made from
+    item, false, origin = told.negatives()
+    assert (item.tolist(), false.tolist(), origin.tolist()) == ([0, 1], [5, 1], [3, 0])
     assert told.has_false
     assert not items.sides["image"].has_false
     rows, item = told.flat()

@@ -69,7 +69,7 @@ FLOORS = [
     {"encoders"},
     {"data", "fit", "losses"},
     {"metrics", "params"},
-    {"hub", "distributed", "device", "results"},
+    {"hub", "distributed", "device", "results", "parallel"},
     {"io", "progress"},
     {"errors", "lazy"},
 ]

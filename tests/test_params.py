@@ -8,10 +8,10 @@ import pytest
 import yaml
 
 from jam.errors import InputError
+from jam.parallel import processes
 from jam.params import load_params
 from stages.preset import built, names
 from stages.preset import main as preset
-from stages.sweep import processes
 
 ROOT = Path(__file__).parent.parent
 

@@ -92,12 +92,38 @@ def test_a_change_reruns_what_hangs_on_it_and_nothing_else(checkout, where, valu
     changed = yaml.safe_load(before)
     *sections, last = where.split(".")
     functools.reduce(dict.__getitem__, sections, changed)[last] = value
-    path.write_text(yaml.safe_dump(changed, sort_keys=False))
-    status = command(checkout, "dvc", "repro", "--dry")
-    path.write_text(before)
-    ran = set(re.findall(r"Running stage '([^']+)'", status))
+    ran = rerun(checkout, path, yaml.safe_dump(changed, sort_keys=False))
     assert least in ran
     assert ran <= set(most.split())
+
+
+def rerun(checkout, path, text, *options):
+    """The stages that would run if a file had another text; it is put back."""
+    before = path.read_text()
+    path.write_text(text)
+    status = command(checkout, "dvc", "repro", "--dry", *options)
+    path.write_text(before)
+    return set(re.findall(r"Running stage '([^']+)'", status))
+
+
+AFTER = {"kernels", "sweep@layers", "sweep@scale", "sweep@pareto", "collect", "plots"}
+
+
+@pytest.mark.parametrize(
+    ("file", "expected"),
+    [
+        ("jam/report/style.py", {"plots"}),
+        ("jam/losses/spread.py", {"space@spread", "evaluate@spread", *AFTER}),
+        (
+            "jam/losses/cca.py",
+            {"space@cca", "space_of_two@two_texts", "evaluate@cca", "evaluate_of_two@two_texts", *AFTER},
+        ),
+    ],
+)  # fmt: skip
+def test_a_line_of_code_reruns_what_hangs_on_it(checkout, file, expected):
+    path = checkout / file
+    ran = rerun(checkout, path, path.read_text() + "# one more line\n", "--force-downstream")
+    assert ran == expected
 
 
 STAGES = (

@@ -3,14 +3,17 @@
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from jam.io import read_json
 from jam.params import load_params
 from jam.report.tables import fill, number
 from jam.results import read_results
 from stages.readme import FILES, built_tables
 
 ROOT = Path(__file__).parent.parent
+WIDTH = 384  # of the narrower of the two sides: there are no more components
 
 
 def test_the_tables_are_those_of_the_committed_results(monkeypatch):
@@ -34,6 +37,30 @@ def test_prose_quotes_no_number_that_is_not_in_a_built_table():
         prose += text
     quoted = set(re.findall(r"(?<![\d.\w])\.\d{2,3}(?!\d)", prose))
     assert quoted <= set(re.findall(r"(?<!\d)\.\d{2,3}(?!\d)", tables)), "numbers of the prose that no table has"
+
+
+def test_what_dvc_metrics_show_prints_is_what_is_committed():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    header, *lines = next(block for block in text.split("```\n") if block.startswith("Path ")).splitlines()
+    names = header.split()[1:]
+    for path, *cells in (line.split() for line in lines):
+        told = read_json(ROOT / path)
+        assert cells == [f"{round(told[name], 4)}" if name in told else "-" for name in names], path
+    assert len(lines) == len(load_params(ROOT / "params.yaml").space_names)
+
+
+def test_the_grids_of_closed_forms_contain_their_optimum():
+    """The chosen value of each argument is not the last of its grid, but where a value more could not be better."""
+    for name in ("ridge", "procrustes", "cca"):
+        grid = pd.read_csv(ROOT / "metrics" / "curves" / f"{name}.csv")
+        scores = grid["validation_score"]
+        tried = [column for column in ("whitening", "penalty", "shrinkage", "components") if column in grid]
+        best = grid.loc[scores.idxmax()]
+        for column in tried:
+            known = grid[column].dropna()
+            if known.empty or (column == "components" and best[column] == WIDTH) or pd.isna(best[column]):
+                continue
+            assert known.min() < best[column] < known.max(), (name, column)
 
 
 def test_filling_replaces_what_is_between_markers_and_nothing_else():

@@ -74,8 +74,8 @@ def test_every_cell_tells_its_scores_the_same_alone_and_in_company(paths, togeth
     rows = pd.DataFrame(together[0]["rows"])
     assert rows.groupby("split")["metric"].value_counts().tolist() == [2, 2, 2, 1] * 2
     assert np.isfinite(rows["value"]).all()
-    recall = rows[(rows["split"] == "val") & (rows["metric"] == "recall")]["value"].mean()
-    assert recall == pytest.approx(together[0]["validation_recall"])
+    val = rows[rows["split"] == "val"].groupby("metric")["value"].mean()
+    assert (val["recall"] + val["hard_negatives"]) / 2 == pytest.approx(together[0]["validation_score"])
 
 
 def test_a_finished_cell_is_kept_and_one_that_changed_is_not(paths, tmp_path, monkeypatch):
@@ -97,7 +97,7 @@ def test_a_failing_cell_is_reported_and_not_kept_while_the_others_are(paths, tmp
     assert "expected fewer than its d_in" in found[0]["error"]
     assert "layer_7.npy" in found[2]["error"]
     assert "\n" not in found[0]["error"] + found[2]["error"]
-    assert found[1]["validation_recall"] > 0
+    assert found[1]["validation_score"] > 0
     assert len(list((tmp_path / "kept").glob("*.json"))) == 1
     assert sum("failed" in line for line in told) == 2
 
@@ -139,7 +139,7 @@ def test_a_killed_sweep_leaves_no_process_and_takes_up_where_it_was(paths, tmp_p
     process.communicate()
     kept = list((tmp_path / "kept").glob("*.json"))
     assert len(kept) >= 3
-    assert all("validation_recall" in json.loads(file.read_text()) for file in kept)
+    assert all("validation_score" in json.loads(file.read_text()) for file in kept)
     deadline = time.monotonic() + 10
     while any(Path(f"/proc/{pid}").exists() for pid in workers) and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -27,7 +27,8 @@ OBJECTIVES = {
 
 def training(**changes):
     values = {
-        "batch_size": 32, "epochs": 12, "patience": 12, "weight_decay": 1e-4, "clip_norm": 1.0, "temperature": 0.07,
+        "criterion": "mean", "batch_size": 32, "epochs": 12, "patience": 12, "weight_decay": 1e-4, "clip_norm": 1.0,
+        "temperature": 0.07,
         "learn_temperature": False, "whitening": None, "captions": "sample",
     }  # fmt: skip
     return Training(**{**values, **changes})
@@ -55,9 +56,13 @@ def of_tables(items, **given):
     return dataclasses.replace(items, sides=sides)
 
 
-def recall(space, items):
+def scores_of(space, items, criterion="mean"):
     adapters = {name: side.adapter for name, side in space.sides.items()}
-    return validation_scores(adapters, items, space.pairs)["validation_recall"]
+    return validation_scores(adapters, items, space.pairs, criterion)
+
+
+def recall(space, items):
+    return scores_of(space, items)["validation_recall"]
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -111,10 +116,10 @@ def test_the_best_epoch_is_kept_and_its_scores_are_those_of_the_adapters():
     # A rate this high overshoots, so that the last epoch is not the best one.
     objective = OBJECTIVES["con"].model_copy(update={"learning_rate": 0.1})
     trained = train(world(100, 1), validation, objective, training(epochs=15, patience=3), seed=0)
-    recalls = trained.history["validation_recall"]
-    assert trained.chosen["epoch"] == int(recalls.argmax())
-    assert trained.chosen["validation_recall"] == recalls.max()
-    assert recall(trained, validation) == recalls.max()
+    scores = trained.history["validation_score"]
+    assert trained.chosen["epoch"] == int(scores.argmax())
+    assert trained.chosen["validation_score"] == scores.max()
+    assert scores_of(trained, validation)["validation_score"] == scores.max()
 
 
 def test_early_stopping_counts_epochs_since_the_best_across_epochs():
@@ -166,7 +171,7 @@ def test_a_learnable_temperature_moves_and_stays_below_its_clamp():
 def test_the_best_alpha_is_chosen_on_validation_rows():
     objective = OBJECTIVES["spread"].model_copy(update={"alphas": ((1.0, 1.0), (0.2, 0.2))})
     trained = train(world(200, 1), world(60, 2), objective, training(epochs=4), seed=0)
-    best = trained.history.groupby("alpha")["validation_recall"].max()
+    best = trained.history.groupby("alpha")["validation_score"].max()
     assert set(best.index) == {0.2, 1.0}
     assert trained.chosen["alpha"][0] == best.idxmax()
 
@@ -208,7 +213,7 @@ def test_closed_forms_retrieve_and_choose_on_validation_rows(method, grid):
     pairs, validation, unseen = world(400, 1), world(60, 2), world(60, 3)
     fitted = fit_closed_form(method, pairs, validation, grid)
     assert len(fitted.history) == np.prod([len(values) for values in grid.values()])
-    assert fitted.chosen["validation_recall"] == fitted.history["validation_recall"].max()
+    assert fitted.chosen["validation_score"] == fitted.history["validation_score"].max()
     chance = 1 / 60
     assert recall(fitted, unseen) > 5 * chance
     if method != "procrustes":  # which may only rotate, and the two views are no rotations of each other
@@ -262,3 +267,46 @@ def test_the_loss_of_a_space_is_the_sum_over_its_pairs_and_a_third_side_leaves_t
     scaled = {side: joint.adapters[side].standardise.scaled(views) for side, views in true.items()}
     errors = [(joint.adapters[s].tower.decode(z[s]) - scaled[s]).square().mean() for s in true]
     torch.testing.assert_close(rebuild, sum(errors) / 3)
+
+
+def test_what_is_chosen_by_is_recall_hard_negatives_or_both(monkeypatch):
+    """Against plain loops, with several true views an item, each false one made from one of them."""
+    items = world(40, 2, captions=3, negatives=2)
+    text = items.sides["text"]
+    origin = np.random.default_rng(0).integers(0, 3, text.false.shape)
+    origin = np.take_along_axis(text.true, origin, axis=1)
+    origin[3, 1] = -1  # that view has no features
+    items = dataclasses.replace(items, sides={**items.sides, "text": dataclasses.replace(text, origin=origin)})
+    space = train(items, items, OBJECTIVES["con"], training(epochs=1), seed=0)
+    found = {criterion: scores_of(space, items, criterion) for criterion in ("recall", "hard_negatives", "mean")}
+    a, p = (space[name].encode(items.sides[name].table) for name in ("image", "text"))
+    right = [
+        a[i] @ p[origin[i, m]] > a[i] @ p[text.false[i, m]] for i in range(40) for m in range(2) if origin[i, m] >= 0
+    ]
+    assert found["mean"]["validation_hard_negatives"] == pytest.approx(np.mean(right))
+    recalls = [found["mean"][f"validation_{way}"] for way in ("image_to_text", "text_to_image")]
+    assert found["recall"]["validation_score"] == pytest.approx(np.mean(recalls))
+    assert found["hard_negatives"]["validation_score"] == pytest.approx(np.mean(right))
+    assert found["mean"]["validation_score"] == pytest.approx((np.mean(recalls) + np.mean(right)) / 2)
+    bare = scores_of(space, world(40, 2, negatives=0), "hard_negatives")
+    assert bare["validation_score"] == bare["validation_recall"]
+    assert "validation_hard_negatives" not in bare
+
+
+def test_a_closed_form_may_choose_its_whitening():
+    """What both sides tell lies in directions of little variance, beside one of much: whitening finds it."""
+    items, validation = world(400, 1), world(60, 2)
+
+    def drowned(items):
+        seen = items.sides["image"]
+        loud = 50 * np.random.default_rng(len(items)).normal(size=(len(seen.table), 1)) @ np.ones((1, 14))
+        table = (seen.table + loud).astype(np.float32)
+        return dataclasses.replace(items, sides={**items.sides, "image": dataclasses.replace(seen, table=table)})
+
+    one, several = (
+        fit_closed_form("procrustes", drowned(items), drowned(validation), {"components": [6]}, whitening)
+        for whitening in ((None,), (None, 1e-3))
+    )
+    assert several.chosen["whitening"] == 1e-3
+    assert len(several.history) == 2
+    assert several.chosen["validation_score"] > one.chosen["validation_score"]

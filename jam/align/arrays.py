@@ -20,7 +20,7 @@ from jam.align.truth import Truth, equal_rows
 from jam.device import pick_device
 from jam.errors import InputError
 from jam.metrics._rows import Array, Groups, as_rows, numbered
-from jam.params import Objective, Training, one_line
+from jam.params import Criterion, Objective, Training, one_line
 
 Labels = Sequence[Hashable] | npt.NDArray[Any]
 
@@ -40,6 +40,7 @@ def train_space(
     batch_size: int = 128,
     whitening: float | Sequence[float | None] | None = (None, 10.0, 1.0, 0.1),
     validation: float = 0.1,
+    criterion: Criterion = "mean",
     seed: int = 0,
     device: torch.device | str = "cpu",
     report: Report = quiet,
@@ -69,6 +70,8 @@ def train_space(
             for not at all. Of several the best on the validation rows is kept, one training each; a small one finds
             what is told in directions of little variance, but learns few rows by heart.
         validation: share of the groups kept out of training, two at least, by which epoch and whitening are chosen.
+        criterion: what is chosen by: ``recall`` (R@1 of all directions), ``hard_negatives`` (accuracy on them) or
+            their ``mean``; without hard negatives the recall.
         seed: of the split, the weights, the batches and dropout.
         device: where to train.
         report: called with a line after each epoch.
@@ -95,8 +98,8 @@ def train_space(
              "learning_rate": learning_rate, **options}
         )  # fmt: skip
         schedule = Training(
-            batch_size=batch_size, epochs=epochs, patience=epochs, weight_decay=1e-4, clip_norm=1.0, temperature=0.07,
-            learn_temperature=False, whitening=whitening, captions="sample",  # type: ignore[arg-type]
+            criterion=criterion, batch_size=batch_size, epochs=epochs, patience=epochs, weight_decay=1e-4,
+            clip_norm=1.0, temperature=0.07, learn_temperature=False, whitening=whitening, captions="sample",  # type: ignore[arg-type]
         )  # fmt: skip
     except ValidationError as error:
         raise InputError(one_line(error)) from None
@@ -134,9 +137,13 @@ def train_space(
         wrong = {name: np.where(shown < 0, -1, shown + len(tables[name])) for name, shown in rows.items()}
         truth = Truth.of(things[here], wordings, {y: rows[y] for y in wordings}) if repeated else None
         none = np.empty((len(here), 0), np.int64)
-        return Items(
-            {name: SideRows(whole[name], rows[name], wrong[name] if name in false else none) for name in tables}, truth
-        )
+        sides = {
+            name: SideRows(whole[name], rows[name], wrong[name], rows[name])
+            if name in false
+            else SideRows(whole[name], rows[name], none)
+            for name in tables
+        }
+        return Items(sides, truth)
 
     return train(
         part(np.flatnonzero(~held_out)), part(np.flatnonzero(held_out)), objective, schedule, pairs=pairs, seed=seed,

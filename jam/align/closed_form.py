@@ -13,19 +13,29 @@ from jam.align.space import Side, Space
 from jam.align.towers import Linear
 from jam.align.train import validation_scores
 from jam.losses import ClosedForm, load_loss
+from jam.params import Criterion
 
 
-def fit_closed_form(loss: str, items: Items, validation: Items, grid: Mapping[str, Sequence[float]]) -> Space:
+def fit_closed_form(
+    loss: str,
+    items: Items,
+    validation: Items,
+    grid: Mapping[str, Sequence[float]],
+    whitening: Sequence[float | None] = (None,),
+    criterion: Criterion = "mean",
+) -> Space:
     """Fit ridge, Procrustes or CCA on the mean views of two sides for every point of a grid; keep the best.
 
     Args:
         loss: ``ridge``, ``procrustes`` or ``cca``.
         items: training rows, of two sides.
-        validation: rows that choose among the grid by recall.
-        grid: values to try for each argument of the method, e.g. ``{"penalty": [0.01, 0.1]}``.
+        validation: rows that choose.
+        grid: values to try for each argument of the loss, e.g. ``{"penalty": [0.01, 0.1]}``.
+        whitening: of the inputs, as trained adapters have it: shrinkages to try, None for not at all.
+        criterion: what is chosen by, see `jam.align.train.validation_scores`.
 
     Returns:
-        A space of two linear adapters; ``history`` has a row for each point of the grid.
+        A space of two linear adapters; ``history`` has a row for each point of the grid, NaN for no whitening.
 
     Raises:
         ValueError: no such closed form, more or fewer than two sides, or a value that the features do not allow.
@@ -36,30 +46,31 @@ def fit_closed_form(loss: str, items: Items, validation: Items, grid: Mapping[st
     if len(items.sides) != 2:
         raise ValueError(f"{loss}: got sides {list(items.sides)}, expected two, as a closed form has")
     names = tuple(items.sides)
-    means = [side.mean() for side in items.sides.values()]
-    standardisers = [_standardiser(torch.as_tensor(features)) for features in means]
-    x, y = (
-        adapter.standardise(torch.as_tensor(features)).double().numpy()
-        for adapter, features in zip(standardisers, means, strict=True)
-    )
-
+    means = [torch.as_tensor(side.mean()) for side in items.sides.values()]
     fitted = []
-    for values in product(*grid.values()):
-        point = dict(zip(grid, values, strict=True))
-        maps = form.solve(x, y, **point)
-        adapters = {
-            name: _linear(standardiser, matrix)
-            for name, standardiser, matrix in zip(names, standardisers, maps, strict=True)
-        }
-        fitted.append((adapters, {**point, **validation_scores(adapters, validation, [names])}))  # type: ignore[list-item]
-    adapters, chosen = max(fitted, key=lambda one: one[1]["validation_recall"])
+    for shrinkage in whitening:
+        standardisers = [_standardiser(features, shrinkage) for features in means]
+        x, y = (
+            adapter.standardise(features).double().numpy()
+            for adapter, features in zip(standardisers, means, strict=True)
+        )
+        for values in product(*grid.values()):
+            point = {"whitening": shrinkage, **dict(zip(grid, values, strict=True))}
+            maps = form.solve(x, y, **{name: point[name] for name in grid})
+            adapters = {
+                name: _linear(standardiser, matrix)
+                for name, standardiser, matrix in zip(names, standardisers, maps, strict=True)
+            }
+            scores = validation_scores(adapters, validation, [names], criterion)  # type: ignore[list-item]
+            fitted.append((adapters, {**point, **scores}))
+    adapters, chosen = max(fitted, key=lambda one: float(one[1]["validation_score"] or 0))
     sides = {name: Side(adapter) for name, adapter in adapters.items()}
     return Space(sides, [names], pd.DataFrame([told for _, told in fitted]), chosen)  # type: ignore[list-item]
 
 
-def _standardiser(features: torch.Tensor) -> Adapter:
+def _standardiser(features: torch.Tensor, shrinkage: float | None) -> Adapter:
     adapter = Adapter("linear", d_in=features.shape[1], d_latent=1)
-    adapter.standardise.fit(features)
+    adapter.standardise.fit(features, shrinkage=shrinkage)
     return adapter
 
 

@@ -18,11 +18,14 @@ class SideRows:
         table: (rows, d), perhaps a memory map.
         true: (n, K), the views of item i first, then −1 where it has fewer than K.
         false: (n, M), likewise, views that are false of it (hard negatives); M = 0 where there are none.
+        origin: (n, M), of each false view the true one that it was made from, −1 where that has no features (as where
+            those of training items are limited); None for the first of the item.
     """
 
     table: np.ndarray
     true: np.ndarray
     false: np.ndarray
+    origin: np.ndarray | None = None
 
     @property
     def has_false(self) -> bool:
@@ -33,6 +36,13 @@ class SideRows:
         """Rows of all true views, and the item (0 … n−1) that each shows; both (total,)."""
         item, _ = present = np.nonzero(self.true >= 0)
         return self.true[present], item
+
+    def negatives(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of false views the item, their rows, and those of the true views that they were made from; (total,) each."""
+        item, _ = present = np.nonzero(self.false >= 0)
+        origin = self.true[item, 0] if self.origin is None else self.origin[present]
+        known = origin >= 0
+        return item[known], self.false[present][known], origin[known]
 
     def mean(self) -> np.ndarray:
         """The mean true view of each item, (n, d) in single precision, or double if the features are."""

@@ -28,26 +28,29 @@ def join_sides(tables: Mapping[str, FeatureTable], split: str) -> Items:
                 f"{split}: {len(odd)} ids have a row of {first} or of {name} but not both (first: {odd[0]}); expected "
                 "features of one and the same items (run the features stage of both encoders)"
             )
-    hard = {name: rows[(rows["role"] == "false") & (rows["tier"] == "hard")] for name, rows in lines.items()}
-    return Items(
-        {
-            name: SideRows(table, _grouped(true[name], ids), _grouped(hard[name], ids))
-            for name, (table, _) in tables.items()
-        }
-    )
+    sides = {}
+    for name, (table, _) in tables.items():
+        hard = lines[name][(lines[name]["role"] == "false") & (lines[name]["tier"] == "hard")]
+        origin = None
+        if len(hard):
+            made = true[name][["id", "k", "row"]].rename(columns={"k": "of", "row": "origin"})
+            hard = hard.merge(made, on=["id", "of"], how="left", validate="many_to_one")
+            origin = _grouped(hard.fillna({"origin": -1}).astype({"origin": int}), ids, "origin")
+        sides[name] = SideRows(table, _grouped(true[name], ids), _grouped(hard, ids), origin)
+    return Items(sides)
 
 
 def _numbered(index: pd.DataFrame, split: str) -> pd.DataFrame:
     return index.assign(row=index.index.to_numpy())[index["split"] == split]
 
 
-def _grouped(lines: pd.DataFrame, ids: np.ndarray) -> np.ndarray:
+def _grouped(lines: pd.DataFrame, ids: np.ndarray, what: str = "row") -> np.ndarray:
     """Rows of each id in the order of ``ids``, (n, most) int64, filled with −1 at the end."""
     position = pd.Series(np.arange(len(ids)), index=ids)
     group = position.loc[lines["id"]].to_numpy()
     place = lines.groupby("id", sort=False).cumcount().to_numpy()
     rows = np.full((len(ids), int(place.max(initial=-1)) + 1), -1, dtype=np.int64)
-    rows[group, place] = lines["row"].to_numpy()
+    rows[group, place] = lines[what].to_numpy()
     return rows
 
 

@@ -22,8 +22,8 @@ from jam.align.objective import Joint, Pair, parameter_groups
 from jam.align.space import Side, Space
 from jam.align.tables import Pooling, Table, draw, on_device, pool_rows
 from jam.fit import Parts, between, fit
-from jam.metrics import retrieval_ranks
-from jam.params import Objective, Training
+from jam.metrics import hard_negative_correct, retrieval_ranks
+from jam.params import Criterion, Objective, Training
 
 Report = Callable[[str], None]
 
@@ -80,7 +80,7 @@ def train(
             run.history.insert(0, "whitening", math.nan if whitening is None else whitening)
             run.chosen["whitening"] = whitening
         runs.append(run)
-    best = max(runs, key=lambda run: run.chosen["validation_recall"])
+    best = max(runs, key=lambda run: run.chosen["validation_score"])
     return Space(best.sides, pairs, pd.concat([run.history for run in runs], ignore_index=True), best.chosen)
 
 
@@ -130,7 +130,7 @@ def _train_one(
                 f"{objective.loss}, epoch {epoch}: got a loss of {align} and of {rebuild} in reconstruction, expected "
                 "finite ones (try a lower learning_rate)"
             )
-        scores = validation_scores(joint.adapters, validation, pairs)
+        scores = validation_scores(joint.adapters, validation, pairs, training.criterion)
         history.append(
             {
                 "alpha": alpha[0] if alpha else None,
@@ -144,9 +144,9 @@ def _train_one(
         )
         report(
             f"epoch {epoch + 1}/{training.epochs}: align {align:.3f}, reconstruction {rebuild:.3f}, "
-            f"validation recall {scores['validation_recall']:.3f}"
+            f"validation score {scores['validation_score']:.3f}"
         )
-        return scores["validation_recall"]
+        return scores["validation_score"]
 
     kept = fit(
         joint,
@@ -166,20 +166,41 @@ def _train_one(
     return Space(sides, tuple(pairs), pd.DataFrame(history), chosen)
 
 
-def validation_scores(adapters: Mapping[str, Adapter], items: Items, pairs: Sequence[Pair]) -> dict[str, float]:
-    """R@1 of every pair both ways, and their mean ``validation_recall``: the one criterion by which is chosen."""
-    scores: dict[str, float] = {}
+def validation_scores(
+    adapters: Mapping[str, Adapter], items: Items, pairs: Sequence[Pair], criterion: Criterion = "mean"
+) -> dict[str, float]:
+    """What is chosen by: R@1 of every pair both ways, accuracy on hard negatives of either side, and both.
+
+    ``validation_recall`` is the mean of the former, ``validation_hard_negatives`` of the latter (absent where there are
+    none), ``validation_score`` what the criterion asks for: one of the two, or their mean. Where there are no hard
+    negatives it is the recall.
+    """
+    recalls: dict[str, float] = {}
+    right: list[float] = []
     flat = {name: side.flat() for name, side in items.sides.items()}
     latents = {name: adapters[name].encode(side.table[flat[name][0]]) for name, side in items.sides.items()}
     for x, y in pairs:
         (_, items_x), (rows_y, items_y) = flat[x], flat[y]
         if items.truth is None:
             ranks = retrieval_ranks(latents[x], latents[y], *owners(items_x, items_y))
-            there, back = (float(np.mean(each == 1)) for each in ranks)
+            forth, back = (float(np.mean(each == 1)) for each in ranks)
         else:
-            there, back = items.truth.recall_at_1(latents[x], items_x, latents[y], y, rows_y)
-        scores |= {f"validation_{x}_to_{y}": there, f"validation_{y}_to_{x}": back}
-    return {**scores, "validation_recall": float(np.mean(list(scores.values())))}
+            forth, back = items.truth.recall_at_1(latents[x], items_x, latents[y], y, rows_y)
+        recalls |= {f"validation_{x}_to_{y}": forth, f"validation_{y}_to_{x}": back}
+        for here, there in ((x, y), (y, x)):
+            item, false, origin = items.sides[there].negatives()
+            if len(item):
+                first = np.searchsorted(flat[here][1], item)
+                told, untold = (adapters[there].encode(items.sides[there].table[rows]) for rows in (origin, false))
+                correct = hard_negative_correct(latents[here], told, untold, first, np.arange(len(item)))
+                right.append(float(np.mean(correct)))
+    recall = float(np.mean(list(recalls.values())))
+    scores = {**recalls, "validation_recall": recall}
+    if not right:
+        return {**scores, "validation_score": recall}
+    negatives = float(np.mean(right))
+    chosen = {"recall": recall, "hard_negatives": negatives, "mean": (recall + negatives) / 2}[criterion]
+    return {**scores, "validation_hard_negatives": negatives, "validation_score": chosen}
 
 
 @dataclass(frozen=True)

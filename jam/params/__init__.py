@@ -14,12 +14,12 @@ from jam.errors import InputError
 from jam.params.data import CaveData, Dataset, FolderData, HubData
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Name, Section, Seed, Seeds, Some
-from jam.params.spaces import ClosedForm, Fit, Layer, Objective, OfThree, OfTwo, Side, Training
+from jam.params.spaces import ClosedForm, Criterion, Fit, Layer, Objective, OfThree, OfTwo, Side, Training
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "CaveData", "ClosedForm", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer", "Objective", "Params", "Side",
-    "SpaceSpec", "Training", "load_params", "one_line",
+    "CaveData", "ClosedForm", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer", "Objective",
+    "Params", "Side", "SpaceSpec", "Training", "load_params", "one_line",
 ]  # fmt: skip
 
 

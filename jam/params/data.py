@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from jam.params.fields import Count, Fraction, Name, Section, Seed, Share, SplitName, Strings
+from jam.params.fields import Count, Fraction, Name, Section, Seed, Share, SplitName, Strings, of_root
 
 
 class CaveData(Section):
@@ -186,12 +186,12 @@ class Dataset(Section):
         if self.source == "arrays" and self.arrays:
             local = list(self.arrays.rows.values())
         if self.source == "folder":
-            fits, expected = self.reads not in (CAVE, HUB), "your folder of images with its metadata"
+            fits, expected = of_root(self.reads) not in (CAVE, HUB), "your folder of images with its metadata"
         elif local:
             reads = Path(self.reads).absolute()
             fits, expected = all(Path(path).absolute().is_relative_to(reads) for path in local), " and ".join(local)
         else:
             expected = CAVE if self.source == "cave" else HUB
-            fits = self.reads == expected
+            fits = of_root(self.reads) == expected
         if not fits:
             yield f"reads: got {self.reads!r} with source {self.source}, expected {expected}"

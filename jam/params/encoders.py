@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Literal
 
-from jam.params.fields import Count, Name, NonNegative, Positive, Section, Seed
+from jam.params.fields import Count, Name, NonNegative, Positive, Section, Seed, of_root
 
 READS = {"cave": "data/pretrain", "package": "jam/encoders/package.py", "hub": "jam/hub.py"}
 
@@ -57,7 +57,8 @@ class EncoderSpec(Section):
         if self.source != "arrays" and self.modality not in ("image", "text"):
             yield f"modality: got {self.modality} with source {self.source}, expected image or text"
         fits = READS.get(self.source)
-        if self.reads != (fits or self.reads) or (fits is None and self.reads in READS.values()):
+        reads = of_root(self.reads)
+        if reads != (fits or reads) or (fits is None and reads in READS.values()):
             yield f"reads: got {self.reads!r} with source {self.source}, expected {fits or 'your file of arrays'}"
         needed = {"cave": self.modality, "package": "package", "hub": "model", "arrays": "reads"}[self.source]
         if getattr(self, needed) is None:

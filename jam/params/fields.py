@@ -31,6 +31,14 @@ Strings = Annotated[tuple[str, ...], OneOrMore]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
+UP = "../../"  # from a folder of worlds/ to the root
+
+
+def of_root(path: str) -> str:
+    """A path of the project's code as it is at the root."""
+    return path.removeprefix(UP)
+
+
 class Section(BaseModel):
     """A section refuses keys that it does not know and values that do not fit together, and does not change."""
 

@@ -52,9 +52,13 @@ class Objective(Section):
 
 
 class ClosedForm(Section):
-    """A loss whose optimum is known in closed form, and the values to choose from on validation rows."""
+    """A loss whose optimum is known in closed form, and the values to choose from on validation rows.
+
+    ``whitening`` lists shrinkages of the whitening of inputs, null for none, as `Training` has it.
+    """
 
     loss: Literal["ridge", "procrustes", "cca"]
+    whitening: Distinct[Positive | None] = (None,)
     penalty: Distinct[NonNegative] = ()
     components: Distinct[Count] = ()
     shrinkage: Distinct[Positive] = ()
@@ -67,9 +71,10 @@ class ClosedForm(Section):
     @property
     def grid(self) -> dict[str, tuple[float, ...]]:
         """The values to try, by argument."""
-        return {name: values for name, values in self if name != "loss" and values}
+        return {name: values for name, values in self if name not in ("loss", "whitening") and values}
 
 
+Criterion = Literal["recall", "hard_negatives", "mean"]
 Fit = Annotated[Objective | ClosedForm, Field(discriminator="loss")]
 
 
@@ -125,11 +130,12 @@ class OfThree(_OfSides):
 
 
 class Training(Section):
-    """Section ``training``: the schedule that all trained objectives share.
+    """Section ``training``: the schedule that all trained objectives share, and what everything is chosen by.
 
     ``whitening`` is one value, or several of which the best on validation rows is kept.
     """
 
+    criterion: Criterion  # R@1 both ways, accuracy on hard negatives, or their mean
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
     patience: Count

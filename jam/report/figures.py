@@ -87,7 +87,7 @@ def hard_negatives(results: pd.DataFrame, names: Sequence[str]) -> Figure:
 def training_curves(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Validation recall and losses by epoch; a thin line a seed, a thick one their mean."""
     panels = {
-        "validation_recall": "validation recall, mean R@1 of all directions",
+        "validation_score": "validation score, by which epochs are chosen",
         "loss_align": "alignment loss",
         "loss_reconstruction": "reconstruction loss (1 = predicting the mean)",
     }

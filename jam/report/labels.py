@@ -49,7 +49,8 @@ METRICS: dict[str, Metric] = {
 }
 
 LABELS: dict[str, str] = {
-    "con": "Con", "negcon": "NegCon", "spread": "Spread", "linear": "linear adapter", "mlp": "MLP adapter",
+    "con": "Con", "negcon": "NegCon", "spread": "Spread", "linear": "linear, Con", "mlp": "MLP, Con",
+    "linear_negcon": "linear, NegCon", "mlp_negcon": "MLP, NegCon",
     "ridge": "ridge", "procrustes": "Procrustes", "cca": "CCA",
     "matched": "matched", "easy": "another item's view", "hard": "one thing changed", "color": "colour",
 }  # fmt: skip

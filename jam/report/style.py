@@ -21,6 +21,7 @@ GREY = "#8a8a8a"
 # By place in a list of things that are told apart
 SERIES = (
     (BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (SKY, "^"), (PINK, "v"), (VERMILION, "P"), (GREY, "X"), (BLACK, "*"),
+    ("#7a5195", "<"), ("#8c6d31", ">"),
 )  # fmt: skip
 STYLE: Any = {
     "figure.dpi": 150, "savefig.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10,
@@ -31,7 +32,7 @@ STYLE: Any = {
 
 
 def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each name; beyond eight they come again."""
+    """A colour and a marker for each name; beyond ten they come again."""
     return {name: SERIES[i % len(SERIES)] for i, name in enumerate(names)}
 
 

@@ -1,21 +1,16 @@
 """Sweeps: many short trainings, each a cell of a grid; resumable cell by cell, a failing cell by itself.
 
-Cells run in processes of one thread: small matrix products do not speed up with threads, and one thread gives the same
-bytes on any number of cores. Hosts that share the folder of finished cells each take those that are not there.
+Cells run in processes of one thread, see `jam.parallel`. Hosts that share the folder of finished cells each take those
+that are not there.
 """
 
 import hashlib
 import json
-import os
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from time import sleep
 from typing import Any
 
-import joblib
 import numpy as np
 import pandas as pd
 import torch
@@ -25,6 +20,7 @@ from jam.align.rows import join_sides, negative_rows
 from jam.align.train import train
 from jam.evaluate import Key, evaluate, rows_of
 from jam.io import file_sha256, read_json, write_json
+from jam.parallel import in_processes
 from jam.params import Objective, Training
 
 # What decides a cell's numbers, beside its configuration and its features
@@ -84,7 +80,7 @@ def run_sweep(
         report: called with one line for each finished cell.
 
     Returns:
-        For each cell the chosen ``epoch``, its ``validation_recall``, and its ``rows`` of results (`kept`) on
+        For each cell the chosen ``epoch``, its ``validation_score``, and its ``rows`` of results (`kept`) on
         validation and test rows; or ``{"error": …}``, one line. An error is not kept: another call tries it again.
     """
     scratch = Path(scratch)
@@ -103,7 +99,7 @@ def run_sweep(
             report(f"cell {len(found)}/{len(unique)} failed: {outcome['error']}")
         else:
             write_json(files[key], outcome)
-            report(f"cell {len(found)}/{len(unique)}: validation recall {outcome['validation_recall']:.3f}")
+            report(f"cell {len(found)}/{len(unique)}: validation score {outcome['validation_score']:.3f}")
     return [found[key] for key in keys]
 
 
@@ -124,7 +120,7 @@ def run_cell(cell: Cell, device: str = "cpu") -> Outcome:
         negatives = {y: negative_rows(tables[y][1], order, split) for _, y in cell.pairs}
         outcomes = evaluate(adapters, items[split], cell.pairs, negatives, cell.k)
         rows += [{"split": split, **row} for row in rows_of({key: of for key, of in outcomes.items() if kept(key)})]
-    return {"epoch": space.chosen["epoch"], "validation_recall": space.chosen["validation_recall"], "rows": rows}
+    return {"epoch": space.chosen["epoch"], "validation_score": space.chosen["validation_score"], "rows": rows}
 
 
 def kept(key: Key) -> bool:
@@ -160,35 +156,19 @@ def _parallel(
 ) -> Iterator[tuple[str, Outcome]]:
     """Outcomes of cells in any order; ``flying`` has those that were handed to a process."""
 
-    def tasks() -> Iterator[Any]:
+    def calls() -> Iterator[tuple[str, Cell, str]]:
         for key, cell in list(cells.items()):
             flying[key] = cell
-            yield joblib.delayed(_attempt)(key, cell, device)
+            yield key, cell, device
 
-    with joblib.parallel_config("loky", inner_max_num_threads=1):
-        pool = joblib.Parallel(workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
-        yield from pool(tasks())
+    yield from in_processes(_attempt, calls(), workers)
 
 
 def _attempt(key: str, cell: Cell, device: str) -> tuple[str, Outcome]:
-    _follow(os.getppid())
-    torch.set_num_threads(1)
     try:
         return key, run_cell(cell, device)
     except Exception as error:  # whatever it is, the others go on
         return key, {"error": f"{type(error).__name__}: {' '.join(str(error).split())}"}
-
-
-@cache
-def _follow(parent: int) -> None:
-    """End this process when the stage that started it has ended, however that came about."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _versions(cells: Sequence[Cell]) -> dict[Path, str]:
