@@ -90,7 +90,7 @@ def changed(tmp_path, where, value):
         ("spaces.three", {"loss": "ridge", "penalty": [1]}, r"spaces_of_three: got \['three'\] more than once"),
         ("spaces_of_two.two_texts.x.encoder", "bert", r"spaces_of_two\.two_texts: got \['bert'\], expected names"),
         ("spaces_of_two.two_texts.x.side", "minilm", r"got sides \['minilm', 'minilm'\], expected names of their own"),
-        ("spaces_of_two.two_texts.fit.latent", 0, r"spaces_of_two\.two_texts\.fit\.latent: .*\(got 0\)"),
+        ("spaces_of_two.two_texts.fit.latent", 0, r"spaces_of_two\.two_texts\.fit\.latent\.0: .*\(got 0\)"),
         ("spaces_of_three.three.fit", {"loss": "ridge", "penalty": [1]}, r"three: fit: got ridge, .* two sides"),
         ("spaces_of_three.three.pairs", [["image_m", "text"]], r"three: pairs: got .*, each side in one"),
         ("sweeps.objective.alphas", [0.1, 0.5], r"sweeps: objective\.alphas: got .*, expected at most one"),
