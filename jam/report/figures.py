@@ -215,10 +215,10 @@ def retrieved(found: pd.DataFrame, images: Mapping[str, Mapping[str, Any]]) -> F
         images: by id, encoded.
     """
     places = [name for name in found if name.startswith("place_")]
-    with plt.rc_context(STYLE):
+    with plt.rc_context({**STYLE, "figure.constrained_layout.use": False}):
         size = (1.5 * len(places) + 3.2, 1.55 * len(found) + 0.4)
         figure, axes = plt.subplots(len(found), len(places), figsize=size, squeeze=False)
-        figure.subplots_adjust(left=3.2 / size[0], right=0.99, top=0.97, bottom=0.01)
+        figure.subplots_adjust(left=3.2 / size[0], right=0.99, top=0.97, bottom=0.01, hspace=0.08, wspace=0.05)
         for line, row in zip(axes, found.to_dict("records"), strict=True):
             told = f"{_wrap(row['caption'], 34)}\n(the right one is number {row['rank']} of {row['of']})"
             line[0].text(-0.08, 0.5, told, transform=line[0].transAxes, fontsize=8, ha="right", va="center")
