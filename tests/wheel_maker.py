@@ -4,7 +4,7 @@ import hashlib
 import zipfile
 from pathlib import Path
 
-from jam.encoders.package import Package
+from jam.encoders.registry import Package
 from jam.encoders.wheels import Member
 
 

@@ -18,8 +18,9 @@ from jam.encoders.families import family_of, in_one_line, marks_of, quiet, read_
 from jam.encoders.hub import hub_folder, hub_manifest
 from jam.encoders.items import listed, opened, whole_number
 from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, Source, check_weights
-from jam.encoders.package import PACKAGES, package_folder, package_manifest
+from jam.encoders.package import package_folder, package_manifest
 from jam.encoders.pooling import pool
+from jam.encoders.registry import PACKAGES
 from jam.errors import InputError
 from jam.io import replace_folder
 
