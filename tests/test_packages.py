@@ -155,6 +155,15 @@ def test_two_processes_fetch_once(tiny, tmp_path):
     assert sum(err.count("downloading") for _, err in said) == 1
 
 
+def test_the_table_of_packages_is_that_of_the_registry():
+    text = (ROOT / "presets" / "README.md").read_text()
+    rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
+    for name, entry in PACKAGES.items():
+        assert entry.modality in rows[name]
+        assert f"| {entry.megabytes} MB" in rows[name]
+        assert entry.licence in rows[name].split("|")[5]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
