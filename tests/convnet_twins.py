@@ -87,10 +87,10 @@ def drawn(shapes: Shapes, norms: dict[str, int]) -> Weights:
     return weights
 
 
-def random_lite(repeats: tuple[int, ...]) -> Weights:
+def random_lite(repeats: tuple[int, ...], outs: tuple[int, ...] = (8, 16, 24, 32, 40, 48, 56)) -> Weights:
     """Weights of a narrow Lite, of the package's names; stem and head are of the full width."""
-    outs, kernels = (8, 16, 24, 32, 40, 48, 56), (3, 3, 5, 3, 5, 5, 3)
-    shapes: Shapes = {"_conv_stem.weight": (32, 3, 3, 3), "_conv_head.weight": (1280, 56, 1, 1)}
+    kernels = (3, 3, 5, 3, 5, 5, 3)
+    shapes: Shapes = {"_conv_stem.weight": (32, 3, 3, 3), "_conv_head.weight": (1280, outs[-1], 1, 1)}
     norms, width, number = {"_bn0": 32, "_bn1": 1280}, 32, 0
     for stage, count in enumerate(repeats):
         for _ in range(count):

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from jam.align.closed_form import fit_closed_form
 from jam.align.items import Items, SideRows
 from jam.align.objective import Pair
-from jam.align.space import Space
+from jam.align.space import Space, check_names
 from jam.align.train import Report, all_pairs, quiet, train
 from jam.align.truth import Truth, equal_rows
 from jam.align.validation import Validation
@@ -205,6 +205,7 @@ def _checked_pairs(
 ) -> tuple[Pair, ...]:
     if not isinstance(sides, Mapping) or len(sides) < 2:
         raise ValueError(f"sides: got {type(sides).__name__} of {len(sides)}, expected two or more by name")
+    check_names(sides)
     found = all_pairs(tuple(sides)) if pairs is None else tuple((x, y) for x, y in pairs)
     named = {name for pair in found for name in pair}
     if named != set(sides) or any(x == y for x, y in found) or len({frozenset(pair) for pair in found}) < len(found):

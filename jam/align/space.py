@@ -1,6 +1,7 @@
 """A shared space: views of several sides in, vectors that can be compared out."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,7 @@ class Space:
     chosen: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_names(self.sides)
         widths = {name: side.adapter.config["d_latent"] for name, side in self.sides.items()}
         if len(set(widths.values())) != 1:
             raise InputError(f"space: got adapters into different dimensions, {widths}, expected one space")
@@ -176,6 +178,13 @@ class Space:
         return cls(sides, [(x, y) for x, y in space["pairs"]], chosen=space["chosen"])
 
 
+def check_names(names: Iterable[Any]) -> None:
+    """InputError unless all names of sides can be those of folders."""
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[^\W.][\w -]*", name):
+            raise InputError(f"side: got the name {name!r}, expected letters, digits, spaces, - and _")
+
+
 def load_adapters(folder: str | Path, device: str | torch.device = "cpu") -> dict[str, Adapter]:
     """The adapters of a saved space alone, by side."""
     return {name: Adapter.load(Path(folder) / name, device) for name in read_space(Path(folder))["sides"]}
@@ -198,9 +207,9 @@ def read_space(folder: Path) -> dict[str, Any]:
             for name, source in content["sides"].items()
         }
         chosen = dict(content.get("chosen", {}))
-        names = [*sides, *(source["encoder"] for source in sides.values() if source)]
-        if not sides or any(Path(str(name)).name != name for name in names):
-            raise ValueError(f"names {names}")
+        check_names([*sides, *(source["encoder"] for source in sides.values() if source)])
+        if not sides:
+            raise ValueError("no sides")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: got {error!r}, expected the sides and the pairs of a space") from error
     return {"sides": sides, "pairs": pairs, "chosen": chosen}
