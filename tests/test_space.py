@@ -51,6 +51,14 @@ def test_the_lines_of_the_readme_run(loopback, tmp_path, monkeypatch, capsys):
     assert again["image"].encoder.manifest == told["vision"].manifest
 
 
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/tmp/x", "space.json", 1])
+def test_a_side_whose_name_is_no_folder_is_refused_before_training(name):
+    rng = np.random.default_rng(0)
+    sides = {name: rng.normal(size=(40, 4)), "b": rng.normal(size=(40, 8))}
+    with pytest.raises(InputError, match="side: got the name .*, expected letters"):
+        jam.train_space(sides, latent=3, epochs=10**6)
+
+
 def test_a_saved_pair_needs_nothing_beside_itself(pair, tmp_path):
     """The encoders were pretrained here: their weights go with it, wherever it is moved to."""
     first = jam.Space.load(pair / "adapters", pair / "encoders", "cpu")
