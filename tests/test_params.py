@@ -51,7 +51,7 @@ def test_a_preset_states_what_differs_and_can_be_gone_back_from(tmp_path, monkey
     assert Path("params.before.2.yaml").read_text() == mine + "# once more\n"
     before = Path("params.yaml").read_text()
     for content, message in (
-        ("training: {epoch: 3}\n", r"^presets/odd\.yaml: training\.epoch: extra inputs are not permitted$"),
+        ("training: {epoch: 3}\n", r"^presets/odd\.yaml: training\.epoch: extra inputs are not permitted \(got 3\)$"),
         ("", r"presets/odd\.yaml: got NoneType, expected sections that differ from cave's"),
         ("a: [\n", r"presets/odd\.yaml: expected YAML, got [^\n]*$"),
     ):

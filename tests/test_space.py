@@ -55,7 +55,7 @@ def test_the_lines_of_the_readme_run(loopback, tmp_path, monkeypatch, capsys):
 def test_a_side_whose_name_is_no_folder_is_refused_before_training(name):
     rng = np.random.default_rng(0)
     sides = {name: rng.normal(size=(40, 4)), "b": rng.normal(size=(40, 8))}
-    with pytest.raises(InputError, match="side: got the name .*, expected letters"):
+    with pytest.raises(InputError, match=r"side: got the name .*, expected letters"):
         jam.train_space(sides, latent=3, epochs=10**6)
 
 
