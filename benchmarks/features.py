@@ -115,9 +115,10 @@ def larger_than_memory(rows: int, width: int = 768, layers: int = 4) -> Row:
             }
             return Items(sides)
 
-        objective = Objective(model="linear", loss="con", latent=128, learning_rate=1e-3)
+        objective = Objective(model="linear", loss="con", latent=(128,), learning_rate=1e-3)
         schedule = Training(
-            criterion="mean", batch_size=1024, epochs=1, patience=1, weight_decay=0.0, clip_norm=1.0, temperature=0.07,
+            criterion="mean", batch_size=1024, epochs=1, patience=1, weight_decay=(0.0,), clip_norm=1.0,
+            temperature=0.07,
             learn_temperature=False, whitening=(None,), captions="mean",
         )  # fmt: skip
         epoch = seconds(lambda: train(items(pairs), items(100), objective, schedule, seed=0))

@@ -15,11 +15,12 @@ import torch
 from benchmarks.harness import Options, Row, alone, best, chosen, parser, table
 from jam.align.items import Items, SideRows
 from jam.align.objective import Joint, parameter_groups
+from jam.align.setting import first, listed
 from jam.align.train import train
 from jam.params import Objective, Training
 
 SCHEDULE = Training(
-    criterion="mean", batch_size=128, epochs=1, patience=9, weight_decay=1e-4, clip_norm=1.0, temperature=0.07,
+    criterion="mean", batch_size=128, epochs=1, patience=9, weight_decay=(1e-4,), clip_norm=1.0, temperature=0.07,
     learn_temperature=False,
     whitening=(0.1,), captions="sample",
 )  # fmt: skip
@@ -51,7 +52,11 @@ def loop_against_floor(size: str, repeats: int, device: str) -> Row:
         items, validation = data(8000, Path(folder) / "train"), data(16, Path(folder) / "val")
         objective = spread(size)
         steps = -(-len(items) // SCHEDULE.batch_size)
-        joint = Joint(objective, SCHEDULE, items, [("image", "text")], 0).to(device).train()
+        joint = (
+            Joint(objective, SCHEDULE, first(listed(objective, SCHEDULE)), items, [("image", "text")], 0)
+            .to(device)
+            .train()
+        )
         optimiser = torch.optim.Adam(parameter_groups(joint), lr=1e-3, weight_decay=1e-4, fused=True)
         v, t, q = (torch.randn(SCHEDULE.batch_size, d, device=device) for d in (512, 384, 384))
 
@@ -76,7 +81,7 @@ def spread(size: str) -> Objective:
     """An autoencoder of one of the sizes, with the Spread loss."""
     hidden, latent = SIZES[size]
     return Objective(
-        model="autoencoder", loss="spread", latent=latent, hidden=hidden, dropout=0.1, learning_rate=1e-3,
+        model="autoencoder", loss="spread", latent=(latent,), hidden=hidden, dropout=(0.1,), learning_rate=1e-3,
         reconstruction=(1.0, 0.1), alphas=((0.5, 0.5),),
     )  # fmt: skip
 

@@ -1,8 +1,10 @@
 """Search a folder of images by text, in a trained space.
 
-By hand:  python -m jam.search data/adapters/spread/0 photos "a red seven on the left"
-          python -m jam.search data/adapters/spread/0 photos --save photos.npz            embed once …
-          python -m jam.search data/adapters/spread/0 photos.npz "two blue threes" -k 3   … ask often
+By hand:  python -m jam.search data/spaces photos "a red seven on the left"
+          python -m jam.search data/spaces/spread/0 photos --save photos.npz            embed once …
+          python -m jam.search data/spaces/spread/0 photos.npz "two blue threes" -k 3   … ask often
+
+Of a folder of spaces, the one of images and texts that scored best on validation rows is taken.
 """
 
 import hashlib
@@ -19,9 +21,10 @@ import numpy as np
 from PIL import Image
 from safetensors.torch import save
 
-from jam.align.space import Side, Space
+from jam.align.space import SPACE, Side, Space, read_space
 from jam.data.images import decode_image
 from jam.encoders.items import listed
+from jam.encoders.manifest import Manifest
 from jam.errors import InputError
 from jam.io import atomic_path
 from jam.progress import Progress, silent, track
@@ -93,6 +96,31 @@ def fingerprint(side: Side) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + weights).hexdigest()
 
 
+def best_space(folder: Path, encoders: Path) -> Path:
+    """The folder itself if it is that of a space; else, of the spaces of images and texts in it, the best one's.
+
+    The best is that of the highest score on validation rows, which all spaces of one run share.
+
+    Args:
+        folder: of a space, or of folders of spaces, or of folders of such, as the pipeline leaves them.
+        encoders: folder of the encoders that the spaces name.
+
+    Raises:
+        InputError: there is none.
+    """
+    if (folder / SPACE).is_file() or not folder.is_dir():
+        return folder
+    found = {}
+    for path in sorted(file.parent for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{SPACE}")):
+        space = read_space(path)
+        names = {source["encoder"] for source in space["sides"].values() if source}
+        if {"image", "text"} <= {Manifest.read(encoders / name).modality for name in names}:
+            found[path] = float(space["chosen"].get("validation_score", 0))
+    if not found:
+        raise InputError(f"{folder}: got no space of images and texts in it, expected {SPACE} in it or below it")
+    return max(found, key=lambda path: found[path])
+
+
 def nearest(query: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     """The k rows of ``vectors`` (n, d) with the largest cosine to ``query`` (d,), best first: rows and cosines.
 
@@ -133,7 +161,7 @@ def check_save(path: Path) -> None:
 def main(argv: Sequence[str] | None = None) -> None:
     """Embed, save, answer."""
     parser = ArgumentParser("python -m jam.search", description=__doc__, formatter_class=RawDescriptionHelpFormatter)
-    parser.add_argument("space", help="folder of a trained space, such as data/adapters/spread/0")
+    parser.add_argument("space", help="folder of a trained space, such as data/spaces/spread/0, or of several")
     parser.add_argument("images", type=Path, help="folder of images, or a file of an earlier --save")
     parser.add_argument("queries", nargs="*", help="texts to look for")
     parser.add_argument("-k", type=int, default=5, help="images to show for each query")
@@ -146,7 +174,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     listed(args.queries, "text")
     if args.save:
         check_save(args.save)
-    space = Space.load(args.space, args.encoders, args.device)
+    encoders = Path("data/encoders") if args.encoders is None else Path(args.encoders)
+    path = best_space(Path(args.space), encoders)
+    space = Space.load(path, args.encoders, args.device)
+    print(f"space {path}" + (f"\nwarning: {space.doubt}" if space.doubt else ""), file=sys.stderr)
     seen, told = space.of_modality("image"), space.of_modality("text")
     made_by = fingerprint(seen)
     if args.images.is_file():

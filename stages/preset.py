@@ -8,11 +8,15 @@ By hand:  python -m stages.preset photos
 """
 
 import io
+from collections.abc import Iterator
+from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap
+from ruamel.yaml.error import YAMLError
 
 from jam.errors import InputError
 from jam.io import atomic_path
@@ -41,7 +45,13 @@ def built(name: str) -> str:
         return base
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 4096, True
-    whole, difference = yaml.load(base), yaml.load((PRESETS / f"{name}.yaml").read_text(encoding="utf-8"))
+    path = PRESETS / f"{name}.yaml"
+    try:
+        whole, difference = yaml.load(base), yaml.load(path.read_text(encoding="utf-8"))
+    except YAMLError as error:
+        raise InputError(f"{path}: expected YAML, got {' '.join(str(error).split())}") from error
+    if not isinstance(difference, CommentedMap):
+        raise InputError(f"{path}: got {type(difference).__name__}, expected sections that differ from {DEFAULT}'s")
     for section in difference.pop("replace", []):
         whole[section] = CommentedMap()
     merge(whole, difference)
@@ -62,15 +72,34 @@ def merge(into: Any, difference: Any) -> None:
             into[key] = value
 
 
+def changed(text: str) -> bool:
+    """Whether parameters are those of no preset."""
+    for name in names():
+        with suppress(InputError):  # one that is half-written
+            if built(name) == text:
+                return False
+    return True
+
+
+def free_names() -> Iterator[str]:
+    """params.before, params.before.2, …"""
+    yield KEPT.stem
+    yield from (f"{KEPT.stem}.{number}" for number in count(2))
+
+
 def main(name: str) -> str:
     """Write params.yaml, and say where the old one is if it was no preset's."""
     text = built(name)
-    if PARAMS.is_file() and PARAMS.read_text(encoding="utf-8") not in map(built, names()):
-        PARAMS.replace(KEPT)
-        say(f"{PARAMS} had changes of your own; it is in {KEPT} now")
     with atomic_path(PARAMS) as part:
         part.write_text(text, encoding="utf-8")
-    load_params(PARAMS)
+        try:
+            load_params(part)
+        except InputError as error:
+            raise InputError(str(error).replace(str(part), str(PRESETS / f"{name}.yaml"))) from error
+        if PARAMS.is_file() and changed(PARAMS.read_text(encoding="utf-8")):
+            kept = next(path for path in map(KEPT.with_stem, free_names()) if not path.exists())
+            PARAMS.replace(kept)
+            say(f"{PARAMS} had changes of your own; it is in {kept} now")
     return f"{PARAMS} is that of {PRESETS / f'{name}.yaml'}; run dvc repro"
 
 

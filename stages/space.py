@@ -54,6 +54,8 @@ def fit_and_save(name: str, seed: int, folder: Path) -> pd.DataFrame:
     sides = load_params().space(name).sides
     space.save(folder / str(seed), {side.side: {"encoder": side.encoder, "layer": side.layer} for side in sides})
     say(f"seed {seed}: chosen on validation rows: {space.chosen}")
+    if doubt := space.doubt:
+        say(f"seed {seed}: warning: {doubt}")
     return space.history.assign(space=name, seed=seed)
 
 

@@ -5,7 +5,7 @@ Writes  worlds/NAME/params.yaml (of a preset) and dvc.yaml (that of the root, wh
     cd worlds/NAME && dvc repro        … and `dvc metrics diff`, `dvc exp run -S …` as at the root
 
 Its dvc.yaml is a real copy, as a symlinked one breaks `dvc metrics diff` for the whole repository; run this again, with
-no preset, when that of the root has changed.
+- for the preset, when that of the root has changed.
 
 By hand:  python -m stages.world uniform cave
 """

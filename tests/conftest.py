@@ -1,4 +1,4 @@
-"""For all tests: how they share the cores, and a hub on the loopback."""
+"""For all tests: how they share the cores, wheels of a folder, and a hub on the loopback."""
 
 import os
 
@@ -23,6 +23,19 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path.name not in LONGEST)
+    if not os.environ.get("JAM_REGISTRY"):
+        for item in items:
+            if item.get_closest_marker("registry"):
+                item.add_marker(pytest.mark.skip(reason="downloads from the package index: JAM_REGISTRY=1"))
+
+
+@pytest.fixture
+def index(tmp_path, monkeypatch):
+    """A folder of wheels, all that pip knows, and an empty cache."""
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path / "index"))
+    monkeypatch.setenv("JAM_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "index"
 
 
 @pytest.fixture

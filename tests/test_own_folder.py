@@ -50,8 +50,8 @@ def test_whatever_changes_in_the_folder_runs_the_stage_again(tree):
 
 
 @pytest.mark.parametrize(("n", "changes", "message"), [
-    (30, {}, "kernels.folds: got 5 with 6 images in the val split, expected at least 8 images there (about 40 in all)"),
-    (12, {}, "evaluate.k: got 5 with 2 images in the val split, expected at least 6 images there"),
+    (19, {}, "kernels.folds: got 5 with 4 images in the val split, expected at least 5 images there"),
+    (12, {}, "evaluate.k: got 3 with 2 images in the val split, expected at least 4 images there"),
     (100, {"evaluate": {"k": 30}}, "evaluate.k: got 30 with 20 images in the val split"),
     (100, {"kernels": {"k": 25}}, "kernels.k: got 25 with 20 images in the val split"),
 ])  # fmt: skip

@@ -45,6 +45,22 @@ def test_a_preset_states_what_differs_and_can_be_gone_back_from(tmp_path, monkey
     Path("params.yaml").write_text(mine)
     preset("photos")
     assert Path("params.before.yaml").read_text() == mine  # nothing of one's own is lost
+    Path("params.yaml").write_text(mine + "# once more\n")
+    preset("mini")
+    assert Path("params.before.yaml").read_text() == mine
+    assert Path("params.before.2.yaml").read_text() == mine + "# once more\n"
+    before = Path("params.yaml").read_text()
+    for content, message in (
+        ("training: {epoch: 3}\n", r"^presets/odd\.yaml: training\.epoch: extra inputs are not permitted \(got 3\)$"),
+        ("", r"presets/odd\.yaml: got NoneType, expected sections that differ from cave's"),
+        ("a: [\n", r"presets/odd\.yaml: expected YAML, got [^\n]*$"),
+    ):
+        Path("presets/odd.yaml").write_text(content)
+        with pytest.raises(InputError, match=message):
+            preset("odd")
+        assert Path("params.yaml").read_text() == before
+        preset("mini")  # a half-written one does not stand in the way of others
+    Path("presets/odd.yaml").unlink()
     Path("presets/mine.yaml").write_text("kernels: {seed: null}\n")
     assert "seed" not in yaml.safe_load(built("mine"))["kernels"]
     with pytest.raises(InputError, match=r"preset: got 'x', expected one of \['cave', 'mine'"):
@@ -90,7 +106,7 @@ def changed(tmp_path, where, value):
         ("spaces.three", {"loss": "ridge", "penalty": [1]}, r"spaces_of_three: got \['three'\] more than once"),
         ("spaces_of_two.two_texts.x.encoder", "bert", r"spaces_of_two\.two_texts: got \['bert'\], expected names"),
         ("spaces_of_two.two_texts.x.side", "minilm", r"got sides \['minilm', 'minilm'\], expected names of their own"),
-        ("spaces_of_two.two_texts.fit.latent", 0, r"spaces_of_two\.two_texts\.fit\.latent: .*\(got 0\)"),
+        ("spaces_of_two.two_texts.fit.latent", 0, r"spaces_of_two\.two_texts\.fit\.latent\.0: .*\(got 0\)"),
         ("spaces_of_three.three.fit", {"loss": "ridge", "penalty": [1]}, r"three: fit: got ridge, .* two sides"),
         ("spaces_of_three.three.pairs", [["image_m", "text"]], r"three: pairs: got .*, each side in one"),
         ("sweeps.objective.alphas", [0.1, 0.5], r"sweeps: objective\.alphas: got .*, expected at most one"),

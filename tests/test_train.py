@@ -9,8 +9,10 @@ import torch
 from jam.align import tables
 from jam.align.closed_form import fit_closed_form
 from jam.align.items import Items, SideRows
+from jam.align.setting import first, listed
 from jam.align.tables import Mapped
-from jam.align.train import train, validation_scores
+from jam.align.train import train
+from jam.align.validation import Validation
 from jam.params import Objective, Training
 
 OBJECTIVES = {
@@ -58,7 +60,7 @@ def of_tables(items, **given):
 
 def scores_of(space, items, criterion="mean"):
     adapters = {name: side.adapter for name, side in space.sides.items()}
-    return validation_scores(adapters, items, space.pairs, criterion)
+    return Validation(items, space.pairs, criterion).scores(adapters)
 
 
 def recall(space, items):
@@ -239,14 +241,14 @@ def test_three_sides_are_aligned_in_one_space_and_each_finds_the_others():
     directions = {f"validation_{x}_to_{y}" for x, y in space.pairs} | {f"validation_{y}_to_{x}" for x, y in space.pairs}
     assert directions < set(space.history)
     adapters = {name: side.adapter for name, side in space.sides.items()}
-    scores = validation_scores(adapters, unseen, space.pairs)
+    scores = Validation(unseen, space.pairs).scores(adapters)
     assert min(scores.values()) > 0.7
     # A pair that is left out is aligned through the side in the middle.
     star = train(
         items, validation, OBJECTIVES["con"], training(), pairs=[("image", "text"), ("image", "sound")], seed=0
     )
     adapters = {name: side.adapter for name, side in star.sides.items()}
-    assert validation_scores(adapters, unseen, [("text", "sound")])["validation_recall"] > 0.5
+    assert Validation(unseen, [("text", "sound")]).scores(adapters)["validation_recall"] > 0.5
 
 
 @pytest.mark.parametrize("name", ["con", "negcon", "spread"])
@@ -255,7 +257,7 @@ def test_the_loss_of_a_space_is_the_sum_over_its_pairs_and_a_third_side_leaves_t
     from jam.losses import load_loss
 
     items, objective, pairs = three_sides(32, 1), OBJECTIVES[name], [("image", "text"), ("sound", "text")]
-    joint = Joint(objective, training(), items, pairs, 0).eval()
+    joint = Joint(objective, training(), first(listed(objective, training())), items, pairs, 0).eval()
     true = {side: torch.as_tensor(rows.table[rows.true[:, 0]]) for side, rows in items.sides.items()}
     false = {"text": torch.as_tensor(items.sides["text"].table[items.sides["text"].false[:, 0]])}
     align, rebuild = joint(true, false, {}, alpha=0.3)

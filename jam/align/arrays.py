@@ -1,5 +1,7 @@
 """Training a space on arrays, for those who bring features of their own."""
 
+import math
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -12,17 +14,28 @@ from pydantic import ValidationError
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from jam.align.closed_form import fit_closed_form
 from jam.align.items import Items, SideRows
 from jam.align.objective import Pair
-from jam.align.space import Space
+from jam.align.space import Space, check_names
 from jam.align.train import Report, all_pairs, quiet, train
 from jam.align.truth import Truth, equal_rows
+from jam.align.validation import Validation
 from jam.device import pick_device
 from jam.errors import InputError
 from jam.metrics._rows import Array, Groups, as_rows, numbered
 from jam.params import Criterion, Objective, Training, one_line
 
 Labels = Sequence[Hashable] | npt.NDArray[Any]
+
+LATENTS = (64, 256)
+STEPS = 500
+FEW = 1000
+CLOSED = {
+    "ridge": {"penalty": (0.01, 0.1, 1.0, 10.0, 100.0, 1000.0)},
+    "cca": {"components": (8, 16, 32, 64, 128), "shrinkage": (0.001, 0.01, 0.1, 1.0)},
+}
+"""Closed forms and the values that are tried of each argument; of ridge at each of four whitenings."""
 
 
 def train_space(
@@ -33,13 +46,16 @@ def train_space(
     ids: Mapping[str, Labels] | None = None,
     groups: Groups = None,
     model: str = "autoencoder",
-    latent: int = 256,
+    latent: int | Sequence[int] | None = None,
     hidden: tuple[int, ...] = (512,),
     learning_rate: float = 3e-3,
-    epochs: int = 10,
+    epochs: int | None = None,
     batch_size: int = 128,
     whitening: float | Sequence[float | None] | None = (None, 10.0, 1.0, 0.1),
-    validation: float = 0.1,
+    dropout: float | Sequence[float] = (0.1, 0.5),
+    weight_decay: float | Sequence[float] = (1e-4, 1e-2),
+    closed_forms: bool | None = None,
+    validation: float = 0.2,
     criterion: Criterion = "mean",
     seed: int = 0,
     device: torch.device | str = "cpu",
@@ -61,15 +77,21 @@ def train_space(
         groups: (n,) labels of the rows of the first side; items of one label are one thing. A missing label (NaN, None)
             is its own. Without, items whose rows on the first side are equal to within rounding are a group.
         model: ``autoencoder``, ``linear`` or ``mlp``.
-        latent: width of the shared space; of an autoencoder less than every d.
+        latent: width of the shared space; of an autoencoder less than every d. None for what of 64 and 256 is.
         hidden: of the autoencoder.
         learning_rate: of Adam.
-        epochs: at most; the best on the validation rows is kept.
+        epochs: at most, of which the best is kept; None for as many as make `STEPS` steps, and at least ten.
         batch_size: items a step.
         whitening: how far the directions of the inputs are evened out: shrinkage in units of the mean variance, None
-            for not at all. Of several the best on the validation rows is kept, one training each; a small one finds
-            what is told in directions of little variance, but learns few rows by heart.
-        validation: share of the groups kept out of training, two at least, by which epoch and whitening are chosen.
+            for not at all. A small one finds what is told in directions of little variance, but learns few rows by
+            heart.
+        dropout: of the autoencoder and of the MLP.
+        weight_decay: of Adam.
+        closed_forms: whether ridge and CCA are tried as well; None for where there are two sides of fewer than `FEW`
+            items, and ``latent`` is None.
+        validation: share of the groups kept out of training, two at least. They choose all that is chosen: the epoch
+            of each training; of whitening, latent, dropout and weight decay, where several are given, one after the
+            other (by default 7 trainings); and whether a closed form is better (`CLOSED`, 52 of them).
         criterion: what is chosen by: ``recall`` (R@1 of all directions), ``hard_negatives`` (accuracy on them) or
             their ``mean``; without hard negatives the recall.
         seed: of the split, the weights, the batches and dropout.
@@ -77,7 +99,10 @@ def train_space(
         report: called with a line after each epoch.
 
     Returns:
-        The space, with the curve and what was chosen.
+        The best space, with the curve and what was chosen: ``chosen["loss"]`` names the loss or the closed form.
+
+    Warns:
+        UserWarning: it recalls validation rows no better than shuffled pairs can be by as many trials (p > 0.05).
 
     Raises:
         ValueError: shapes or names that do not match; fewer than four groups, or a share of them that leaves fewer than
@@ -91,15 +116,18 @@ def train_space(
         >>> space["text"].encode(np.ones((2, 9))).shape
         (2, 4)
     """
-    options = {"hidden": hidden, "dropout": 0.1, "reconstruction": (1.0, 0.1)} if model == "autoencoder" else {}
+    options: dict[str, Any] = {} if model == "linear" else {"dropout": dropout}
+    if model == "autoencoder":
+        options |= {"hidden": hidden, "reconstruction": (1.0, 0.1)}
     try:
         objective = Objective.model_validate(
-            {"model": model, "loss": "con" if negatives is None else "negcon", "latent": latent,
-             "learning_rate": learning_rate, **options}
+            {"model": model, "loss": "con" if negatives is None else "negcon", "learning_rate": learning_rate,
+             "latent": LATENTS if latent is None else latent, **options}
         )  # fmt: skip
-        schedule = Training(
-            criterion=criterion, batch_size=batch_size, epochs=epochs, patience=epochs, weight_decay=1e-4,
-            clip_norm=1.0, temperature=0.07, learn_temperature=False, whitening=whitening, captions="sample",  # type: ignore[arg-type]
+        schedule = Training.model_validate(
+            {"criterion": criterion, "batch_size": batch_size, "epochs": 1 if epochs is None else epochs, "patience": 1,
+             "weight_decay": weight_decay, "clip_norm": 1.0, "temperature": 0.07, "learn_temperature": False,
+             "whitening": whitening, "captions": "sample"}
         )  # fmt: skip
     except ValidationError as error:
         raise InputError(one_line(error)) from None
@@ -145,10 +173,31 @@ def train_space(
         }
         return Items(sides, truth)
 
-    return train(
-        part(np.flatnonzero(~held_out)), part(np.flatnonzero(held_out)), objective, schedule, pairs=pairs, seed=seed,
-        device=device, report=report,
-    )  # fmt: skip
+    items, unseen = part(np.flatnonzero(~held_out)), part(np.flatnonzero(held_out))
+    if epochs is None:
+        epochs = max(10, math.ceil(STEPS / math.ceil(len(items) / batch_size)))
+    schedule = schedule.model_copy(update={"epochs": epochs, "patience": max(10, epochs // 5)})
+    narrowest = min(table.shape[1] for table in tables.values())
+    if latent is None:
+        objective = objective.model_copy(update={"latent": _up_to(narrowest - 1, LATENTS)})
+    rows = Validation(unseen, pairs, criterion)
+    best = train(items, rows, objective, schedule, pairs=pairs, seed=seed, device=device, report=report)
+    if closed_forms is None:
+        closed_forms = len(sides) == 2 and len(things) < FEW and latent is None
+    if closed_forms:
+        for loss, grid in CLOSED.items():
+            grid = {name: _up_to(narrowest, some) if name == "components" else some for name, some in grid.items()}
+            form = fit_closed_form(loss, items, rows, grid, (None, 1.0, 0.1, 0.01) if loss == "ridge" else (None,))
+            report(f"{loss}: validation score {form.chosen['validation_score']:.3f}")
+            best = max(best, form, key=lambda space: float(space.chosen["validation_score"]))
+    best.chosen.update(rows.chance({name: side.adapter for name, side in best.sides.items()}))
+    if doubt := best.doubt:
+        warnings.warn(doubt, stacklevel=2)
+    return best
+
+
+def _up_to(most: int, widths: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(width for width in widths if width <= most) or (max(1, most),)
 
 
 def _checked_pairs(
@@ -156,6 +205,7 @@ def _checked_pairs(
 ) -> tuple[Pair, ...]:
     if not isinstance(sides, Mapping) or len(sides) < 2:
         raise ValueError(f"sides: got {type(sides).__name__} of {len(sides)}, expected two or more by name")
+    check_names(sides)
     found = all_pairs(tuple(sides)) if pairs is None else tuple((x, y) for x, y in pairs)
     named = {name for pair in found for name in pair}
     if named != set(sides) or any(x == y for x, y in found) or len({frozenset(pair) for pair in found}) < len(found):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ from jam.align.adapter import Adapter
 from jam.align.items import Items
 from jam.align.space import Side, Space
 from jam.align.towers import Linear
-from jam.align.train import validation_scores
+from jam.align.validation import Validation
 from jam.losses import ClosedForm, load_loss
 from jam.params import Criterion
 
@@ -19,7 +20,7 @@ from jam.params import Criterion
 def fit_closed_form(
     loss: str,
     items: Items,
-    validation: Items,
+    validation: Items | Validation,
     grid: Mapping[str, Sequence[float]],
     whitening: Sequence[float | None] = (None,),
     criterion: Criterion = "mean",
@@ -29,10 +30,10 @@ def fit_closed_form(
     Args:
         loss: ``ridge``, ``procrustes`` or ``cca``.
         items: training rows, of two sides.
-        validation: rows that choose.
+        validation: rows that choose; a `Validation` where other spaces are chosen among on them too.
         grid: values to try for each argument of the loss, e.g. ``{"penalty": [0.01, 0.1]}``.
         whitening: of the inputs, as trained adapters have it: shrinkages to try, None for not at all.
-        criterion: what is chosen by, see `jam.align.train.validation_scores`.
+        criterion: what is chosen by, see `jam.align.validation.Validation`; for rows alone.
 
     Returns:
         A space of two linear adapters; ``history`` has a row for each point of the grid, NaN for no whitening.
@@ -46,6 +47,8 @@ def fit_closed_form(
     if len(items.sides) != 2:
         raise ValueError(f"{loss}: got sides {list(items.sides)}, expected two, as a closed form has")
     names = tuple(items.sides)
+    if isinstance(validation, Items):
+        validation = Validation(validation, [names], criterion)  # type: ignore[list-item]
     means = [torch.as_tensor(side.mean()) for side in items.sides.values()]
     fitted = []
     for shrinkage in whitening:
@@ -61,11 +64,12 @@ def fit_closed_form(
                 name: _linear(standardiser, matrix)
                 for name, standardiser, matrix in zip(names, standardisers, maps, strict=True)
             }
-            scores = validation_scores(adapters, validation, [names], criterion)  # type: ignore[list-item]
-            fitted.append((adapters, {**point, **scores}))
+            told: dict[str, Any] = {"loss": loss, **point, **validation.scores(adapters)}
+            fitted.append((adapters, told))
     adapters, chosen = max(fitted, key=lambda one: float(one[1]["validation_score"] or 0))
     sides = {name: Side(adapter) for name, adapter in adapters.items()}
-    return Space(sides, [names], pd.DataFrame([told for _, told in fitted]), chosen)  # type: ignore[list-item]
+    chosen |= validation.chance(adapters)
+    return Space(sides, [names], pd.DataFrame([told for _, told in fitted]).drop(columns="loss"), chosen)  # type: ignore[list-item]
 
 
 def _standardiser(features: torch.Tensor, shrinkage: float | None) -> Adapter:

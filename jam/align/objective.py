@@ -9,6 +9,7 @@ from torch.nn import functional
 
 from jam.align.adapter import Adapter
 from jam.align.items import Items
+from jam.align.setting import Setting
 from jam.losses import Loss, load_loss
 from jam.params import Objective, Training
 
@@ -25,7 +26,8 @@ class Joint(nn.Module):
 
     Args:
         objective: which adapter and which loss.
-        training: temperature, and whitening, of one value.
+        training: temperature.
+        setting: latent, dropout and whitening.
         items: training rows, which give the widths and the constants that standardise inputs.
         pairs: of sides that are aligned.
         seed: of the initial weights; sets torch's global generator, which dropout draws from too.
@@ -35,22 +37,29 @@ class Joint(nn.Module):
     """
 
     def __init__(
-        self, objective: Objective, training: Training, items: Items, pairs: Sequence[Pair], seed: int
+        self,
+        objective: Objective,
+        training: Training,
+        setting: Setting,
+        items: Items,
+        pairs: Sequence[Pair],
+        seed: int,
     ) -> None:
         super().__init__()
         torch.manual_seed(seed)
         loss = load_loss(objective.loss)
         assert isinstance(loss, Loss)  # as the schema of an objective promises
         self.loss, self.neighbours, self.pairs = loss, objective.neighbours, tuple(pairs)
-        options = {"d_latent": objective.latent, **objective.tower_options}
+        options = {"d_latent": setting.latent, **objective.tower_options}
+        if setting.dropout is not None:
+            options["dropout"] = setting.dropout
         self.names = tuple(items.sides)
         self.towers = nn.ModuleList(
             Adapter(objective.model, d_in=side.table.shape[1], **options) for side in items.sides.values()
         )
-        (whitening,) = training.whitening
         for name, side in items.sides.items():
             try:
-                self.adapters[name].standardise.fit(side.table, side.flat()[0], whitening)
+                self.adapters[name].standardise.fit(side.table, side.flat()[0], setting.whitening)
             except ValueError as error:
                 raise ValueError(f"{name}: {error}") from error
         start, learned = math.log(1 / training.temperature), training.learn_temperature

@@ -1,6 +1,7 @@
 """A shared space: views of several sides in, vectors that can be compared out."""
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,7 +67,7 @@ class Space:
         sides: by name.
         pairs: of sides that were aligned.
         history: a row an epoch of the training; empty where it was loaded.
-        chosen: what was chosen on validation rows, and its scores; likewise.
+        chosen: what was chosen on validation rows, and its scores.
 
     Raises:
         InputError: the adapters' latents differ in width, or a pair names no side.
@@ -82,11 +83,24 @@ class Space:
     chosen: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_names(self.sides)
         widths = {name: side.adapter.config["d_latent"] for name, side in self.sides.items()}
         if len(set(widths.values())) != 1:
             raise InputError(f"space: got adapters into different dimensions, {widths}, expected one space")
         if odd := {name for pair in self.pairs for name in pair} - set(self.sides):
             raise InputError(f"space: got pairs of {sorted(odd)}, expected sides among {list(self.sides)}")
+
+    @property
+    def doubt(self) -> str | None:
+        """Why the space should not be trusted: it recalls validation rows no better than shuffled pairs can be."""
+        if self.chosen.get("validation_p", 0.0) <= 0.05:
+            return None
+        recall, null, p = (self.chosen[f"validation_{name}"] for name in ("recall", "null", "p"))
+        return (
+            f"space: got a recall of {recall:.3f} on validation rows, expected more than {null:.3f}, below which as "
+            f"many trials on shuffled pairs stay in 95 of 100 draws (p = {p:.2f}): nothing was aligned that these rows "
+            "can tell"
+        )
 
     def __getitem__(self, name: str) -> Side:
         """The side of a name.
@@ -134,7 +148,8 @@ class Space:
                 if side.encoder is not None:
                     side.encoder.save(part / ENCODERS / name)
                     told[name] = {"encoder": name, "layer": side.layer % len(side.encoder.dims)}
-            write_json(part / SPACE, {"sides": told, "pairs": [list(pair) for pair in self.pairs]})
+            pairs = [list(pair) for pair in self.pairs]
+            write_json(part / SPACE, {"sides": told, "pairs": pairs, "chosen": self.chosen})
 
     @classmethod
     def load(cls, folder: str | Path, encoders: str | Path | None = None, device: str | None = None) -> "Space":
@@ -160,7 +175,14 @@ class Space:
             encoder = Encoder.load(Path(encoders) / source["encoder"], device) if source else None
             adapter = Adapter.load(folder / name, encoder.model.device if encoder else device or "cpu")
             sides[name] = Side(adapter, encoder, source.get("layer", -1))
-        return cls(sides, [(x, y) for x, y in space["pairs"]])
+        return cls(sides, [(x, y) for x, y in space["pairs"]], chosen=space["chosen"])
+
+
+def check_names(names: Iterable[Any]) -> None:
+    """InputError unless all names of sides can be those of folders."""
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[^\W.][\w -]*", name):
+            raise InputError(f"side: got the name {name!r}, expected letters, digits, spaces, - and _")
 
 
 def load_adapters(folder: str | Path, device: str | torch.device = "cpu") -> dict[str, Adapter]:
@@ -169,7 +191,7 @@ def load_adapters(folder: str | Path, device: str | torch.device = "cpu") -> dic
 
 
 def read_space(folder: Path) -> dict[str, Any]:
-    """What ``space.json`` tells: ``sides``, by name an encoder and a layer or nothing, and ``pairs`` of them.
+    """What ``space.json`` tells: ``sides``, by name an encoder and a layer or nothing, ``pairs`` of them, ``chosen``.
 
     Raises:
         InputError: the file is missing or tells something else.
@@ -184,9 +206,10 @@ def read_space(folder: Path) -> dict[str, Any]:
             str(name): {"encoder": str(source["encoder"]), "layer": int(source["layer"])} if source else {}
             for name, source in content["sides"].items()
         }
-        names = [*sides, *(source["encoder"] for source in sides.values() if source)]
-        if not sides or any(Path(str(name)).name != name for name in names):
-            raise ValueError(f"names {names}")
+        chosen = dict(content.get("chosen", {}))
+        check_names([*sides, *(source["encoder"] for source in sides.values() if source)])
+        if not sides:
+            raise ValueError("no sides")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: got {error!r}, expected the sides and the pairs of a space") from error
-    return {"sides": sides, "pairs": pairs}
+    return {"sides": sides, "pairs": pairs, "chosen": chosen}

@@ -2,13 +2,13 @@
 
 Each step takes a batch of items with one view on every side and, where the loss wants it, a false one; the loss is
 L_align + λ(e)·L_rec (JAM, arXiv 2507.01201), λ falling linearly over the epochs. After every epoch the adapters are
-scored on validation rows; the best epoch is the one that is kept.
+scored on validation rows; the best epoch is kept, and the best of the settings that are tried.
 """
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations, product
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,14 +16,14 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from jam.align.adapter import Adapter
-from jam.align.items import Items, owners
+from jam.align.items import Items
 from jam.align.objective import Joint, Pair, parameter_groups
+from jam.align.setting import Setting, listed, one_by_one
 from jam.align.space import Side, Space
 from jam.align.tables import Pooling, Table, draw, on_device, pool_rows
+from jam.align.validation import Validation
 from jam.fit import Parts, between, fit
-from jam.metrics import hard_negative_correct, retrieval_ranks
-from jam.params import Criterion, Objective, Training
+from jam.params import Objective, Training
 
 Report = Callable[[str], None]
 
@@ -39,7 +39,7 @@ def all_pairs(sides: Sequence[str]) -> tuple[Pair, ...]:
 
 def train(
     items: Items,
-    validation: Items,
+    validation: Items | Validation,
     objective: Objective,
     training: Training,
     *,
@@ -48,11 +48,11 @@ def train(
     device: torch.device | str = "cpu",
     report: Report = quiet,
 ) -> Space:
-    """Train a space for each α and each whitening that are listed, and keep the best on validation rows.
+    """Train a space, once for each setting that is tried (`jam.align.setting`), and keep the best on validation rows.
 
     Args:
         items: training rows.
-        validation: rows for early stopping and for the choice of α and of the whitening.
+        validation: rows that choose; a `Validation` where other spaces are chosen among on them too.
         objective: which adapter and which loss, with its parameters.
         training: the schedule.
         pairs: of sides that are aligned; all by default.
@@ -61,7 +61,8 @@ def train(
         report: called with one line after each epoch.
 
     Returns:
-        The best space; of several whitenings, which one is in ``chosen`` and, NaN for None, in ``history``.
+        The best space. Of what was listed with several values, ``chosen`` tells which was kept and ``history`` which
+        was tried (NaN for None), with the number of the ``trial``.
 
     Raises:
         ValueError: the loss needs false views and some item has none; the loss stops being finite; or the seed is not
@@ -70,26 +71,34 @@ def train(
     if not 0 <= seed < 2**64:
         raise ValueError(f"seed: got {seed}, expected at least 0 and less than 2**64")
     pairs = all_pairs(tuple(items.sides)) if pairs is None else tuple(pairs)
-    runs = []
-    for whitening, alpha in product(training.whitening, objective.alphas or (None,)):
-        if len(training.whitening) > 1:
-            report(f"whitening {whitening}")
-        single = training.model_copy(update={"whitening": (whitening,)})
-        run = _train_one(items, validation, objective, alpha, single, pairs, seed, torch.device(device), report)
-        if len(training.whitening) > 1:
-            run.history.insert(0, "whitening", math.nan if whitening is None else whitening)
-            run.chosen["whitening"] = whitening
-        runs.append(run)
-    best = max(runs, key=lambda run: run.chosen["validation_score"])
-    return Space(best.sides, pairs, pd.concat([run.history for run in runs], ignore_index=True), best.chosen)
+    if isinstance(validation, Items):
+        validation = Validation(validation, pairs, training.criterion)
+    values = listed(objective, training)
+    several = [name for name, some in values.items() if len(some) > 1]
+    histories: list[pd.DataFrame] = []
+
+    def run(setting: Setting) -> Space:
+        told = {name: getattr(setting, name) for name in several}
+        if told:
+            report(f"trial {len(histories)}: {', '.join(f'{name} {value}' for name, value in told.items())}")
+        space = _train_one(items, validation, objective, training, setting, pairs, seed, torch.device(device), report)
+        columns = {name: math.nan if value is None else value for name, value in told.items() if name != "alpha"}
+        trial = {"trial": len(histories), **columns} if told else {}
+        histories.append(space.history.assign(**trial)[[*trial, *space.history]])
+        return replace(space, chosen={**told, **space.chosen})
+
+    runs = one_by_one(values, run, lambda space: space.chosen["validation_score"])
+    _, best = runs[0]
+    chance = validation.chance({name: side.adapter for name, side in best.sides.items()})
+    return replace(best, history=pd.concat(histories, ignore_index=True), chosen=best.chosen | chance)
 
 
 def _train_one(
     items: Items,
-    validation: Items,
+    validation: Validation,
     objective: Objective,
-    alpha: tuple[float, float] | None,
     training: Training,
+    setting: Setting,
     pairs: Sequence[Pair],
     seed: int,
     device: torch.device,
@@ -97,14 +106,15 @@ def _train_one(
 ) -> Space:
     generator = np.random.default_rng(seed)
     tables = {name: on_device(side.table, device) for name, side in items.sides.items()}
-    joint = Joint(objective, training, items, pairs, seed).to(device)
+    joint = Joint(objective, training, setting, items, pairs, seed).to(device)
+    alpha = setting.alpha
     for _, y in pairs:
         if joint.loss.negatives and not items.sides[y].has_false:
             raise ValueError(
                 f"{objective.loss}: got items without a hard negative on side {y}, expected at least one for each"
             )
     optimizer = torch.optim.Adam(
-        parameter_groups(joint), lr=objective.learning_rate, weight_decay=training.weight_decay, fused=True
+        parameter_groups(joint), lr=objective.learning_rate, weight_decay=setting.weight_decay, fused=True
     )
     optimizer.register_step_post_hook(lambda *_: joint.clamp())
     steps = math.ceil(len(items) / training.batch_size)
@@ -130,7 +140,7 @@ def _train_one(
                 f"{objective.loss}, epoch {epoch}: got a loss of {align} and of {rebuild} in reconstruction, expected "
                 "finite ones (try a lower learning_rate)"
             )
-        scores = validation_scores(joint.adapters, validation, pairs, training.criterion)
+        scores = validation.scores(joint.adapters)
         history.append(
             {
                 "alpha": alpha[0] if alpha else None,
@@ -161,46 +171,9 @@ def _train_one(
     )
     assert kept is not None
     chosen = {key: value for key, value in history[kept].items() if key.startswith("validation_")}
-    chosen = {"epoch": kept, "alpha": list(alpha) if alpha else None, **chosen}
+    chosen = {"loss": objective.loss, "epoch": kept, "alpha": list(alpha) if alpha else None, **chosen}
     sides = {name: Side(adapter.eval()) for name, adapter in joint.adapters.items()}
     return Space(sides, tuple(pairs), pd.DataFrame(history), chosen)
-
-
-def validation_scores(
-    adapters: Mapping[str, Adapter], items: Items, pairs: Sequence[Pair], criterion: Criterion = "mean"
-) -> dict[str, float]:
-    """What is chosen by: R@1 of every pair both ways, accuracy on hard negatives of either side, and both.
-
-    ``validation_recall`` is the mean of the former, ``validation_hard_negatives`` of the latter (absent where there are
-    none), ``validation_score`` what the criterion asks for: one of the two, or their mean. Where there are no hard
-    negatives it is the recall.
-    """
-    recalls: dict[str, float] = {}
-    right: list[float] = []
-    flat = {name: side.flat() for name, side in items.sides.items()}
-    latents = {name: adapters[name].encode(side.table[flat[name][0]]) for name, side in items.sides.items()}
-    for x, y in pairs:
-        (_, items_x), (rows_y, items_y) = flat[x], flat[y]
-        if items.truth is None:
-            ranks = retrieval_ranks(latents[x], latents[y], *owners(items_x, items_y))
-            forth, back = (float(np.mean(each == 1)) for each in ranks)
-        else:
-            forth, back = items.truth.recall_at_1(latents[x], items_x, latents[y], y, rows_y)
-        recalls |= {f"validation_{x}_to_{y}": forth, f"validation_{y}_to_{x}": back}
-        for here, there in ((x, y), (y, x)):
-            item, false, origin = items.sides[there].negatives()
-            if len(item):
-                first = np.searchsorted(flat[here][1], item)
-                told, untold = (adapters[there].encode(items.sides[there].table[rows]) for rows in (origin, false))
-                correct = hard_negative_correct(latents[here], told, untold, first, np.arange(len(item)))
-                right.append(float(np.mean(correct)))
-    recall = float(np.mean(list(recalls.values())))
-    scores = {**recalls, "validation_recall": recall}
-    if not right:
-        return {**scores, "validation_score": recall}
-    negatives = float(np.mean(right))
-    chosen = {"recall": recall, "hard_negatives": negatives, "mean": (recall + negatives) / 2}[criterion]
-    return {**scores, "validation_hard_negatives": negatives, "validation_score": chosen}
 
 
 @dataclass(frozen=True)

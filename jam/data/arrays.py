@@ -6,6 +6,7 @@ The views have no content of their own: instead of it stands the number of the r
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 
 
 def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a file by name: that of a .npy, those of a .npz in the order of their names, columns of a .parquet.
+    """The arrays of a file by name: that of a .npy, those of a .npz and columns of a .parquet as they stand.
 
     Columns of lists of equal length are arrays (n, d). A .npy is mapped, not read.
 
@@ -38,8 +39,8 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
         found: Any = np.load(path, mmap_mode="r", allow_pickle=False)
         if path.suffix == ".npy":
             return {path.stem: found}
-        return {name: found[name] for name in sorted(found.files)}
-    except (OSError, ValueError, EOFError, pa.ArrowInvalid) as error:
+        return {name: found[name] for name in found.files}
+    except (OSError, ValueError, EOFError, BadZipFile, pa.ArrowInvalid) as error:
         raise InputError(f"{path}: cannot be read as arrays ({' '.join(str(error).split())})") from error
 
 
@@ -53,7 +54,7 @@ def _column(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def layers_of(path: str | Path) -> list[np.ndarray]:
-    """The features of a file, one array (n, d) a layer, in the order of their names.
+    """The features of a file, one array (n, d) a layer, in the order of the file.
 
     Raises:
         InputError: as `read_arrays`; there are none, or of different numbers of rows.
@@ -68,19 +69,25 @@ def layers_of(path: str | Path) -> list[np.ndarray]:
 
 
 def ids_of(path: str | Path) -> list[str]:
-    """What each row of a file shows: of ``id`` in a .npz or .parquet, of a vector in .npy, else the rows' numbers.
+    """What each row of a file shows: ``id`` of a .npz or .parquet, a .npy of one value a row, else their numbers.
 
     Raises:
-        InputError: as `read_arrays`; or a row without an id.
+        InputError: as `read_arrays`; columns of one value a row, none of which is called ``id``; or a row without one.
     """
     found = read_arrays(path)
-    ids = found.get("id", next((array for array in found.values() if array.ndim == 1), None))
-    if ids is None:
+    vectors = [name for name, array in found.items() if array.ndim == 1]
+    name = "id" if "id" in found or Path(path).suffix != ".npy" else next(iter(vectors), "id")
+    if name not in found:
+        if vectors:
+            raise InputError(f"{path}: got {vectors} of one value a row, expected the ids of the rows to be called id")
         return [str(i) for i in range(len(next(iter(found.values()))))]
-    missing = pd.isna(pd.Series(np.asarray(ids)))
+    ids = np.asarray(found[name])
+    if ids.ndim != 1:
+        raise InputError(f"{path}: got ids of shape {ids.shape}, expected one a row")
+    missing = pd.isna(pd.Series(ids)).to_numpy() | (ids.astype(str) == "")
     if missing.any():
         raise InputError(f"{path}: row {int(missing.argmax())} has no id, expected one for each")
-    return [str(one) for one in np.asarray(ids)]
+    return [one.decode() if isinstance(one, bytes) else str(one) for one in ids]
 
 
 def write_arrays(folder: str | Path, rows: Mapping[str, str], shares: Mapping[str, float], seed: int) -> dict[str, Any]:

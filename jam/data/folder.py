@@ -61,7 +61,7 @@ def load_folder(path: str | Path, options: FolderData, *, seed: int) -> Loaded:
 
     Args:
         path: the folder.
-        options: shares of the splits (counts are rounded, and every split gets at least one photo), limits of images,
+        options: shares of the splits (see `cut_photos` for the rounding), limits of images,
             folders that links may lead to, and whether bad rows raise or are skipped.
         seed: of the split and of the easy negatives.
 

@@ -177,6 +177,9 @@ def merged(known: Row | None, more: Row) -> Row:
 # --- rows → splits ----------------------------------------------------------------------------------------------------
 
 
+LEAST = 5  # photos to validate on, and to test on: neighbours are sought among them
+
+
 def cut_photos(photos: Iterable[str], shares: Mapping[str, float], *, seed: int) -> dict[str, str]:
     """Assign each distinct photo to one of the splits of ``shares``, or else to ``train``.
 
@@ -185,14 +188,16 @@ def cut_photos(photos: Iterable[str], shares: Mapping[str, float], *, seed: int)
 
     Args:
         photos: a digest per photo, repeats allowed; at least one distinct photo for each share and for ``train``.
-        shares: split → share of the distinct photos; counts are rounded, none is below 1.
+        shares: split → share of the distinct photos; counts are rounded; none is below 1, nor below `LEAST` if
+            there are four times as many photos.
         seed: another seed gives another cut.
     """
     ordered = sorted(set(photos), key=lambda photo: hashlib.sha256(f"{seed}:{photo}".encode()).digest())
     left = len(ordered)
     names: list[str] = []
     for i, (name, share) in enumerate(shares.items()):
-        count = min(max(1, round(len(ordered) * share)), left - (len(shares) - i))  # leaves one for each that follows
+        least = LEAST if len(ordered) >= 4 * LEAST else 1
+        count = min(max(least, round(len(ordered) * share)), left - (len(shares) - i))
         names = [name] * count + names
         left -= count
     return dict(zip(ordered, names + ["train"] * left, strict=True))

@@ -187,6 +187,14 @@ def read_rows(folder: str | Path, split: str, first: int | None = None) -> list[
     return [_row(item, *(views[name].get(item["id"], []) for name in ("image", "text"))) for item in items]
 
 
+def first_views(folder: str | Path, modality: str, ids: Sequence[str]) -> dict[str, Any]:
+    """Content of the first true view of each of some items, by id; nothing of items that have none."""
+    path = Path(folder) / VIEWS / f"{modality}.parquet"
+    wanted = [("id", "in", list(ids)), ("role", "==", "true"), ("k", "==", 0)]
+    lines = pq.read_table(path, columns=["id", "content"], filters=wanted).to_pylist() if path.is_file() else []
+    return {line["id"]: line["content"] for line in lines}
+
+
 def _row(item: Row, images: Sequence[Row], texts: Sequence[Row]) -> dict[str, Any]:
     false = [line for line in texts if line["role"] == "false"]
     return {

@@ -18,8 +18,9 @@ from jam.encoders.families import family_of, in_one_line, marks_of, quiet, read_
 from jam.encoders.hub import hub_folder, hub_manifest
 from jam.encoders.items import listed, opened, whole_number
 from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, Source, check_weights
-from jam.encoders.package import PACKAGES, package_folder, package_manifest
+from jam.encoders.package import package_folder, package_manifest
 from jam.encoders.pooling import pool
+from jam.encoders.registry import PACKAGES
 from jam.errors import InputError
 from jam.io import replace_folder
 
@@ -154,12 +155,13 @@ class Encoder:
         if "pixel_values" in moved:
             moved["pixel_values"] = moved["pixel_values"].to(self.model.dtype)
         config = self.model.config
-        if (further := family_of(config).inputs) is not None:
-            moved |= further(self.model, len(moved["pixel_values"]))
+        family = family_of(config)
+        if family.inputs is not None:
+            moved |= family.inputs(self.model, len(moved["pixel_values"]))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast):
             output = self.model(**moved, output_hidden_states=True)
         # Some models leave the final normalisation out of their last hidden state: the output has it.
-        states = [*output.hidden_states[:-1], output.last_hidden_state]
+        states = [*output.hidden_states[: None if family.head else -1], output.last_hidden_state]
         mask = moved.get("attention_mask")
         return [pool(state, mask, self.manifest.pooling, marks_of(config)) for state in states]
 

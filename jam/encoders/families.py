@@ -37,6 +37,7 @@ class Family:
         pooling: what its training made the best summary of an item.
         marks: tokens before the patches (CLS), which a mean over patches leaves out. Registers come on top.
         maps: its states are feature maps, which have no token to pick: they are averaged over positions alone.
+        head: its output comes after one more convolution than its last hidden state, which is a layer of its own.
         reserved: entries of the position table that no token takes.
         config: changes to its configuration that feature extraction needs.
         inputs: further inputs, from the model and the number of items.
@@ -45,6 +46,7 @@ class Family:
     pooling: Pooling = "mean"
     marks: int = 0
     maps: bool = False
+    head: bool = False
     reserved: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
     inputs: Callable[[PreTrainedModel, int], dict[str, Tensor]] | None = None
@@ -63,6 +65,7 @@ FAMILIES: dict[str, Family] = {
     "convnext": Family(maps=True),
     "resnet": Family(maps=True),
     "regnet": Family(maps=True),
+    **dict.fromkeys(("efficientnet", "mobilenet_v2"), Family(maps=True, head=True)),
     # Decoders: only the last token has seen all of the text. The end-of-text token is the last one of CLIP's texts.
     **dict.fromkeys(("llama", "gemma2", "olmo2", "qwen2", "bloom", "gpt_neox", "gpt2"), Family("last")),
     "clip_text_model": Family("last"),

@@ -26,14 +26,14 @@ class Manifest:
     Attributes:
         id: model name; of a cave encoder, the name in params.
         modality: one of `jam.data.readers.READERS`; of given features, any.
-        source: ``cave`` (weights beside the manifest), ``package`` (inside an installed package), ``hub``, or
+        source: ``cave`` (weights beside the manifest), ``package`` (of the Python package index), ``hub``, or
             ``arrays``: features that are given, in the file that ``id`` names; nothing new can be encoded.
         pooling: how token or position states become one vector; see `jam.encoders.pooling.pool`.
         sha256: of the weights, see `weights_sha256`, or of the file of features; an encoder with another is refused.
         revision: the hub's commit, or the package and its version; None for cave.
         asked: the revision (branch, tag or commit) that was resolved to the hub's commit; None otherwise.
         max_tokens: texts are cut to this many tokens; None for the model's own limit.
-        recipe: how a cave encoder was trained; empty otherwise.
+        recipe: how a cave encoder was trained, or how a packaged one is fetched; empty otherwise.
     """
 
     id: str
@@ -109,6 +109,11 @@ def weights_sha256(folder: Path) -> str:
 
 def check_weights(folder: Path, manifest: Manifest) -> None:
     """InputError unless the weights in ``folder`` are those that ``manifest`` names."""
-    if (sha256 := weights_sha256(folder)) != manifest.sha256:
-        again = f"; delete {folder.parents[1]} to have it fetched again" if manifest.source == "hub" else ""
+    cached = {"hub": folder.parents[1], "package": folder}.get(manifest.source)
+    again = f"; delete {cached} to have it fetched again" if cached else ""
+    try:
+        sha256 = weights_sha256(folder)
+    except InputError as error:
+        raise InputError(f"{error}{again}") from error
+    if sha256 != manifest.sha256:
         raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id}{again})")

@@ -25,7 +25,8 @@ def place_features(
     """Write given layers, (n, d) each, as features of the views, whose contents are numbers of their rows.
 
     Raises:
-        InputError: views of another kind or another number of rows, or a NaN or infinity.
+        InputError: views of another kind or another number of rows, a NaN or infinity, or numbers whose differences
+            ``dtype`` does not hold.
     """
     lines = read_table(views, [*VIEW, "content"])
     rows = lines.column("content").to_numpy()
@@ -40,11 +41,13 @@ def place_features(
             placed = np.lib.format.open_memmap(part / layer_name(number), mode="w+", dtype=dtype, shape=shape)
             for start in range(0, len(rows), BLOCK):
                 here = slice(start, start + BLOCK)
-                placed[here] = layer[rows[here]]
+                given = layer[rows[here]]
+                placed[here] = given
                 finite = np.isfinite(placed[here]).all(axis=1)
                 if not finite.all():
                     row = int(rows[here][finite.argmin()])
                     raise InputError(f"{encoder['id']}: row {row} holds NaN or infinity in {dtype}, layer {number}")
+                _check_precision(given, placed[here], f"{encoder['id']}: layer {number}", dtype)
             placed.flush()
         pq.write_table(lines.select(list(VIEW)), part / INDEX, compression="zstd")
         manifest = {
@@ -53,3 +56,15 @@ def place_features(
         }  # fmt: skip
         write_json(part / MANIFEST, manifest)
     return FeatureStore.load(out)
+
+
+def _check_precision(given: np.ndarray, placed: np.ndarray, where: str, dtype: str) -> None:
+    """Refuse what rounding takes away: features far from zero beside what tells them apart."""
+    error = np.abs(placed.astype(np.float64) - given).max(axis=0)
+    spread = given.astype(np.float64).std(axis=0)
+    if np.any((spread > 0) & (error > 0.01 * spread)):
+        column = int(np.argmax(np.where(spread > 0, error / np.maximum(spread, 1e-300), 0)))
+        raise InputError(
+            f"{where}: column {column} has a mean of {given[:, column].mean():.3g} and a deviation of "
+            f"{spread[column]:.3g}, which {dtype} does not hold; expected features nearer to zero (take off their mean)"
+        )

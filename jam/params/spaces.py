@@ -25,17 +25,17 @@ Ends = Annotated[tuple[Fraction, Fraction], BeforeValidator(lambda x: (x, x) if 
 class Objective(Section):
     """A trained alignment: which adapter, which loss.
 
-    ``alphas`` lists the α of Spread to try, each a number or [first, last] of a linear curriculum; the best on
-    validation rows is kept. ``reconstruction`` is λ at the first and at the last epoch.
+    ``latent`` and ``dropout`` are a value or several to try, ``alphas`` those of Spread, each a number or [first, last]
+    of a linear curriculum; how, see `jam.align.setting`. ``reconstruction`` is λ at the first and at the last epoch.
     """
 
     model: Literal["autoencoder", "linear", "mlp"]
     loss: Literal["con", "negcon", "spread"]
-    latent: Count
+    latent: Annotated[Some[Count], OneOrMore]
     learning_rate: Positive
     hidden: tuple[Count, ...] | None = None
     expansion: Count | None = None
-    dropout: Fraction | None = None
+    dropout: Annotated[Some[Fraction], OneOrMore] | None = None
     reconstruction: tuple[NonNegative, NonNegative] = (0.0, 0.0)
     cross_reconstruction: NonNegative = 0.0
     alphas: Distinct[Ends] = ()
@@ -47,8 +47,8 @@ class Objective(Section):
 
     @property
     def tower_options(self) -> dict[str, Any]:
-        """Arguments of the tower beyond its widths."""
-        return self.model_dump(include={"hidden", "expansion", "dropout"}, exclude_none=True)
+        """Arguments of the tower beyond what is tried."""
+        return self.model_dump(include={"hidden", "expansion"}, exclude_none=True)
 
 
 class ClosedForm(Section):
@@ -132,14 +132,14 @@ class OfThree(_OfSides):
 class Training(Section):
     """Section ``training``: the schedule that all trained objectives share, and what everything is chosen by.
 
-    ``whitening`` is one value, or several of which the best on validation rows is kept.
+    ``whitening`` and ``weight_decay`` are a value or several to try, see `jam.align.setting`.
     """
 
     criterion: Criterion  # R@1 both ways, accuracy on hard negatives, or their mean
     batch_size: Annotated[int, Field(ge=2)]
     epochs: Count
     patience: Count
-    weight_decay: NonNegative
+    weight_decay: Annotated[Some[NonNegative], OneOrMore]
     clip_norm: Positive
     temperature: Positive
     learn_temperature: bool

@@ -2,7 +2,7 @@
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -204,6 +204,34 @@ def samples(rows: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
                     va="top",
                     color=VERMILION,
                 )
+    return figure
+
+
+def retrieved(found: pd.DataFrame, images: Mapping[str, Mapping[str, Any]]) -> Figure:
+    """A contact sheet: for each caption the images that are nearest to it, best first; the right one is framed.
+
+    Args:
+        found: a row a caption, as the stage ``retrieve`` writes it.
+        images: by id, encoded.
+    """
+    places = [name for name in found if name.startswith("place_")]
+    with plt.rc_context({**STYLE, "figure.constrained_layout.use": False}):
+        size = (1.5 * len(places) + 3.2, 1.55 * len(found) + 0.4)
+        figure, axes = plt.subplots(len(found), len(places), figsize=size, squeeze=False)
+        figure.subplots_adjust(left=3.2 / size[0], right=0.99, top=0.97, bottom=0.01, hspace=0.08, wspace=0.05)
+        for line, row in zip(axes, found.to_dict("records"), strict=True):
+            told = f"{_wrap(row['caption'], 34)}\n(the right one is number {row['rank']} of {row['of']})"
+            line[0].text(-0.08, 0.5, told, transform=line[0].transAxes, fontsize=8, ha="right", va="center")
+            for axis, place in zip(line, places, strict=True):
+                axis.imshow(Image.open(io.BytesIO(images[row[place]]["bytes"])).convert("RGB"))
+                axis.set_xticks([])
+                axis.set_yticks([])
+                axis.grid(visible=False)
+                right = row[place] == row["id"]
+                for edge in axis.spines.values():
+                    edge.set(visible=right, color=GREEN, linewidth=3)
+        for place, axis in enumerate(axes[0], start=1):
+            axis.set_title(str(place), fontsize=9)
     return figure
 
 
