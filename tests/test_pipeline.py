@@ -43,7 +43,7 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
     figures = {path.stem: path.stat().st_size for path in (checkout / "plots" / "figures").glob("*.png")}
     assert set(figures) == {
         "world", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "layers", "scale",
-        "scale_heatmap", "pareto", "pareto_heatmap",
+        "scale_heatmap", "pareto", "pareto_heatmap", "retrieved",
     }  # fmt: skip
     assert min(figures.values()) > 10_000
     shown = command(checkout, "dvc", "metrics", "show")
@@ -78,11 +78,11 @@ def test_a_stage_depends_on_all_code_that_it_loads(checkout):
 @pytest.mark.parametrize(
     ("where", "value", "least", "most"),
     [
-        ("spaces.negcon.learning_rate", 0.002, "space@negcon", "space@negcon evaluate@negcon kernels collect plots"),
+        ("spaces.negcon.learning_rate", 0.002, "space@negcon", "space@negcon evaluate@negcon kernels retrieve collect plots"),
         ("sweeps.layers.y", [0, 2, 6], "sweep@layers", "sweep@layers collect plots"),
         (
             "spaces_of_three.three.z.layer", 4, "space_of_three@three",
-            "space_of_three@three evaluate_of_three@three kernels collect plots",
+            "space_of_three@three evaluate_of_three@three kernels retrieve collect plots",
         ),
     ],
 )  # fmt: skip
@@ -106,7 +106,7 @@ def rerun(checkout, path, text, *options):
     return set(re.findall(r"Running stage '([^']+)'", status))
 
 
-AFTER = {"kernels", "sweep@layers", "sweep@scale", "sweep@pareto", "collect", "plots"}
+AFTER = {"kernels", "retrieve", "sweep@layers", "sweep@scale", "sweep@pareto", "collect", "plots"}
 
 
 @pytest.mark.parametrize(
