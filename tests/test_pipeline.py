@@ -78,7 +78,10 @@ def test_a_stage_depends_on_all_code_that_it_loads(checkout):
 @pytest.mark.parametrize(
     ("where", "value", "least", "most"),
     [
-        ("spaces.negcon.learning_rate", 0.002, "space@negcon", "space@negcon evaluate@negcon kernels retrieve collect plots"),
+        (
+            "spaces.negcon.learning_rate", 0.002, "space@negcon",
+            "space@negcon evaluate@negcon kernels retrieve collect plots",
+        ),
         ("sweeps.layers.y", [0, 2, 6], "sweep@layers", "sweep@layers collect plots"),
         (
             "spaces_of_three.three.z.layer", 4, "space_of_three@three",
