@@ -99,7 +99,7 @@ def training_curves(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
         for name, (colour, marker) in looks(names).items():
             mine = curves[curves["space"] == name]
             for axis, column in zip(axes, panels if name in trained else (), strict=False):
-                what = [column for column in ("seed", "alpha", "whitening") if column in mine]
+                what = [column for column in ("seed", "alpha", "trial") if column in mine]
                 for _, run in mine.groupby(what, dropna=False):
                     axis.plot(run["epoch"] + 1, run[column], color=colour, linewidth=0.6, alpha=0.5)
                 mean = mine.groupby("epoch")[column].mean()
