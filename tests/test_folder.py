@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jam.data.folder import load_folder
-from jam.data.rows import cut_photos, with_easy_negatives
+from jam.data.rows import LEAST, cut_photos, with_easy_negatives
 from jam.data.schema import SPLITS, items_schema, read_rows, read_table, view_schema
 from jam.errors import InputError
 from jam.params import FolderData
@@ -204,9 +204,12 @@ def test_splits_partition_the_photos_and_none_is_empty(photos, copies, val, test
     assert set(split) == set(photos)
     counts = Counter(split.values())
     assert set(counts) == set(SPLITS)
-    if val + test < 0.999:
+    least = LEAST if len(split) >= 4 * LEAST else 1
+    if len(split) * min(val, test) >= least and len(split) * (val + test) < len(split) - 2:
         for name, share in (shares | {"train": 1 - val - test}).items():
             assert abs(counts[name] - share * len(split)) <= 2
+    elif len(split) >= 4 * LEAST and val + test < 0.5:
+        assert min(counts.values()) >= LEAST
     assert cut_photos(photos[::-1], shares, seed=seed) == split
 
 
