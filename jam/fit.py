@@ -72,10 +72,12 @@ def fit(
 def seeded(seed: int, device: torch.device | str) -> Iterator[None]:
     """Run a block with torch's global generators at ``seed``, and put them back afterwards.
 
-    Modules draw initial weights and dropout masks from the global generators.
+    Modules draw initial weights and dropout masks from the global generators. On CUDA convolutions are computed by
+    algorithms that give the same bits at every run.
     """
     device = torch.device(device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    on_cuda = [device] if device.type == "cuda" else []
+    with torch.backends.cudnn.flags(deterministic=True, benchmark=False), torch.random.fork_rng(devices=on_cuda):
         torch.manual_seed(seed)
         yield
 

@@ -43,8 +43,16 @@ COLUMNS: dict[str, str] = {
 # What tells the rows of one experiment apart, beside the columns of all
 OF_EXPERIMENT: dict[str, dict[str, str]] = {
     "encoders": {"label": TEXT},
-    "evaluate": {"tier": TEXT, "kind": TEXT},
+    "evaluate": {"tier": TEXT, "kind": TEXT, "null_mean": REAL},  # of a recall: drawn at random
     "kernels": {"null_mean": REAL, "calibrated": REAL},
+    "reality": {
+        "label": TEXT, "modality": TEXT, "family": TEXT, "checkpoint": WHOLE, "held": TEXT, "null_mean": REAL,
+        "calibrated": REAL,
+    },
+    "when": {
+        "label": TEXT, "modality": TEXT, "family": TEXT, "checkpoint": WHOLE, "held": TEXT, "null_mean": REAL,
+        "calibrated": REAL,
+    },
     "layers": {"tier": TEXT, "kind": TEXT, "error": TEXT, "calibrated": REAL},
     "scale": {"tier": TEXT, "kind": TEXT, "error": TEXT, "family": TEXT, "null_mean": REAL, "calibrated": REAL},
     "pareto": {

@@ -4,7 +4,8 @@ By hand:  python -m jam.search data/spaces photos "a red seven on the left"
           python -m jam.search data/spaces/spread/0 photos --save photos.npz            embed once …
           python -m jam.search data/spaces/spread/0 photos.npz "two blue threes" -k 3   … ask often
 
-Of a folder of spaces, the one of images and texts that scored best on validation rows is taken.
+Of a folder of spaces, the one of images and texts that scored best on validation rows is taken; spaces of several
+runs in it, which cannot be compared, are named.
 """
 
 import hashlib
@@ -14,6 +15,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -21,7 +23,8 @@ import numpy as np
 from PIL import Image
 from safetensors.torch import save
 
-from jam.align.space import SPACE, Side, Space, read_space
+from jam.align.looks import Choice
+from jam.align.space import SPACE, Side, Space, best_of, read_space
 from jam.data.images import decode_image
 from jam.encoders.items import listed
 from jam.encoders.manifest import Manifest
@@ -29,6 +32,7 @@ from jam.errors import InputError
 from jam.io import atomic_path
 from jam.progress import Progress, silent, track
 
+METADATA = {"metadata.jsonl", "metadata.csv"}  # of a folder that one trained on
 NO_PICTURES = {"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"}  # Pillow knows their headers, or hands them to a program
 
 
@@ -39,6 +43,8 @@ def image_files(folder: Path) -> tuple[list[Path], list[str]]:
     for parent, folders, files in os.walk(folder, onerror=errors.append):  # follows no link
         passed_over += [f"{path}: a link to a folder" for name in folders if (path := Path(parent, name)).is_symlink()]
         for path in (Path(parent, name) for name in files):
+            if path.name in METADATA:
+                continue
             if path.suffix.lower() not in suffixes:
                 others[path.suffix.lower()] += 1
             elif Path(os.path.realpath(path)).is_relative_to(root) and os.path.isfile(path):  # noqa: PTH113 (no raise)
@@ -96,29 +102,29 @@ def fingerprint(side: Side) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode() + weights).hexdigest()
 
 
-def best_space(folder: Path, encoders: Path) -> Path:
-    """The folder itself if it is that of a space; else, of the spaces of images and texts in it, the best one's.
+def best_space(folder: Path, encoders: Path) -> Choice:
+    """The space of the folder itself; else, of the spaces of images and texts in it, the best on validation rows.
 
-    The best is that of the highest score on validation rows, which all spaces of one run share.
+    Spaces of more sides than two are scored on more than is asked for here: they are taken where there are no others.
 
     Args:
         folder: of a space, or of folders of spaces, or of folders of such, as the pipeline leaves them.
         encoders: folder of the encoders that the spaces name.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or there are those of several runs.
     """
     if (folder / SPACE).is_file() or not folder.is_dir():
-        return folder
-    found = {}
+        return best_of([folder], folder)
+    found = dict[Path, int]()
     for path in sorted(file.parent for pattern in ("*", "*/*") for file in folder.glob(f"{pattern}/{SPACE}")):
         space = read_space(path)
         names = {source["encoder"] for source in space["sides"].values() if source}
         if {"image", "text"} <= {Manifest.read(encoders / name).modality for name in names}:
-            found[path] = float(space["chosen"].get("validation_score", 0))
+            found[path] = len(space["sides"])
     if not found:
         raise InputError(f"{folder}: got no space of images and texts in it, expected {SPACE} in it or below it")
-    return max(found, key=lambda path: found[path])
+    return best_of([path for path, sides in found.items() if sides == min(found.values())], folder)
 
 
 def nearest(query: np.ndarray, vectors: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -175,9 +181,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     if args.save:
         check_save(args.save)
     encoders = Path("data/encoders") if args.encoders is None else Path(args.encoders)
-    path = best_space(Path(args.space), encoders)
-    space = Space.load(path, args.encoders, args.device)
-    print(f"space {path}" + (f"\nwarning: {space.doubt}" if space.doubt else ""), file=sys.stderr)
+    choice = best_space(Path(args.space), encoders)
+    space = replace(Space.load(choice.folder, args.encoders, args.device), chosen=choice.chosen)
+    among = f", the best of {choice.number} on validation rows" if choice.number > 1 else ""
+    print(f"space {choice.folder}{among}" + (f"\nwarning: {space.doubt}" if space.doubt else ""), file=sys.stderr)
     seen, told = space.of_modality("image"), space.of_modality("text")
     made_by = fingerprint(seen)
     if args.images.is_file():

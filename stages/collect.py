@@ -29,7 +29,7 @@ def tables(params: Params) -> list[Path]:
     return [
         *(TABLES / "encoders" / f"{name}.csv" for name in params.encoders),
         *(TABLES / "evaluate" / f"{name}.csv" for name in params.space_names),
-        TABLES / "kernels.csv",
+        *(TABLES / f"{name}.csv" for name in ("blind", "kernels", "reality", "when")),
         *(TABLES / name / f"{what}.csv" for name, parts in SWEEPS.items() for what in parts),
     ]
 
@@ -61,7 +61,9 @@ def main(show: bool) -> str:
         "curves": trained[trained["epoch"].notna()],
         "spaces": pd.concat(headline),
         "hard_negatives": means[means["kind"].notna()],
-        "reality": select(results, experiment="kernels", condition="reality"),
+        "reality": select(
+            results, experiment="reality", metric="reality_recall", label="mean", condition="best", against=None
+        ),
     }
     for name, table in drawn.items():
         write_csv(PLOTS / "data" / f"{name}.csv", table.dropna(axis="columns", how="all") if len(table) else table)

@@ -25,6 +25,7 @@ TABLES = METRICS / "tables"
 PLOTS = Path("plots")
 SCRATCH = Path("scratch")
 LOGS = Path("logs")
+UNIFORM = Path("worlds/uniform/metrics/tables/when.csv")  # the control world, beside the one at the root
 
 
 def say(line: str) -> None:

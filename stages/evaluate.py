@@ -1,6 +1,6 @@
 """Score one space on test rows: retrieval, hard negatives, preservation, geometry; over all of its seeds.
 
-Reads   data/spaces/NAME/, the layers of its sides
+Reads   data/spaces/NAME/, the layers of its sides, data/world/ (what is true of what, the fine gallery)
 Writes  metrics/tables/evaluate/NAME.csv (everything, by seed, with intervals),
         metrics/evaluate/NAME.json (the headline, for `dvc metrics show`)
 
@@ -14,24 +14,25 @@ import pandas as pd
 from jam.align.rows import join_sides, negative_rows
 from jam.align.space import load_adapters
 from jam.device import pick_device
-from jam.evaluate import evaluate, summarise
+from jam.evaluate import evaluate, fine_recall, summarise
 from jam.io import write_json
 from jam.params import load_params
 from jam.results import select, write_results
 from stages.common import METRICS, SPACES, TABLES, run, say
-from stages.inputs import load_sides
+from stages.inputs import load_fine, load_relevance, load_sides, states_as_units
 
 # What `dvc metrics show` prints, a row a space: few and short names, so that the table fits a terminal of 100 columns.
 HEADLINE: dict[str, dict[str, Any]] = {
-    "r1_x_to_y": {"metric": "recall", "k": 1, "direction": "x_to_y"},
-    "r1_y_to_x": {"metric": "recall", "k": 1, "direction": "y_to_x"},
+    "r1": {"metric": "recall", "k": 1},
+    "true_r1": {"metric": "true_recall", "k": 1},
+    "fine_r1": {"metric": "fine_recall", "k": 1},
     "hard_negatives": {"metric": "hard_negatives", "tier": "hard"},
-    "structure_kept": {"metric": "preservation"},
+    "structure": {"metric": "preservation"},
 }
 
 
 def headline(table: pd.DataFrame) -> dict[str, float]:
-    """Means over seeds, and over the pairs or the sides of the space, of each headline metric that it has."""
+    """Means over seeds, directions, and the pairs or sides of the space, of each headline metric that it has."""
     means = {name: select(table, seed=None, **where)["value"].mean() for name, where in HEADLINE.items()}
     return {name: round(float(value), 4) for name, value in means.items() if pd.notna(value)}
 
@@ -43,12 +44,16 @@ def main(name: str) -> str:
     tables = load_sides(spec.sides)
     items, order = join_sides(tables, "test"), next(iter(tables.values()))[1]
     negatives = {y: negative_rows(tables[y][1], order, "test") for _, y in spec.pairs}
+    relevant, fine = load_relevance(spec.sides, "test", spec.pairs), load_fine(spec.sides)
     runs = {}
     for seed in spec.seeds:
         adapters = load_adapters(SPACES / name / str(seed), pick_device())
-        runs[seed] = evaluate(adapters, items, spec.pairs, negatives, params.evaluate.k)
+        runs[seed] = evaluate(adapters, items, spec.pairs, negatives, params.evaluate.k, relevant)
+        if fine is not None:
+            runs[seed] |= fine_recall(adapters, *fine, spec.pairs)
         say(f"seed {seed}: scored on {len(items)} items")
-    found = summarise(runs, len(items), params.evaluate.resamples).assign(subject=name, split="test")
+    units = states_as_units("test")
+    found = summarise(runs, len(items), params.evaluate.resamples, units=units).assign(subject=name, split="test")
     path = TABLES / "evaluate" / f"{name}.csv"
     table = write_results(path, "evaluate", found)
     write_json(METRICS / "evaluate" / f"{name}.json", headline(table))

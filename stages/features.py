@@ -1,7 +1,8 @@
 """Encode all views of one encoder's modality, every layer in one pass, and measure how good the encoder is.
 
 Reads   data/encoders/NAME/, data/world/ (the views of its modality, the items)
-Writes  data/features/NAME/ (layer_N.npy, index.parquet, manifest.json), metrics/tables/encoders/NAME.csv
+Writes  data/features/NAME/ (layer_N.npy, index.parquet, manifest.json; in checkpoints/PERCENTAGE/ and seeds/SEED/
+        one layer of these), metrics/tables/encoders/NAME.csv
 
 Killed, it takes up its work where it stood (scratch/features/), and ends with the same bytes.
 
@@ -12,17 +13,21 @@ By hand:  python -m stages.features minilm
 from typing import Any
 
 from jam.data.arrays import layers_of
-from jam.data.schema import VIEWS, read_rows
+from jam.data.schema import FINE, VIEWS, read_rows
 from jam.distributed import connected
 from jam.encoders import Encoder
 from jam.encoders.manifest import Manifest
 from jam.features import FeatureStore, extract_features
+from jam.features.controls import control_features
 from jam.features.given import place_features
 from jam.features.quality import layer_probes, perplexity
 from jam.params import load_params
 from jam.progress import track
 from jam.results import write_results
 from stages.common import ENCODERS, FEATURES, SCRATCH, TABLES, WORLD, require_listed, run
+
+# Of an encoder's checkpoints and further seeds: one view of an item is enough to tell what they know.
+LEAN = {"train": (1, 0, 4000), "val": (1, 0), "test": (1, 0), FINE: (0, 0)}
 
 
 def given(name: str, manifest: Manifest) -> tuple[FeatureStore, list[dict[str, Any]]]:
@@ -36,25 +41,26 @@ def main(name: str) -> str:
     """Run the stage and say where its results are."""
     params = load_params()
     require_listed("encoder", name, params.encoders)
-    features, manifest = params.features, Manifest.read(ENCODERS / name)
+    spec, features, manifest = params.encoders[name], params.features, Manifest.read(ENCODERS / name)
     rows: list[dict[str, Any]]
+    most = tuple(None if n == "all" else n for n in (features.train_captions, features.train_negatives))
+    limits: Any = {"train": most}
     if manifest.source == "arrays":
         store, rows = given(name, manifest)
+    elif manifest.source == "control":
+        store, rows = control_features(manifest.id, WORLD, manifest.modality, FEATURES / name, limits), []
     else:
         encoder = Encoder.load(ENCODERS / name)
-        most = tuple(None if n == "all" else n for n in (features.train_captions, features.train_negatives))
+        how: Any = {"batch_size": features.batch_size, "dtype": features.dtype, "progress": track}
         with connected() as world:
-            store = extract_features(
-                encoder,
-                WORLD / VIEWS / f"{encoder.modality}.parquet",
-                FEATURES / name,
-                scratch=SCRATCH / "features",
-                batch_size=features.batch_size,
-                dtype=features.dtype,
-                limits={"train": most},  # type: ignore[dict-item]
-                progress=track,
-                world=world,
-            )
+            views = WORLD / VIEWS / f"{encoder.modality}.parquet"
+            how |= {"world": world, "scratch": SCRATCH / "features"}
+            store = extract_features(encoder, views, FEATURES / name, limits=limits, **how)
+            for variant in spec.variants:
+                kept = {"limits": LEAN, "layers": [spec.layer], "scratch": SCRATCH / "features" / name}
+                extract_features(
+                    Encoder.load(ENCODERS / name / variant), views, FEATURES / name / variant, **how | kept
+                )
         if not world.first:
             return "rows filled; the first process writes the rest"
         rows = [{"metric": "parameters", "value": encoder.describe()["parameters"]}]
@@ -63,7 +69,7 @@ def main(name: str) -> str:
         {"metric": "probe", "label": label, "value": score, "n": n, "split": "test"}
         for label, score in layer_probes(store, WORLD).items()
     ]
-    if manifest.source == "cave" and manifest.modality == "text":
+    if manifest.recipe.get("objective") in ("causal", "masked"):
         first = [row["captions"][0] for row in read_rows(WORLD, "test")]
         told = perplexity(ENCODERS / name, first)
         rows += [{"metric": metric, "value": value, "n": n, "split": "test"} for metric, value in told.items()]

@@ -1,13 +1,12 @@
-"""Kernel alignment on test rows: between frozen encoders, before and after alignment, and with reality.
+"""Kernel alignment on test rows: between frozen encoders, before and after alignment.
 
-Reads   data/features/, data/spaces/ (first seed), data/world/items.parquet (the true state)
+Reads   data/features/, data/spaces/ (first seed)
 Writes  metrics/tables/kernels.csv (each score with interval and null)
 
-Three questions, in the column ``condition``:
+Two questions, in the column ``condition``:
   encoders               how alike are two frozen encoders, each of another modality?
   matched, hard, easy    one side against true views of the other, against such with one thing changed, against those of
                          other items, frozen and aligned: does the metric see fine detail? (JAM's first figure)
-  reality                how alike are a representation and the true state of the world?
 
 Each encoder is seen at one layer, chosen on validation rows: the one with the highest mutual kNN with the other
 modalities, each encoder of those at its own best layer. An item's view is its first.
@@ -16,45 +15,25 @@ By hand:  python -m stages.kernels
 """
 
 import math
-from collections.abc import Iterator
-from itertools import chain, product
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from jam.align.rows import mismatched_rows, one_row_each, varies
+from jam.align.rows import mismatched_rows, one_row_each
 from jam.align.space import load_adapters
 from jam.features import FeatureStore
-from jam.metrics import layer_alignment
 from jam.metrics.kernels import kernel_table
 from jam.params import Params, load_params
+from jam.reality.layers import choose_layers
 from jam.results import write_results
 from jam.sweep.frozen import kernel_rows
 from stages.common import FEATURES, SPACES, TABLES, run, say
-from stages.inputs import load_sides, load_states
+from stages.inputs import load_sides
 
 Named = dict[str, tuple[dict[str, Any], np.ndarray]]
 """By a name of its own: what a representation is, in columns of results for the side x, and its rows."""
-
-
-def choose_layers(stores: dict[str, FeatureStore], params: Params) -> dict[str, int]:
-    """For each encoder the layer with the highest mutual kNN with other modalities, on validation rows.
-
-    Layers that are the same for all rows take no part.
-    """
-    layers: dict[str, dict[int, np.ndarray]] = {}
-    for name, store in stores.items():
-        rows = one_row_each(store.index, "val")
-        found = {i: np.array(store.layer(i)[rows]) for i in range(store.layers)}
-        layers[name] = {i: features for i, features in found.items() if varies(features)}
-    totals = {name: np.zeros(len(found)) for name, found in layers.items()}
-    for x, y in chain.from_iterable(product(*pair) for pair in params.pairs_of_modalities()):
-        xs, ys = (list(layers[name].values()) for name in (x, y))
-        scores = layer_alignment(xs, ys, ("mutual_knn",), params.kernels.k).scores["mutual_knn"]
-        totals[x] += scores.max(axis=1)
-        totals[y] += scores.max(axis=0)
-    return {name: list(layers[name])[int(total.argmax())] for name, total in totals.items()}
 
 
 def mismatched(params: Params) -> Iterator[tuple[Named, Named]]:
@@ -76,32 +55,16 @@ def mismatched(params: Params) -> Iterator[tuple[Named, Named]]:
         yield {space: (where, adapters[x.side].encode(seen[rows]))}, latents
 
 
-def representations(params: Params, stores: dict[str, FeatureStore], chosen: dict[str, int]) -> Named:
-    """Test rows of every frozen encoder at its chosen layer, and of both sides of every space."""
-    found: Named = {}
-    for name, store in stores.items():
-        found[name] = (
-            {"x": name, "x_layer": chosen[name]},
-            store.layer(chosen[name])[one_row_each(store.index, "test")],
-        )
-    for space in params.kernels.spaces:
-        adapters = load_adapters(SPACES / space / str(params.align.seeds[0]))
-        for side in (params.align.x, params.align.y):
-            store = stores[side.encoder]
-            features = store.layer(side.layer)[one_row_each(store.index, "test")]
-            found[f"{space}, {side.side}"] = ({"subject": space, "x": side.side}, adapters[side.side].encode(features))
-    return found
-
-
 def main() -> str:
     """Run the stage and say where its results are."""
     params = load_params()
     options = params.kernels.model_dump(exclude={"spaces"})
     metrics = options.pop("metrics")
     stores = {name: FeatureStore.load(FEATURES / name) for name in params.encoders}
-    chosen = choose_layers(stores, params)
+    pairs = params.pairs_of_modalities()
+    chosen = choose_layers(stores, params.pairs_of_modalities(controls=False), params.kernels.k)
     say(f"layers chosen on validation rows: {chosen}")
-    found = representations(params, stores, chosen)
+    found = {name: store.layer(chosen[name])[one_row_each(store.index, "test")] for name, store in stores.items()}
     rows: list[dict[str, Any]] = []
 
     def score(xs: Named, ys: Named, **condition: Any) -> None:
@@ -111,16 +74,14 @@ def main() -> str:
             x, y = row.pop("x"), row.pop("y")
             rows.append({**row, "condition": y, **xs[x][0], **ys[y][0], **condition, "split": "test"})
 
-    def as_y(name: str) -> tuple[dict[str, Any], np.ndarray]:
-        return {"y": name, "y_layer": chosen[name]}, found[name][1]
+    def named(side: str, names: Sequence[str]) -> Named:
+        return {name: ({side: name, f"{side}_layer": chosen[name]}, found[name]) for name in names}
 
-    for pair in params.pairs_of_modalities():
-        score({name: found[name] for name in pair[0]}, {name: as_y(name) for name in pair[1]}, condition="encoders")
+    for x, y in pairs:
+        score(named("x", x), named("y", y), condition="encoders")
     for xs, ys in mismatched(params):
         score(xs, ys)
         say(f"{next(iter(xs)) or 'frozen'}: matched, easy and hard pairs scored")
-    if (states := load_states()) is not None:
-        score(found, {"reality": ({"y": "reality"}, states)}, condition="reality")
     write_results(TABLES / "kernels.csv", "kernels", pd.DataFrame(rows))
     return f"{len(rows)} scores in {TABLES / 'kernels.csv'}"
 

@@ -20,8 +20,8 @@ from ruamel.yaml.error import YAMLError
 
 from jam.errors import InputError
 from jam.io import atomic_path
-from jam.params import load_params
-from stages.common import run, say
+from jam.params import Params, load_params
+from stages.common import METRICS, PLOTS, SPACES, run, say
 
 PRESETS, PARAMS, KEPT = Path("presets"), Path("params.yaml"), Path("params.before.yaml")
 DEFAULT = "cave"
@@ -88,19 +88,39 @@ def free_names() -> Iterator[str]:
 
 
 def main(name: str) -> str:
-    """Write params.yaml, and say where the old one is if it was no preset's."""
+    """Write params.yaml; say where the old one is if it was no preset's, and which results stay that are of another."""
     text = built(name)
     with atomic_path(PARAMS) as part:
         part.write_text(text, encoding="utf-8")
         try:
-            load_params(part)
+            params = load_params(part)
         except InputError as error:
             raise InputError(str(error).replace(str(part), str(PRESETS / f"{name}.yaml"))) from error
         if PARAMS.is_file() and changed(PARAMS.read_text(encoding="utf-8")):
             kept = next(path for path in map(KEPT.with_stem, free_names()) if not path.exists())
             PARAMS.replace(kept)
             say(f"{PARAMS} had changes of your own; it is in {kept} now")
-    return f"{PARAMS} is that of {PRESETS / f'{name}.yaml'}; run dvc repro"
+    if kept_results := left_over(params):
+        say(
+            f"{METRICS}/, {PLOTS}/ and {SPACES}/ keep what is of spaces that {name} does not have "
+            f"({', '.join(kept_results)}), and {METRICS}/README.md its text; for a folder with results of its own: "
+            f"python -m stages.world NAME {name}"
+        )
+    return f"{PARAMS} is that of {PRESETS / f'{name}.yaml'}; {first_of_all(params)}run dvc repro"
+
+
+def left_over(params: Params) -> list[str]:
+    """Spaces with results or adapters here, of which the parameters know nothing; DVC does not remove them."""
+    found = {path.stem for path in (METRICS / "evaluate").glob("*.json")}
+    found |= {path.parent.parent.name for path in SPACES.glob("*/*/space.json")}
+    return sorted(found - set(params.space_names))
+
+
+def first_of_all(params: Params, folder: Path = Path()) -> str:
+    """What is to be done before ``dvc repro``: DVC tells of a folder that is not there by its number of an error."""
+    if params.dataset.source != "folder" or (folder / params.dataset.reads).is_dir():
+        return ""
+    return f"put images and metadata.jsonl into {folder / params.dataset.reads}, then "
 
 
 if __name__ == "__main__":

@@ -10,24 +10,21 @@ import pandas as pd
 from jam.io import atomic_path
 from jam.params import Params, load_params
 from jam.report import tables
-from jam.results import read_results
+from jam.report.reality_tables import reality_table, when_table
+from jam.results import read_results, select
 from jam.sweep.frozen import METRICS as FROZEN
 from jam.sweep.table import OUTCOMES
-from stages.common import METRICS, run
+from stages.common import METRICS, UNIFORM, run
 
 FILES = (Path("README.md"), METRICS / "README.md")
 
 
-def built_tables(results: pd.DataFrame, params: Params) -> dict[str, str]:
-    """Every table by the name of its marker."""
+def built_tables(results: pd.DataFrame, params: Params, control: pd.DataFrame | None = None) -> dict[str, str]:
+    """Every table by the name of its marker; ``control`` is what the uniform world tells of trainings."""
     spaces, kernels = list(params.spaces), params.kernels.metrics
     frozen = {
         f"frozen {tables.metric(name)}": {"condition": "frozen", "metric": name}
         for name in ("mutual_knn", "unbiased_cka")
-    }
-    real = {
-        f"{tables.metric(name)} with reality": {"condition": "reality", "metric": name}
-        for name in ("mutual_knn", "unbiased_cka", "svcca")
     }
     detail = {name: tables.TRAINED[name] for name in ("recall", "hard negatives")}
     sizes = tables.encoder_predictors()
@@ -38,16 +35,15 @@ def built_tables(results: pd.DataFrame, params: Params) -> dict[str, str]:
         "negatives": tables.negatives_table(results, spaces),
         "retrieval": tables.retrieval_table(results, spaces),
         "detail": tables.detail_table(results, params.kernels.spaces, kernels),
-        "reality": tables.reality_table(results, kernels),
+        "reality": reality_table(results),
+        "when": when_table(select(results, experiment="when"), control),
         "layers": tables.best_layers_table(results),
         "layer_trends": tables.trend_table(
             results, "layers", tables.frozen_predictors(FROZEN, within=True), tables.TRAINED
         ),
         "scale_recall": tables.scale_table(results, OUTCOMES["recall"]),
         "scale_negatives": tables.scale_table(results, OUTCOMES["hard_negatives"]),
-        "scale_reality": tables.encoder_reality_table(results, kernels[:4]),
         "scale_trends": tables.trend_table(results, "scale", sizes, {**detail, **frozen}),
-        "scale_reality_trends": tables.trend_table(results, "scale", sizes, real),
         "scale_frozen_trends": tables.trend_table(results, "scale", tables.frozen_predictors(FROZEN), detail),
         "pareto": tables.pareto_table(results),
     }
@@ -55,7 +51,8 @@ def built_tables(results: pd.DataFrame, params: Params) -> dict[str, str]:
 
 def main() -> str:
     """Rewrite the tables."""
-    found = built_tables(read_results([METRICS / "results.csv"]), load_params())
+    control = read_results([UNIFORM]) if UNIFORM.is_file() else None
+    found = built_tables(read_results([METRICS / "results.csv"]), load_params(), control)
     for path in FILES:
         text = tables.fill(path.read_text(encoding="utf-8"), found)
         with atomic_path(path) as part:

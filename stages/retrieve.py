@@ -1,10 +1,10 @@
 """What the best space finds: for ten captions of the test split, the images that are nearest.
 
-Reads   data/features/, data/spaces/ (first seed of each of ``spaces``), data/world/views/
+Reads   data/features/, data/spaces/ (all seeds of each of ``spaces``), data/world/views/
 Writes  metrics/tables/retrieved.csv: a row a caption, with the rank of the right image and the ids of the nearest ones
 
-Of all spaces of ``spaces`` the one with the highest score on validation rows is taken. Where x and y are
-no images and texts, the same is told of their items.
+Of all spaces of ``spaces`` and all their seeds the one with the highest score on validation rows is taken, as
+`jam.search` does it. Where x and y are no images and texts, the same is told of their items.
 
 By hand:  python -m stages.retrieve
 """
@@ -12,7 +12,7 @@ By hand:  python -m stages.retrieve
 import numpy as np
 import pandas as pd
 
-from jam.align.space import load_adapters, read_space
+from jam.align.space import best_of, load_adapters
 from jam.data.schema import first_views
 from jam.io import write_csv
 from jam.params import load_params
@@ -26,14 +26,13 @@ def main() -> str:
     """Run the stage and say where its results are."""
     params = load_params()
     x, y = params.align.x, params.align.y
-    folders = {name: SPACES / name / str(params.space(name).seeds[0]) for name in params.spaces}
-    chosen = {name: read_space(folder)["chosen"] for name, folder in folders.items()}
-    best = max(chosen, key=lambda name: float(chosen[name]["validation_score"]))
-    p = chosen[best]["validation_p"]
-    say(f"{best} has the best score on validation rows (p = {p:.3f} against as many looks at shuffled pairs)")
+    folders = [SPACES / name / str(seed) for name in params.spaces for seed in params.space(name).seeds]
+    choice = best_of(folders, SPACES)
+    (best, seed), p = choice.folder.parts[-2:], choice.chosen["validation_p"]
+    say(f"{best}, seed {seed}, has the best validation score of {choice.number} (p = {p:.3f}, all trials counted)")
 
-    items, adapters = load_items((x, y), "test"), load_adapters(folders[best])
-    ids = load_sides((x,))[x.side][1]["id"].to_numpy()[items.sides[x.side].true[:, 0]]
+    items, adapters = load_items((x, y), "test"), load_adapters(choice.folder)
+    ids = load_sides((x,))[x.side][1]["id"].loc[items.sides[x.side].true[:, 0]].to_numpy()
     asked = np.unique(np.linspace(0, len(ids) - 1, CAPTIONS).round().astype(int))
     latents = {
         side: adapters[side].encode(items.sides[side].table[items.sides[side].true[which, 0]])
@@ -46,7 +45,7 @@ def main() -> str:
     for item, nearest in zip(asked, order, strict=True):
         caption = captions.get(ids[item], "")
         rows.append(
-            {"space": best, "id": ids[item], "caption": caption if isinstance(caption, str) else "",
+            {"space": best, "seed": seed, "id": ids[item], "caption": caption if isinstance(caption, str) else "",
              "rank": 1 + int(np.flatnonzero(nearest == item)[0]), "of": len(ids),
              **{f"place_{place}": ids[found] for place, found in enumerate(nearest[:PLACES], start=1)}}
         )  # fmt: skip

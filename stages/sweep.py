@@ -1,10 +1,10 @@
 """One grid of short trainings, and what its cells tell together.
 
 layers  which layers align best, and does their frozen alignment tell?
-scale   do bigger or better encoders agree more, with each other and with reality?
+scale   do bigger or better encoders agree more?
 pareto  what does alignment cost each side's own structure?
 
-Reads   data/features/, metrics/tables/encoders/, data/world/items.parquet (the true state)
+Reads   data/features/, metrics/tables/encoders/
 Writes  metrics/tables/NAME/: cells.csv and, as it has them, frozen.csv, trends.csv, fronts.csv
 
 Finished cells stay in scratch/sweeps/, so that a sweep that was stopped, or one with a layer more, computes only what
@@ -30,7 +30,7 @@ from jam.sweep.grids import GRIDS
 from jam.sweep.table import best_cell, cells_table
 from jam.sweep.trends import PROBES, layer_trends, scale_trends
 from stages.common import SCRATCH, TABLES, require_listed, run, say
-from stages.inputs import layer_path, load_layer, load_states
+from stages.inputs import layer_path, load_layer
 
 Tables = dict[str, pd.DataFrame]
 
@@ -60,7 +60,7 @@ def of_layers(params: Params, cells: pd.DataFrame) -> Tables:
 
 
 def of_scale(params: Params, cells: pd.DataFrame) -> Tables:
-    """Frozen alignment of all encoders, with reality too, their size and quality, and what goes with what."""
+    """Frozen alignment of all encoders, their size and quality, and what goes with what."""
     grid, options = params.sweeps.scale, params.kernels.model_dump(exclude={"metrics", "spaces"})
     xs, ys = ({layer.encoder: first_views(layer, "test") for layer in side} for side in (grid.x, grid.y))
     facts = []
@@ -71,7 +71,7 @@ def of_scale(params: Params, cells: pd.DataFrame) -> Tables:
             if len(found := select(told, **of)):
                 value = float(found["value"].mean())
                 facts.append({"subject": name, "metric": fact, "value": value, "family": family})
-    alike = results_table("scale", [*facts, *frozen.encoder_rows(xs, ys, load_states(), **options)])
+    alike = results_table("scale", [*facts, *frozen.encoder_rows(xs, ys, **options)])
     return {"frozen": alike, "trends": scale_trends(pd.concat([cells, alike]), list(xs), list(ys))}
 
 

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from jam.errors import InputError
 from jam.io import atomic_path
+from jam.params import load_params
 from stages.common import run
-from stages.preset import built
+from stages.preset import built, first_of_all
 
 WORLDS, UP = Path("worlds"), "../.."
 
@@ -46,7 +47,8 @@ def main(name: str, preset: str) -> str:
     for file, text in files.items():
         with atomic_path(folder / file) as part:
             part.write_text(text, encoding="utf-8")
-    return f"{folder}: {' and '.join(files)}; cd {folder} && dvc repro"
+    first = first_of_all(load_params(folder / "params.yaml"), folder)
+    return f"{folder}: {' and '.join(files)}; {first}cd {folder} && dvc repro"
 
 
 if __name__ == "__main__":

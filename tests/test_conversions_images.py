@@ -70,14 +70,25 @@ def test_mobilenet_v2_is_its_plain_twin(index, monkeypatch):
     assert encoder.dims[-2:] == (320, 1280)
 
 
+PHOTO = Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8))
+
+
 def test_photos_are_cut_as_torchvision_does(index, monkeypatch):
     files = {"mobilenet_v2-tiny.pth": torch_file(random_mobilenet())}
     monkeypatch.setitem(PACKAGES, "tiny", package(index, files, "mobilenet_v2", "image"))
     encoder = Encoder.load("tiny", device="cpu")
-    photo = Image.fromarray(np.random.default_rng(0).integers(0, 256, (400, 600, 3), dtype=np.uint8))
-    middle = photo.resize((384, 256), Image.Resampling.BILINEAR).crop((80, 16, 304, 240))
+    middle = PHOTO.resize((384, 256), Image.Resampling.BILINEAR).crop((80, 16, 304, 240))
     expected = (np.asarray(middle) / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    np.testing.assert_allclose(encoder.prepare([photo])["pixel_values"][0].permute(1, 2, 0), expected, atol=1e-5)
+    np.testing.assert_allclose(encoder.prepare([PHOTO])["pixel_values"][0].permute(1, 2, 0), expected, atol=1e-5)
+
+
+def test_photos_are_cut_as_those_of_lite(index, monkeypatch):
+    files = {"efficientnet-lite1-tiny.pth": torch_file(random_lite((1, 1, 1, 1, 1, 1, 1)))}
+    monkeypatch.setitem(PACKAGES, "tiny", package(index, files, "efficientnet_lite", "image"))
+    encoder = Encoder.load("tiny", device="cpu")
+    middle = PHOTO.resize((408, 272), Image.Resampling.BICUBIC).crop((84, 16, 324, 256))  # 240 of 240 + 32
+    expected = (np.asarray(middle, dtype=float) - 127) / 128
+    np.testing.assert_allclose(encoder.prepare([PHOTO])["pixel_values"][0].permute(1, 2, 0), expected, atol=1e-5)
 
 
 def test_pickled_objects_are_never_loaded(index, tmp_path, monkeypatch):

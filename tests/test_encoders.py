@@ -1,5 +1,7 @@
 """Pooling, and the one interface to encoders of all sources."""
 
+import re
+import shutil
 from collections import deque
 from functools import partial
 from pathlib import Path
@@ -13,18 +15,19 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
+from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from tiny_encoders import picture, random_rows, sentence, text_folder, vision_folder, write_rows
 
 from jam.data.images import compact_image
 from jam.device import pick_device
 from jam.encoders import Encoder
-from jam.encoders.manifest import MANIFEST, weights_sha256
+from jam.encoders.manifest import MANIFEST, Manifest, weights_sha256
 from jam.encoders.pooling import POOLINGS, pool
 from jam.errors import InputError
 from jam.features import extract_features
 from jam.io import file_sha256, read_json, write_json
-from jam.params import EncoderSpec
+from jam.params import EncoderSpec, one_line
 
 
 def refused(match, call, *arguments):
@@ -412,9 +415,14 @@ def test_devices():
 # --- parameters -------------------------------------------------------------------------------------------------------
 
 CAVE = yaml.safe_load((Path(__file__).parents[1] / "presets" / "cave.yaml").read_text())["encoders"]
-VISION, TEXT = (next(spec for spec in CAVE.values() if spec.get(kind)) for kind in ("image", "text"))
+VARIANTS = ("checkpoints", "more_seeds", "layer")
+VISION, TEXT = (
+    {key: value for key, value in next(spec for spec in CAVE.values() if spec.get(kind)).items() if key not in VARIANTS}
+    for kind in ("image", "text")
+)
 PACKAGE = {"modality": "text", "source": "package", "reads": "jam/encoders/package.py", "package": "minilm"}
 HUB = {"modality": "text", "source": "hub", "reads": "jam/hub.py", "model": "owner/name"}
+FOLDER = {"modality": "text", "source": "folder", "reads": "my/model"}
 GIVEN = {"modality": "eeg", "source": "arrays", "reads": "mine/eeg.npy"}
 
 
@@ -434,6 +442,12 @@ GIVEN = {"modality": "eeg", "source": "arrays", "reads": "mine/eeg.npy"}
         (HUB, {"model": None}, "got no 'model', expected it"),
         (HUB, {"reads": "data/pretrain"}, "reads: got 'data/pretrain' with source hub, expected jam/hub.py"),
         (HUB, {"modality": "eeg"}, "modality: got eeg with source hub, expected image or text"),
+        (FOLDER, {"reads": "jam/hub.py"}, "got 'jam/hub.py' with source folder, expected your folder with config.json"),
+        (FOLDER, {"seed": 1}, "got seed,"),
+        (FOLDER, {"revision": "main"}, "got revision,"),
+        (FOLDER | {"random": True, "seed": 1}, {"random": False}, "got seed,"),
+        (VISION | {"random": True}, {"random": "perhaps"}, "random"),
+        (GIVEN, {"random": True}, "got random,"),
         (GIVEN, {"pooling": "cls"}, "got pooling,"),
         (GIVEN, {"reads": "jam/hub.py"}, "reads: got 'jam/hub.py' with source arrays, expected your file of arrays"),
     ],
@@ -442,3 +456,41 @@ def test_parameters_that_a_source_would_ignore_are_refused(spec, change, got):
     EncoderSpec.model_validate(spec)
     with pytest.raises(ValueError, match=got):
         EncoderSpec.model_validate(spec | change)
+
+
+@pytest.mark.parametrize("spec", [VISION, TEXT, PACKAGE, HUB, FOLDER])
+def test_of_every_source_there_is_a_twin(spec):
+    twin = EncoderSpec.model_validate(spec | {"random": True, "seed": 3})
+    assert (twin.random, twin.seed, twin.family) == (True, 3, "random")
+    assert EncoderSpec.model_validate(spec).family != "random"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"checkpoints": [0, 10]}, "layer: got None, expected one with checkpoints or more_seeds"),
+        ({"layer": 1}, "layer: got 1, expected one with checkpoints or more_seeds, and else none"),
+        ({"checkpoints": [0, 100], "layer": 1}, "checkpoints.1: input should be less than 100"),
+        ({"more_seeds": [0], "layer": 1}, r"more_seeds: got \[0, 0\], expected different ones"),
+        ({"checkpoints": [0], "layer": 1, "random": True}, "checkpoints: got some of a random twin"),
+    ],
+)
+def test_checkpoints_and_seeds_that_make_no_sense_are_refused(change, message):
+    with pytest.raises(ValidationError) as caught:
+        EncoderSpec.model_validate(VISION | change)
+    assert re.search(message, one_line(caught.value))
+
+
+def test_a_transformer_is_cut_after_its_first_blocks(tmp_path):
+    folder = text_folder(tmp_path / "bert", "bert")
+    whole, short = Encoder.load(folder, device="cpu"), tmp_path / "short"
+    shutil.copytree(folder, short)
+    Manifest.read(folder).cut(1).write(short)
+    cut = Encoder.load(short, device="cpu")
+    assert (len(whole.dims), len(cut.dims)) == (3, 2)
+    assert sum(p.numel() for p in cut.model.parameters()) < sum(p.numel() for p in whole.model.parameters())
+    texts = ["red seven", "left is blue"]
+    np.testing.assert_array_equal(cut.encode(texts, layer=1), whole.encode(texts, layer=1))
+    Manifest.read(folder).cut(3).write(short)
+    with pytest.raises(InputError, match="depth: got 3, expected at most the 2 blocks that it has"):
+        Encoder.load(short, device="cpu")

@@ -497,7 +497,7 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
     content["dataset"] |= {"source": "hub", "reads": "jam/data/hub.py"}
     path.write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(Params, "too_small", lambda params, rows: ())  # two rows would do for nothing that follows
+    monkeypatch.setattr(Params, "fewest", lambda params: {})  # two rows would do for nothing that follows
     assert stage.main() == "6 train, 2 val, 2 test rows in data/world and data/pretrain"
     recorded = json.loads((tmp_path / "metrics/tables/dataset.json").read_text())
     assert recorded["source"] == "hub"
@@ -516,7 +516,7 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("changes", "reads", "expected"),
     [
-        ({"path": None, "repo": "a/b"}, "jam/data/cave", "jam/data/hub.py"),
+        ({"path": None, "repo": "a/b"}, "jam/world", "jam/data/hub.py"),
         ({"path": "sets/a"}, "sets/a", None),
         ({"path": "sets/a"}, "jam/data/hub.py", "sets/a"),
         ({"path": "sets/a", "images": "photos"}, "sets/a", "sets/a and photos"),

@@ -216,7 +216,7 @@ def test_half_precision(tmp_path, hub, family):
 
 
 def test_precision_follows_source_and_device():
-    assert precision("hub", "cuda", None) == (torch.bfloat16, False)
+    assert precision("hub", "cuda", None) == precision("folder", "cuda", None) == (torch.bfloat16, False)
     assert precision("cave", "cuda", None) == (torch.float32, True)
     for device in ("cpu", "mps"):
         assert precision("hub", device, None) == (torch.float32, False)

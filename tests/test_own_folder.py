@@ -50,10 +50,12 @@ def test_whatever_changes_in_the_folder_runs_the_stage_again(tree):
 
 
 @pytest.mark.parametrize(("n", "changes", "message"), [
-    (19, {}, "kernels.folds: got 5 with 4 images in the val split, expected at least 5 images there"),
-    (12, {}, "evaluate.k: got 3 with 2 images in the val split, expected at least 4 images there"),
-    (100, {"evaluate": {"k": 30}}, "evaluate.k: got 30 with 20 images in the val split"),
-    (100, {"kernels": {"k": 25}}, "kernels.k: got 25 with 20 images in the val split"),
+    (19, {}, "dataset: got 4 images in the val split, 19 in all, expected at least 5 there (20 in all), or smaller "
+             "numbers than kernels.folds 5"),
+    (12, {}, "dataset: got 2 images in the val split, 12 in all, expected at least 5 there (20 in all), or smaller "
+             "numbers than evaluate.k 3, kernels.k 3, kernels.folds 5"),
+    (100, {"evaluate": {"k": 30}}, "dataset: got 20 images in the val split, 100 in all, expected at least 31 there "
+                                   "(153 in all), or smaller numbers than evaluate.k 30"),
 ])  # fmt: skip
 def test_splits_that_are_too_small_are_told_by_the_first_stage(tree, n, changes, message):
     draw(tree / "data" / "photos", n)

@@ -95,8 +95,8 @@ def changed(tmp_path, where, value):
         ("kernels.spaces", ["cons"], r"kernels\.spaces: got \['cons'\], expected names among"),
         ("evaluate.k", 1000, r"evaluate\.k: got 1000 with 1000 images in the val split, expected at least 1001"),
         ("spaces.spread.neighbours", 128, r"spaces\.spread\.neighbours: got 128, expected fewer than the 128"),
-        ("dataset.reads", "data/photos", r"dataset: reads: got 'data/photos' with source cave, expected jam/data/cave"),
-        ("dataset.source", "folder", r"dataset: reads: got 'jam/data/cave' with source folder, expected your folder"),
+        ("dataset.reads", "data/photos", r"dataset: reads: got 'data/photos' with source cave, expected jam/world"),
+        ("dataset.source", "folder", r"dataset: reads: got 'jam/world' with source folder, expected your folder"),
         ("features.train_captions", None, r"features\.train_captions.*valid integer"),
         ("spaces.con.alphas", [0.2], r"spaces\.con: alphas: got .* with loss con"),
         ("spaces.con.loss", "condor", r"spaces\.con: .*'condor'"),
@@ -166,6 +166,23 @@ def test_what_is_no_file_of_parameters_is_one_line(tmp_path, text, message):
 def test_a_constant_alpha_and_a_curriculum_read_alike(tmp_path):
     params = load_params(changed(tmp_path, "spaces.spread.alphas", [0.2, [0.8, 0.2]]))
     assert params.spaces["spread"].alphas == ((0.2, 0.2), (0.8, 0.2))
+
+
+def test_a_preset_names_what_stays_of_other_spaces_and_what_is_to_be_done_first(tmp_path, monkeypatch, capsys):
+    (tmp_path / "presets").symlink_to(ROOT / "presets")
+    monkeypatch.chdir(tmp_path)
+    told = preset("photos")
+    assert told.endswith("; put images and metadata.jsonl into data/photos, then run dvc repro")
+    assert capsys.readouterr().out == ""
+    for stale in ("metrics/evaluate/negcon.json", "metrics/evaluate/con.json", "data/spaces/old/0/space.json"):
+        (tmp_path / stale).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / stale).write_text("{}")
+    (tmp_path / "data" / "photos").mkdir()
+    assert preset("photos").endswith("photos.yaml; run dvc repro")
+    said = capsys.readouterr().out
+    assert "spaces that photos does not have (negcon, old)" in said
+    assert said.count("\n") == 1
+    assert (tmp_path / "metrics/evaluate/negcon.json").is_file()
 
 
 @pytest.mark.parametrize("value", ["abc", "0", "-1", "1.5", ""])

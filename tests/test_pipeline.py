@@ -39,11 +39,11 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
     assert set(table["experiment"]) == set(OF_EXPERIMENT)
     assert table["value"].notna().all()  # no cell of a sweep failed
     params = load_params(checkout / "params.yaml")
-    assert set(select(table, experiment="evaluate")["subject"]) == set(params.space_names)
+    assert set(select(table, experiment="evaluate")["subject"]) == {*params.space_names, "blind"}
     figures = {path.stem: path.stat().st_size for path in (checkout / "plots" / "figures").glob("*.png")}
     assert set(figures) == {
-        "world", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "layers", "scale",
-        "scale_heatmap", "pareto", "pareto_heatmap", "retrieved",
+        "captions", "habitats", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "when",
+        "layers", "scale", "scale_heatmap", "pareto", "pareto_heatmap", "retrieved",
     }  # fmt: skip
     assert min(figures.values()) > 10_000
     shown = command(checkout, "dvc", "metrics", "show")
@@ -80,12 +80,12 @@ def test_a_stage_depends_on_all_code_that_it_loads(checkout):
     [
         (
             "spaces.negcon.learning_rate", 0.002, "space@negcon",
-            "space@negcon evaluate@negcon kernels retrieve collect plots",
+            "space@negcon evaluate@negcon kernels reality retrieve collect plots",
         ),
-        ("sweeps.layers.y", [0, 2, 6], "sweep@layers", "sweep@layers collect plots"),
+        ("sweeps.layers.y", [0, 1], "sweep@layers", "sweep@layers collect plots"),
         (
-            "spaces_of_three.three.z.layer", 4, "space_of_three@three",
-            "space_of_three@three evaluate_of_three@three kernels retrieve collect plots",
+            "spaces_of_three.three.z.layer", 1, "space_of_three@three",
+            "space_of_three@three evaluate_of_three@three kernels reality retrieve collect plots",
         ),
     ],
 )  # fmt: skip
@@ -109,7 +109,7 @@ def rerun(checkout, path, text, *options):
     return set(re.findall(r"Running stage '([^']+)'", status))
 
 
-AFTER = {"kernels", "retrieve", "sweep@layers", "sweep@scale", "sweep@pareto", "collect", "plots"}
+AFTER = {"kernels", "reality", "retrieve", "sweep@layers", "sweep@scale", "sweep@pareto", "collect", "plots"}
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_line_of_code_reruns_what_hangs_on_it(checkout, file, expected):
 
 STAGES = (
     "dataset", "encoder@vision_s", "features@minilm", "space@spread", "space_of_three@three", "evaluate@con", "kernels",
-    "sweep@layers",
+    "reality", "when", "sweep@layers",
 )  # fmt: skip
 
 

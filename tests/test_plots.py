@@ -1,8 +1,11 @@
 """Figures: the same table gives the same bytes, and what is drawn is what the table holds."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from jam.report import figures, sweep_figures
 from jam.report.labels import LABELS, METRICS
@@ -40,6 +43,16 @@ def test_the_figure_of_spaces_shows_each_value_and_interval(tmp_path):
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
 
 
+def test_chance_is_drawn_and_told_where_it_is_known():
+    known = evaluated().assign(null_mean=0.05)
+    known["null_mean"] = known["null_mean"].where((known["metric"] == "recall") & known["seed"].isna())
+    drawn = figures.spaces(known, SPACES, ("image", "text"))
+    at = [[line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == ":"] for axis in drawn.axes]
+    assert at == [[0.05], [0.05], [0.5]]
+    assert result_table(known, SPACES).endswith("| chance | .050 | .050 | .500 | – | – |")
+    assert "chance" not in result_table(evaluated(), SPACES)  # results of before it was kept
+
+
 def test_hard_negatives_are_drawn_by_kind():
     drawn = figures.hard_negatives(evaluated(), SPACES)
     heights = {float(np.round(line.get_ydata()[0], 3)) for line in drawn.axes[0].lines}
@@ -65,6 +78,92 @@ def test_a_map_holds_the_means_in_the_order_of_the_grid_and_frames_the_best():
     axis = drawn.axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["b", "a"]
     assert [text.get_text() for text in axis.texts] == [".00", ".01", ".02", ".10", ".11", ".12"]
+
+
+def test_numbers_are_legible_on_the_colour_of_their_cell():
+    """Of a map of one cell or of equal ones the colour map gives the darkest."""
+    for values in ([[0.3]], [[0.3, 0.3]], [[0.0, 1.0]]):
+        drawn = sweep_figures.heatmaps({"": pd.DataFrame(values)}, ("x", "y"))
+        image = drawn.axes[0].images[0]
+        for text, value in zip(drawn.axes[0].texts, values[0], strict=True):
+            light = np.mean(image.cmap(image.norm(value))[:3])
+            assert text.get_color() == ("black" if light > 0.5 else "white")
+
+
+def test_maps_stay_narrow_enough_for_a_page():
+    columns = [f"λ {i}→0.1 cross" for i in range(7)]
+    drawn = sweep_figures.heatmaps({"a": pd.DataFrame(np.eye(7), columns=columns)} | {"b": pd.DataFrame(np.eye(7))},
+                                   ("loss", "reconstruction"))  # fmt: skip
+    assert drawn.get_figwidth() < 10
+    assert drawn.axes[1].get_xticklabels()[0].get_text() == "λ 0→0.1\ncross"
+
+
+def test_layers_tell_their_splits_and_what_is_framed():
+    cell = {"x": "v", "y": "t", "x_layer": 1, "y_layer": 2, "value": 0.5}
+    # fmt: off
+    rows = [{**cell, "metric": "recall", "direction": "both", "split": "test"},
+            {**cell, "metric": "mutual_knn", "condition": "frozen", "split": "val"},
+            {**cell, "metric": "recall", "direction": "x_to_y", "split": "test", "condition": "best of all"}]
+    # fmt: on
+    drawn = sweep_figures.layers(results_table("layers", rows))
+    assert [axis.get_title(loc="left") for axis in drawn.axes] == [
+        "trained: recall, test",
+        "frozen: mutual kNN, validation",
+    ]
+    assert "framed: the two layers with the highest recall on validation rows" in drawn.get_supxlabel()
+
+
+def test_no_panel_is_drawn_of_a_reality_that_is_not_known():
+    of = {"experiment": "scale", "value": 5.0, "low": 4.0, "high": 6.0}
+    facts = [{**of, "subject": name, "metric": "parameters", "family": "f"} for name in ("v", "t")]
+    pair = {**of, "x": "v", "y": "t"}
+    rows = [*facts, {**pair, "metric": "recall", "direction": "both", "split": "test"},
+            {**pair, "metric": "mutual_knn", "condition": "frozen"}]  # fmt: skip
+    table, unknown = results_table("scale", rows), results_table("reality", [])
+    assert len(sweep_figures.scale(table, unknown).axes) == 4
+    told = {"x": "v", "metric": "reality_recall", "label": "mean", "condition": "best", "value": 0.5, "low": 0.4}
+    titles = [
+        axis.get_title(loc="left")
+        for axis in sweep_figures.scale(table, results_table("reality", [{**told, "high": 0.6}])).axes
+    ]
+    assert titles == ["", "", "recall of reality", "", "", ""]
+
+
+def test_the_mean_curve_ends_where_the_first_training_stops():
+    """The mean of those that go on would jump."""
+    lengths = {0: 3, 1: 5}
+    rows = [{"space": "con", "seed": seed, "epoch": epoch, "validation_score": 0.1 * (seed + epoch)}
+            for seed, epochs in lengths.items() for epoch in range(epochs)]  # fmt: skip
+    axis = figures.training_curves(pd.DataFrame(rows), ["con"]).axes[0]
+    assert [len(line.get_xdata()) for line in axis.lines] == [3, 5, 3]
+    assert axis.lines[-1].get_ydata() == pytest.approx([0.05, 0.15, 0.25])
+
+
+def encoded(width, height):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height)).save(buffer, "PNG")
+    return {"bytes": buffer.getvalue()}
+
+
+def test_captions_of_tall_and_of_wide_photos_are_inside_the_figure():
+    sizes = [(40, 90), (90, 40), (50, 50), (20, 80), (80, 20)]
+    rows = [{"image": encoded(*size), "captions": ["a long caption of many words " * 4],
+             "negatives": [{"tier": "hard", "of": 0, "text": "a false one " * 9}]} for size in sizes]  # fmt: skip
+    drawn = figures.samples(rows)
+    drawn.canvas.draw()
+    for text in (text for axis in drawn.axes for text in axis.texts):
+        box = text.get_window_extent()
+        assert drawn.bbox.containsx(box.x0)
+        assert drawn.bbox.containsx(box.x1)
+        assert drawn.bbox.containsy(box.y0)
+        assert drawn.bbox.containsy(box.y1)
+
+
+def test_a_contact_sheet_names_its_space():
+    found = pd.DataFrame([{"space": "con", "seed": "2", "id": "a", "caption": "red", "rank": "1", "of": "9",
+                           "place_1": "a", "place_2": "b"}])  # fmt: skip
+    drawn = figures.retrieved(found, {"a": encoded(4, 4), "b": encoded(4, 4)})
+    assert [text.get_text() for text in drawn.texts] == ["Con, seed 2: best space on validation rows"]
 
 
 def test_tables_read_results_and_show_a_dash_where_there_is_none():
@@ -121,3 +220,13 @@ def test_results_hold_the_schema_and_come_back_as_they_were(tmp_path):
     for name, message in (("b", "expected a table of results"), ("c", "no such file; run the stage")):
         with pytest.raises(ValueError, match=message):
             read_results([tmp_path / f"{name}.csv"])
+
+
+def test_encoders_without_parameters_are_not_drawn_over_them():
+    of = {"experiment": "scale", "value": 5.0, "low": 4.0, "high": 6.0}
+    pair = {**of, "x": "oracle", "y": "t"}
+    rows = [{**of, "subject": "t", "metric": "parameters", "family": "f"},
+            {**pair, "metric": "recall", "direction": "both", "split": "test"},
+            {**pair, "metric": "mutual_knn", "condition": "frozen"}]  # fmt: skip
+    drawn = sweep_figures.scale(results_table("scale", rows), results_table("reality", []))
+    assert [axis.axison for axis in drawn.axes] == [False, True, False, True]

@@ -12,8 +12,8 @@ from tiny_encoders import picture, text_folder, vision_folder
 
 import jam
 from jam.errors import InputError
-from jam.io import write_json
-from jam.search import embed_folder, fingerprint, main, nearest
+from jam.io import read_json, write_json
+from jam.search import best_space, embed_folder, fingerprint, main, nearest
 
 NAMES = ["a.png", "b.png", "more/c.jpg"]
 
@@ -31,12 +31,13 @@ def root(tmp_path):
     return tmp_path
 
 
-def save_pair(folder, seed, layer=2, **chosen):
+def save_pair(folder, seed, layer=2, looks=None, **chosen):
     torch.manual_seed(seed)
     for side, d_in in (("image", 4), ("text", 8)):
         jam.Adapter("linear", d_in=d_in, d_latent=3).save(folder / side)
     sides = {"image": {"encoder": "v", "layer": layer}, "text": {"encoder": "t", "layer": 1}}
-    write_json(folder / "space.json", {"sides": sides, "pairs": [["image", "text"]], "chosen": chosen})
+    told = {"sides": sides, "pairs": [["image", "text"]], "chosen": chosen, "looks": looks}
+    write_json(folder / "space.json", told)
 
 
 def load(root):
@@ -75,9 +76,36 @@ def test_of_several_spaces_the_best_on_validation_rows_is_taken_and_a_doubtful_o
                {"sides": texts, "pairs": [["x", "y"]], "chosen": {"validation_score": 1.0}})  # fmt: skip
     search(root, root / "photos", "red", adapters="spaces")
     told = capsys.readouterr()
-    assert f"space {root / 'spaces' / 'b' / '0'}\nwarning: space: got a recall of 0.400" in told.err
+    best = root / "spaces" / "b" / "0"
+    assert f"space {best}, the best of 3 on validation rows\nwarning: space: got a recall of 0.400" in told.err
     search(root, root / "photos", "red", adapters="spaces/b/0")
     assert capsys.readouterr().out == told.out
+
+
+def test_spaces_of_another_run_are_named_and_none_is_chosen(root):
+    """DVC leaves the folder of a space that params.yaml lists no more; by its own name each is searched."""
+    for seed, (name, items) in enumerate((("mine", "now"), ("theirs", "before"))):
+        save_pair(root / "spaces" / name / "0", seed, looks=looks(items), validation_recall=0.5)
+    with pytest.raises(
+        InputError, match=r"spaces: got spaces of 2 runs, .*: \{mine\} and \{theirs\}; expected those of"
+    ):
+        search(root, root / "photos", "red", adapters="spaces")
+    for name in ("mine", "theirs/0"):
+        search(root, root / "photos", "red", adapters=f"spaces/{name}")
+
+
+def test_a_space_of_three_sides_is_not_compared_with_those_of_two(root, capsys):
+    """It is scored on more pairs, which may be easier."""
+    save_pair(root / "spaces" / "pair" / "0", 0, validation_score=0.1)
+    save_pair(root / "spaces" / "three" / "0", 1, validation_score=0.9)
+    told = read_json(root / "spaces" / "three" / "0" / "space.json")
+    told["sides"]["words"] = {"encoder": "t", "layer": 0}
+    write_json(root / "spaces" / "three" / "0" / "space.json", told)
+    assert best_space(root / "spaces", root / "encoders").folder == root / "spaces" / "pair" / "0"
+
+
+def looks(items, best=(0.1, 0.2), recall=0.5):
+    return {"items": items, "sides": {}, "recall": recall, "best": list(best)}
 
 
 def test_ties_rank_by_row_and_k_may_exceed_the_images():
@@ -118,7 +146,7 @@ def test_what_is_no_image_is_passed_over_by_name(root, capsys):
     (photos / "album").symlink_to(root)
     (photos / "inside.png").symlink_to("b.png")
     os.mkfifo(photos / "pipe.png")
-    for name in ("x.heic", "y.heic", "paper.pdf", "film.mpg"):
+    for name in ("x.heic", "y.heic", "paper.pdf", "film.mpg", "metadata.jsonl"):  # the last is of a dataset, not odd
         (photos / name).write_bytes(b"?")
     search(root, photos, "red", "-k", "9")
     out, err = capsys.readouterr()

@@ -38,7 +38,7 @@ def features(folder, name, seed=0):
         paths.append(folder / name / side / "layer_0.npy")
         np.save(paths[-1], np.concatenate(tables[side]))
         index = pd.DataFrame(lines[side], columns=["id", "split", "role", "k", "kind", "tier", "of"])
-        index.to_parquet(paths[-1].with_name("index.parquet"))
+        index.assign(form="").to_parquet(paths[-1].with_name("index.parquet"))
     return paths
 
 

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any
 
@@ -190,7 +191,8 @@ def train_space(
             form = fit_closed_form(loss, items, rows, grid, (None, 1.0, 0.1, 0.01) if loss == "ridge" else (None,))
             report(f"{loss}: validation score {form.chosen['validation_score']:.3f}")
             best = max(best, form, key=lambda space: float(space.chosen["validation_score"]))
-    best.chosen.update(rows.chance({name: side.adapter for name, side in best.sides.items()}))
+    looks = rows.looks({name: side.adapter for name, side in best.sides.items()})
+    best = replace(best, chosen=best.chosen | looks.chance(), looks=looks)
     if doubt := best.doubt:
         warnings.warn(doubt, stacklevel=2)
     return best

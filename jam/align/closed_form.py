@@ -68,8 +68,9 @@ def fit_closed_form(
             fitted.append((adapters, told))
     adapters, chosen = max(fitted, key=lambda one: float(one[1]["validation_score"] or 0))
     sides = {name: Side(adapter) for name, adapter in adapters.items()}
-    chosen |= validation.chance(adapters)
-    return Space(sides, [names], pd.DataFrame([told for _, told in fitted]).drop(columns="loss"), chosen)  # type: ignore[list-item]
+    looks = validation.looks(adapters)
+    history = pd.DataFrame([told for _, told in fitted]).drop(columns="loss")
+    return Space(sides, [names], history, chosen | looks.chance(), looks)  # type: ignore[list-item]
 
 
 def _standardiser(features: torch.Tensor, shrinkage: float | None) -> Adapter:

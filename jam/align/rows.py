@@ -37,7 +37,7 @@ def join_sides(tables: Mapping[str, FeatureTable], split: str) -> Items:
             hard = hard.merge(made, on=["id", "of"], how="left", validate="many_to_one")
             origin = _grouped(hard.fillna({"origin": -1}).astype({"origin": int}), ids, "origin")
         sides[name] = SideRows(table, _grouped(true[name], ids), _grouped(hard, ids), origin)
-    return Items(sides)
+    return Items(sides, ids=ids)
 
 
 def _numbered(index: pd.DataFrame, split: str) -> pd.DataFrame:

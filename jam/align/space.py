@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from jam.align.adapter import Adapter
+from jam.align.looks import Candidate, Choice, Looks, choose
 from jam.errors import InputError
 from jam.io import read_json, replace_folder, write_json
 
@@ -68,6 +69,7 @@ class Space:
         pairs: of sides that were aligned.
         history: a row an epoch of the training; empty where it was loaded.
         chosen: what was chosen on validation rows, and its scores.
+        looks: at validation rows, that led to it; None where they are not known.
 
     Raises:
         InputError: the adapters' latents differ in width, or a pair names no side.
@@ -81,6 +83,7 @@ class Space:
     pairs: Sequence[tuple[str, str]]
     history: pd.DataFrame = field(default_factory=pd.DataFrame)
     chosen: dict[str, Any] = field(default_factory=dict)
+    looks: Looks | None = None
 
     def __post_init__(self) -> None:
         check_names(self.sides)
@@ -95,11 +98,10 @@ class Space:
         """Why the space should not be trusted: it recalls validation rows no better than shuffled pairs can be."""
         if self.chosen.get("validation_p", 0.0) <= 0.05:
             return None
-        recall, null, p = (self.chosen[f"validation_{name}"] for name in ("recall", "null", "p"))
+        recall, p = self.chosen["validation_recall"], self.chosen["validation_p"]
         return (
-            f"space: got a recall of {recall:.3f} on validation rows, expected more than {null:.3f}, below which as "
-            f"many trials on shuffled pairs stay in 95 of 100 draws (p = {p:.2f}): nothing was aligned that these rows "
-            "can tell"
+            f"space: got a recall of {recall:.3f} on validation rows, which as many trials on shuffled pairs reach in "
+            f"{100 * p:.1f} of 100 draws, expected at most 5: nothing was aligned that these rows can tell"
         )
 
     def __getitem__(self, name: str) -> Side:
@@ -115,7 +117,7 @@ class Space:
     def attach(self, **encoders: "tuple[Encoder, int]") -> "Space":
         """The same space, whose sides named take what an encoder takes: by side the encoder and the layer."""
         found = {name: Side(self[name].adapter, *source) for name, source in encoders.items()}
-        return Space({**self.sides, **found}, self.pairs, self.history, self.chosen)
+        return replace(self, sides={**self.sides, **found})
 
     def of_modality(self, modality: str) -> Side:
         """The first side whose encoder is of a modality.
@@ -149,7 +151,8 @@ class Space:
                     side.encoder.save(part / ENCODERS / name)
                     told[name] = {"encoder": name, "layer": side.layer % len(side.encoder.dims)}
             pairs = [list(pair) for pair in self.pairs]
-            write_json(part / SPACE, {"sides": told, "pairs": pairs, "chosen": self.chosen})
+            looks = {"looks": self.looks.told()} if self.looks else {}
+            write_json(part / SPACE, {"sides": told, "pairs": pairs, "chosen": self.chosen, **looks})
 
     @classmethod
     def load(cls, folder: str | Path, encoders: str | Path | None = None, device: str | None = None) -> "Space":
@@ -175,7 +178,7 @@ class Space:
             encoder = Encoder.load(Path(encoders) / source["encoder"], device) if source else None
             adapter = Adapter.load(folder / name, encoder.model.device if encoder else device or "cpu")
             sides[name] = Side(adapter, encoder, source.get("layer", -1))
-        return cls(sides, [(x, y) for x, y in space["pairs"]], chosen=space["chosen"])
+        return cls(sides, [(x, y) for x, y in space["pairs"]], chosen=space["chosen"], looks=space["looks"])
 
 
 def check_names(names: Iterable[Any]) -> None:
@@ -191,7 +194,7 @@ def load_adapters(folder: str | Path, device: str | torch.device = "cpu") -> dic
 
 
 def read_space(folder: Path) -> dict[str, Any]:
-    """What ``space.json`` tells: ``sides``, by name an encoder and a layer or nothing, ``pairs`` of them, ``chosen``.
+    """What ``space.json`` tells: ``sides``, by name an encoder and a layer, or nothing; ``pairs``, ``chosen``, `Looks`.
 
     Raises:
         InputError: the file is missing or tells something else.
@@ -206,10 +209,15 @@ def read_space(folder: Path) -> dict[str, Any]:
             str(name): {"encoder": str(source["encoder"]), "layer": int(source["layer"])} if source else {}
             for name, source in content["sides"].items()
         }
-        chosen = dict(content.get("chosen", {}))
+        chosen, looks = dict(content.get("chosen", {})), Looks.read(content.get("looks"))
         check_names([*sides, *(source["encoder"] for source in sides.values() if source)])
         if not sides:
             raise ValueError("no sides")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: got {error!r}, expected the sides and the pairs of a space") from error
-    return {"sides": sides, "pairs": pairs, "chosen": chosen}
+    return {"sides": sides, "pairs": pairs, "chosen": chosen, "looks": looks}
+
+
+def best_of(folders: Iterable[Path], where: Path) -> Choice:
+    """The best of saved spaces on validation rows, see `jam.align.looks.choose`."""
+    return choose([Candidate(folder, read_space(folder)) for folder in folders], where)

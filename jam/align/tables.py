@@ -46,7 +46,7 @@ Table = Tensor | Mapped
 def on_device(table: np.ndarray, device: torch.device) -> Table:
     """The whole table on an accelerator; on the CPU the memory map itself, without a copy."""
     if device.type != "cpu":
-        return torch.as_tensor(np.asarray(table), device=device)
+        return as_tensor(table).to(device)
     return Mapped(table) if isinstance(table, np.memmap) and table.nbytes > Mapped.BUDGET else as_tensor(table)
 
 

@@ -89,8 +89,9 @@ def train(
 
     runs = one_by_one(values, run, lambda space: space.chosen["validation_score"])
     _, best = runs[0]
-    chance = validation.chance({name: side.adapter for name, side in best.sides.items()})
-    return replace(best, history=pd.concat(histories, ignore_index=True), chosen=best.chosen | chance)
+    looks = validation.looks({name: side.adapter for name, side in best.sides.items()})
+    history = pd.concat(histories, ignore_index=True)
+    return replace(best, history=history, chosen=best.chosen | looks.chance(), looks=looks)
 
 
 def _train_one(

@@ -1,6 +1,9 @@
 """What is chosen by: scores on validation rows, and what the best of all looks at them would be by chance."""
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -8,6 +11,7 @@ from torch.nn import functional
 
 from jam.align.adapter import Adapter
 from jam.align.items import Items, owners
+from jam.align.looks import Looks
 from jam.align.objective import Pair
 from jam.metrics import hard_negative_correct, retrieval_ranks
 from jam.params import Criterion
@@ -78,17 +82,25 @@ class Validation:
         return {**scores, "validation_hard_negatives": negatives, "validation_score": chosen}
 
     def chance(self, adapters: Mapping[str, Adapter]) -> dict[str, float]:
-        """How the recall of what was chosen compares with the best of all looks so far at shuffled pairs.
+        """How the recall of what was chosen compares with the best of all looks so far, see `Looks.chance`."""
+        return self.looks(adapters).chance()
 
-        ``validation_null`` is what 95 % of the draws stay below, ``validation_p`` the share that reaches the recall
-        (with the truth as one draw: at least 1/201).
-        """
-        recall = self._shuffled(self._latents(adapters))[0]
-        reached = int(np.count_nonzero(self._best >= recall))
-        return {
-            "validation_null": float(np.quantile(self._best, 0.95)),
-            "validation_p": (1 + reached) / (1 + DRAWS),
-        }
+    def looks(self, adapters: Mapping[str, Adapter]) -> Looks:
+        """All looks so far, with the recall of what was chosen."""
+        items, sides = self._fingerprints
+        return Looks(items, sides, float(self._shuffled(self._latents(adapters))[0]), self._best.tolist())
+
+    @cached_property
+    def _fingerprints(self) -> tuple[str, dict[str, str]]:
+        """Of the items, by their ids or else by all that is seen of them, and of the features of each side."""
+        items, sides = self.items, dict[str, str]()
+        for name, (rows, of) in self._flat.items():
+            seen = hashlib.sha256(np.ascontiguousarray(of).tobytes())
+            seen.update(np.ascontiguousarray(items.sides[name].table[rows]).tobytes())
+            sides[name] = seen.hexdigest()
+        known = sides if items.ids is None else [str(name) for name in items.ids]
+        told = json.dumps([known, self._things[0].tolist(), self.criterion, DRAWS])
+        return hashlib.sha256(told.encode()).hexdigest(), sides
 
     def _latents(self, adapters: Mapping[str, Adapter]) -> dict[str, np.ndarray]:
         return {name: adapters[name].encode(side.table[self._flat[name][0]]) for name, side in self.items.sides.items()}

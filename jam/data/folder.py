@@ -217,19 +217,22 @@ def _check(record: Row) -> Row:
     if "file_name" not in record:
         raise RowError("no file name", "got no file_name, expected the path of an image")
     name = Path(clean_string(record["file_name"], "file_name")).as_posix()  # "./a//b.png" is "a/b.png"
-    captions = _captions(record, name)
-    negatives = [_negative(item) for item in _list(record.get("negatives", []), "negatives")]
-    check_false(negatives, captions)
-    context = clean_string(record["context"], "context") if "context" in record else None
+    try:
+        captions = _captions(record)
+        negatives = [_negative(item) for item in _list(record.get("negatives", []), "negatives")]
+        check_false(negatives, captions)
+        context = clean_string(record["context"], "context") if "context" in record else None
+    except RowError as error:
+        raise RowError(error.reason, f"{quote(name)}: {error}") from error
     return {"id": name, "captions": captions, "negatives": negatives, "context": context, "labels": []}
 
 
-def _captions(record: Row, name: str) -> list[str]:
+def _captions(record: Row) -> list[str]:
     if "text" in record and "captions" in record:
-        raise RowError("two caption columns", f"{quote(name)}: got text and captions, expected one of them")
+        raise RowError("two caption columns", "got text and captions, expected one of them")
     captions = [record["text"]] if "text" in record else _list(record.get("captions", []), "captions")
     if not captions:
-        raise RowError("no caption", f"{quote(name)}: got no caption, expected text or captions")
+        raise RowError("no caption", "got no caption, expected text or captions")
     return [clean_string(caption, "caption") for caption in captions]
 
 

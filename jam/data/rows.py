@@ -193,14 +193,19 @@ def cut_photos(photos: Iterable[str], shares: Mapping[str, float], *, seed: int)
         seed: another seed gives another cut.
     """
     ordered = sorted(set(photos), key=lambda photo: hashlib.sha256(f"{seed}:{photo}".encode()).digest())
-    left = len(ordered)
     names: list[str] = []
-    for i, (name, share) in enumerate(shares.items()):
-        least = LEAST if len(ordered) >= 4 * LEAST else 1
-        count = min(max(least, round(len(ordered) * share)), left - (len(shares) - i))
+    for name, count in split_sizes(len(ordered), shares).items():
         names = [name] * count + names
-        left -= count
-    return dict(zip(ordered, names + ["train"] * left, strict=True))
+    return dict(zip(ordered, names + ["train"] * (len(ordered) - len(names)), strict=True))
+
+
+def split_sizes(photos: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """How many of some distinct photos `cut_photos` gives to each share."""
+    sizes: dict[str, int] = {}
+    for i, (name, share) in enumerate(shares.items()):
+        least = LEAST if photos >= 4 * LEAST else 1
+        sizes[name] = min(max(least, round(photos * share)), photos - sum(sizes.values()) - (len(shares) - i))
+    return sizes
 
 
 def split_up(

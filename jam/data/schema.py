@@ -17,16 +17,20 @@ row        int64       its number, that of its features
 id, split  string      of the item
 k          int32       number among the item's true, or among its false views
 role       string      ``true`` or ``false`` of the item
-form       string      how the item is rendered; empty where there is one form only
+form       string      how the item is rendered; empty where there is one form only; a false view has that of ``of``
 kind       string      of a false view, what was changed; empty of a true one
 tier       string      of a false view, ``easy``, ``medium`` or ``hard``; empty of a true one
 of         int32       of a false view, ``k`` of the true one that it is to be compared with; −1 of a true one
+private    list        of struct<name, value>: what this view shows or says that is no part of the item; mostly empty
 content    see         encoded PNG or JPEG with its path, or a string: `jam.data.readers`
 =========  ==========  ========================================================================================
 
 A view of tier ``hard`` is the true view ``of`` with exactly one thing changed, and ``kind`` names the change
 (``replace_object``, ``replace_attribute``, ``swap_attribute``, ``replace_relation``, …, as SugarCrepe does). Tiers
 ``medium`` (another scene sharing at least half of the attributes) and ``easy`` (any other scene) have kind ``scene``.
+
+``relevance.parquet``, where it is known exactly, a row for each caption and each item of its split that it is true of:
+``split``; ``id`` and ``k`` of the caption; ``true_of``, the id of the item.
 
 All files carry the ``huggingface`` metadata key, so ``datasets.load_dataset("parquet", …)`` decodes the content.
 """
@@ -36,7 +40,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import groupby, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -47,11 +51,21 @@ from jam.errors import InputError
 from jam.io import atomic_path
 
 SPLITS = ("train", "val", "test")
+FINE, DENSE = "fine", "dense"  # a split of scenes among their single edits, and the form of captions that say all
 TIERS = ("easy", "medium", "hard")
 ROW_GROUP = 1000  # rows
-ITEMS, VIEWS = "items.parquet", "views"
+ITEMS, VIEWS, RELEVANCE = "items.parquet", "views", "relevance.parquet"
 Row = Mapping[str, Any]
 """An item as sources hand it over: id, image, captions, negatives, context, labels, reality."""
+
+
+class View(NamedTuple):
+    """A true view as sources hand it over; the bare content does where there is one form and nothing private."""
+
+    content: Any
+    form: str = ""
+    private: Mapping[str, str] = {}
+
 
 VIEW = {
     "row": pa.int64(), "id": pa.string(), "split": pa.string(), "k": pa.int32(), "role": pa.string(),
@@ -70,7 +84,7 @@ def items_schema(state_dim: int = 1) -> pa.Schema:
 
 def view_schema(modality: str) -> pa.Schema:
     """Of the views of a modality."""
-    return described({**VIEW, "content": READERS[modality].content}, modality)
+    return described({**VIEW, "private": LABELS, "content": READERS[modality].content}, modality)
 
 
 def described(columns: Mapping[str, pa.DataType], modality: str | None = None) -> pa.Schema:
@@ -110,7 +124,7 @@ def write_world(folder: str | Path, splits: Mapping[str, Iterable[Row]], state_d
     """Write items and views of all splits; a modality that no item is seen in has no file.
 
     Rows are drawn one row group at a time. ``image`` is one of them, or a list of several; ``captions`` are true texts,
-    ``negatives`` (kind, tier, text, of) false ones.
+    ``negatives`` (kind, tier, text, of) false ones. Images and captions are contents, or each a `View`.
     """
     folder = Path(folder)
     (folder / VIEWS).mkdir(parents=True, exist_ok=True)
@@ -141,12 +155,27 @@ def _tables(split: str, group: Sequence[Row]) -> dict[str, list[dict[str, Any]]]
         shared = {"id": row["id"], "split": split}
         items.append({**shared, **{name: row[name] for name in ("context", "labels")}, "state": row["reality"]})
         seen = row["image"] if isinstance(row["image"], list) else [row["image"]] if row["image"] else []
-        images += [{**shared, **TRUE, "k": k, "content": image} for k, image in enumerate(seen)]
-        texts += [{**shared, **TRUE, "k": k, "content": text} for k, text in enumerate(row["captions"])]
+        images += [{**shared, "k": k, **_true(view)} for k, view in enumerate(seen)]
+        texts += [{**shared, "k": k, **_true(view)} for k, view in enumerate(row["captions"])]
         for k, negative in enumerate(row["negatives"]):
             told = {name: negative[name] for name in ("kind", "tier", "of")}
-            texts.append({**shared, **TRUE, **told, "role": "false", "k": k, "content": negative["text"]})
+            form = _true(row["captions"][negative["of"]])["form"] if row["captions"] else ""
+            line = {**shared, **TRUE, **told, "form": form, "role": "false", "k": k}
+            texts.append({**line, "private": [], "content": negative["text"]})
     return {"items": items, "image": images, "text": texts}
+
+
+def _true(view: Any) -> dict[str, Any]:
+    """Columns of a true view."""
+    content, form, private = view if isinstance(view, View) else View(view)
+    told = [{"name": name, "value": value} for name, value in private.items()]
+    return {**TRUE, "form": form, "private": told, "content": content}
+
+
+def write_relevance(folder: str | Path, rows: Iterable[Row]) -> None:
+    """Write what is true of what."""
+    columns = {"split": pa.string(), "id": pa.string(), "k": pa.int32(), "true_of": pa.string()}
+    write_table(Path(folder) / RELEVANCE, described(columns), rows)
 
 
 def read_table(path: str | Path, columns: Sequence[str] | None = None) -> pa.Table:

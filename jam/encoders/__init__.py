@@ -1,4 +1,4 @@
-"""Frozen encoders behind one interface, from three sources: cave, package, hub."""
+"""Frozen encoders behind one interface, from four sources: cave, package, hub, folder."""
 
 from typing import TYPE_CHECKING
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Rows = TypeVar("Rows")
+CHECKPOINTS, SEEDS = "checkpoints", "seeds"  # folders beside the weights: PERCENTAGE of the training, further SEED
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Training:
         learning_rate: of AdamW at its peak.
         weight_decay: of AdamW.
         seed: of all that is drawn. Same seed and thread count, same weights on a CPU.
+        checkpoints: percentages of the steps after which the model is kept as it is; 0 is before the first.
         device: where to train.
         progress: wraps the steps, see `jam.progress`.
     """
@@ -42,17 +44,26 @@ class Training:
     learning_rate: float
     weight_decay: float
     seed: int = 0
+    checkpoints: Sequence[int] = ()
     device: torch.device | str = "cpu"
     progress: Progress = silent
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """What a training gives: the model, its tokenizer or image processor, and the last epoch's mean loss (nats)."""
+    """What a training gives.
+
+    Attributes:
+        model: as it ends.
+        processor: its tokenizer or image processor.
+        loss: mean of the last epoch, in nats.
+        checkpoints: percentage of the training → weights of the model as it was then.
+    """
 
     model: Any
     processor: Any
     loss: float
+    checkpoints: Mapping[int, Mapping[str, Tensor]] = field(default_factory=dict)
 
 
 def save_cave(
@@ -64,27 +75,53 @@ def save_cave(
     modality: Modality,
     recipe: Mapping[str, Any],
     pooling: Pooling = "mean",
+    checkpoints: Mapping[int, Mapping[str, Tensor]] | None = None,
 ) -> Manifest:
     """Write a pretrained encoder in one step: Hugging Face layout plus ``encoder.json``, see `Manifest`.
 
     Equal weights give equal bytes, whatever the folder and the machine. Another encoder in ``folder`` is replaced.
-    ``recipe``, JSON-ready, says how this one was trained.
+    ``recipe``, JSON-ready, says how this one was trained. Each checkpoint, weights by the percentage of the training,
+    is an encoder folder of its own, ``checkpoints/PERCENTAGE``.
 
     Raises:
         InputError: ``folder`` is a file, holds other things, or is the working folder or one above it.
     """
-    with atomic_folder(replaceable(folder, MANIFEST, KEYS)) as part, quiet():
-        model.save_pretrained(part)
-        processor.save_pretrained(part)
-        manifest = Manifest(
-            id=name,
-            modality=modality,
-            source="cave",
-            pooling=pooling,
-            sha256=weights_sha256(part),
-            recipe=dict(recipe),
-        )
-        manifest.write(part)
+    told: dict[str, Any] = {"name": name, "modality": modality, "recipe": recipe, "pooling": pooling}
+    with atomic_folder(replaceable(folder, MANIFEST, KEYS)) as part:
+        return write_cave(part, model, processor, **told, checkpoints=checkpoints)
+
+
+def write_cave(
+    folder: Path,
+    model: "PreTrainedModel",
+    processor: Any,
+    *,
+    name: str,
+    modality: Modality,
+    recipe: Mapping[str, Any],
+    pooling: Pooling = "mean",
+    checkpoints: Mapping[int, Mapping[str, Tensor]] | None = None,
+) -> Manifest:
+    """What `save_cave` does, into a folder that is there and that nobody reads yet."""
+
+    def write(where: Path, name: str, recipe: Mapping[str, Any]) -> Manifest:
+        with quiet():
+            model.save_pretrained(where)
+            processor.save_pretrained(where)
+        digest = weights_sha256(where)
+        manifest = Manifest(name, modality, "cave", pooling=pooling, sha256=digest, recipe=dict(recipe))
+        manifest.write(where)
+        return manifest
+
+    manifest = write(folder, name, recipe)
+    if checkpoints:
+        last = {key: value.clone() for key, value in model.state_dict().items()}
+        for percentage, weights in checkpoints.items():
+            model.load_state_dict(weights)
+            write(
+                folder / CHECKPOINTS / str(percentage), f"{name} at {percentage} %", {**recipe, "trained": percentage}
+            )
+        model.load_state_dict(last)
     return manifest
 
 
@@ -98,8 +135,9 @@ def train(
     warm_up: float,
     betas: tuple[float, float] = (0.9, 0.999),
     clip_norm: float = math.inf,
-) -> float:
-    """`jam.fit.fit` all of ``module`` by AdamW, see `warm_up_then_cosine`; return the mean loss of the last epoch.
+    model: nn.Module,
+) -> tuple[float, dict[int, dict[str, Tensor]]]:
+    """`jam.fit.fit` all of ``module`` by AdamW, see `warm_up_then_cosine`.
 
     Args:
         module: in training mode, on its device.
@@ -110,16 +148,32 @@ def train(
         warm_up: share of the steps in which the learning rate rises.
         betas: of AdamW.
         clip_norm: longest gradient.
+        model: the part of the module that is kept at the checkpoints.
+
+    Returns:
+        The mean loss of the last epoch, and the checkpoints: percentage → weights, on the CPU.
     """
+    kept: dict[int, dict[str, Tensor]] = {}
+    ends = {round(part * len(plan) / 100): part for part in training.checkpoints}
+
+    def keep(done: int) -> None:
+        if done in ends:
+            weights = model.state_dict().items()
+            kept[ends[done]] = {name: weight.detach().to("cpu", copy=True).contiguous() for name, weight in weights}
+
+    if not training.epochs:
+        return math.nan, kept
     parameters = list(module.parameters())
     optimizer = torch.optim.AdamW(
         parameters, lr=training.learning_rate, weight_decay=training.weight_decay, betas=betas
     )
     steps = iter(training.progress(plan, len(plan), label))
     last = len(plan) // training.epochs
-    losses, counts = [], []
+    losses: list[Tensor] = []
+    counts: list[int] = []
 
     def step(rows: Rows, epoch: int) -> Parts:
+        keep(len(counts))
         loss, count = loss_of(rows)
         losses.append(loss.detach())
         counts.append(count)
@@ -135,4 +189,4 @@ def train(
         clip=[(parameters, clip_norm)] if clip_norm < math.inf else [],
     )
     next(steps, None)  # the progress ends
-    return torch.stack(losses[-last:]).sum().item() / max(sum(counts[-last:]), 1)
+    return torch.stack(losses[-last:]).sum().item() / max(sum(counts[-last:]), 1), kept

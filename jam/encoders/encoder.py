@@ -14,10 +14,12 @@ from torch import Tensor, nn
 
 from jam.data.images import as_rgb
 from jam.device import pick_device
-from jam.encoders.families import family_of, in_one_line, marks_of, quiet, read_config
+from jam.encoders.families import family_of, marks_of
+from jam.encoders.folder import folder_manifest, folder_of
 from jam.encoders.hub import hub_folder, hub_manifest
 from jam.encoders.items import listed, opened, whole_number
-from jam.encoders.manifest import KEYS, MANIFEST, Manifest, Modality, Source, check_weights
+from jam.encoders.loading import load_pretrained
+from jam.encoders.manifest import GIVEN, KEYS, MANIFEST, Manifest, Modality, Source, check_weights
 from jam.encoders.package import package_folder, package_manifest
 from jam.encoders.pooling import pool
 from jam.encoders.registry import PACKAGES
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+LARGEST_SEED = 2**64 - 1  # that torch takes
 LONGEST = 2048  # tokens of a text, where neither the tokenizer nor the model knows a limit (BLOOM: as in its training)
 
 
@@ -54,25 +57,41 @@ class Encoder:
         self.autocast = autocast
 
     @classmethod
-    def load(cls, name_or_path: str | Path, device: str | None = None, dtype: str | None = None) -> Encoder:
+    def load(
+        cls,
+        name_or_path: str | Path,
+        device: str | None = None,
+        dtype: str | None = None,
+        random_seed: int | None = None,
+    ) -> Encoder:
         """Load an encoder.
 
         Args:
-            name_or_path: a folder with ``encoder.json``, a packaged one (``minilm``), or a hub model ``owner/name``.
+            name_or_path: a folder with ``encoder.json`` or of the Hugging Face layout, a packaged one (``minilm``), or
+                a hub model ``owner/name``.
             device: ``cuda``, ``mps`` or ``cpu``; None for the fastest present.
             dtype: of weights and states, ``float32``, ``float16`` or ``bfloat16``. None for float32; on CUDA, for
-                bfloat16: hub models in weights and states, the small ones of the other sources by autocast. Pooling
-                is done in float32 always.
+                bfloat16: models of the hub or a folder in weights and states, the small ones of the other sources by
+                autocast. Pooling is done in float32 always.
+            random_seed: for the random twin, see `jam.encoders.twin`: tokenizer or preprocessing as they are, weights
+                drawn from this seed; None for the weights that the encoder has.
 
         Raises:
-            InputError: no such encoder, missing or altered weights, or a bad device or dtype.
+            InputError: no such encoder, missing or altered weights, or a bad device, dtype or seed.
         """
         if dtype is not None and dtype not in DTYPES:
             raise InputError(f"encoder dtype: got {dtype!r}, expected one of {sorted(DTYPES)}")
         target = pick_device(device)
         folder, manifest = _find(name_or_path)
+        if random_seed is not None:
+            if manifest.source == "cave":  # its weights lie beside its manifest: the twin's manifest names their folder
+                manifest = folder_manifest(folder, manifest.modality, manifest.pooling, manifest.max_tokens)
+            manifest = manifest.twin(whole_number(random_seed, "random_seed", 0, LARGEST_SEED))
+        drawn = None if manifest.source == "cave" else manifest.random_seed  # a cave twin lies there as it was drawn
         kind, autocast = precision(manifest.source, target.type, dtype)
-        model, processor = load_pretrained(folder, manifest.modality, dtype=kind)
+        model, processor = load_pretrained(
+            folder, manifest.modality, dtype=kind, random_seed=drawn, depth=manifest.depth
+        )
         cast(nn.Module, model).to(device=target, dtype=kind)
         return cls(model, processor, manifest, folder, autocast)
 
@@ -128,6 +147,7 @@ class Encoder:
             "pooling": self.manifest.pooling,
             "max_tokens": self.max_tokens if self.modality == "text" else None,
             "precision": "bfloat16 autocast" if self.autocast else str(self.model.dtype).removeprefix("torch."),
+            **({} if self.manifest.random_seed is None else {"random_seed": self.manifest.random_seed}),
         }
 
     def prepare(self, batch: Sequence[Image | str]) -> dict[str, Tensor]:
@@ -217,72 +237,32 @@ class Encoder:
 def precision(source: Source, device: str, dtype: str | None) -> tuple[torch.dtype, bool]:
     """Type of weights and states, and whether to compute under bfloat16 autocast, where ``dtype`` does not say.
 
-    On CUDA the small encoders of our own keep their weights in float32; those of the hub would take twice the memory.
+    On CUDA small encoders keep their weights in float32; those of the hub or a folder might take twice the memory.
     """
     if dtype is not None or device != "cuda":
         return DTYPES[dtype or "float32"], False
-    return (torch.bfloat16, False) if source == "hub" else (torch.float32, True)
-
-
-def load_pretrained(
-    folder: Path, modality: Modality, auto_class: Any = None, dtype: torch.dtype = torch.float32
-) -> tuple[PreTrainedModel, Any]:
-    """Model and tokenizer or image processor of a local folder, through the Auto classes, safetensors only.
-
-    The folder has the Hugging Face layout. The model is built by ``auto_class``, by default ``AutoModel``.
-
-    Raises:
-        InputError: transformers cannot load it, or the file of weights is cut short or lacks some.
-    """
-    # transformers takes seconds to import, and only a call that loads a model needs it.
-    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
-
-    # A report of unused heads is no news; weights that are missing are an error below.
-    with quiet(), in_one_line(folder, f"{folder}: transformers cannot load it"):
-        model, info = (auto_class or AutoModel).from_pretrained(
-            folder,
-            config=read_config(folder, modality),
-            dtype=dtype,
-            use_safetensors=True,
-            trust_remote_code=False,
-            local_files_only=True,
-            output_loading_info=True,
-        )
-        if modality == "image":
-            processor: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
-        else:
-            # Right padding leaves every real token at the position that it has without padding.
-            processor = AutoTokenizer.from_pretrained(folder, padding_side="right", trust_remote_code=False)
-            if processor.pad_token is None:
-                processor.pad_token = processor.eos_token
-    # Missing weights are drawn at random by transformers; only a pooling head, which is not used here, may be.
-    if missing := sorted(key for key in info["missing_keys"] if "pooler" not in key):
-        raise InputError(f"{folder}: {len(missing)} weights are missing, {missing[0]} first; expected all of them")
-    if getattr(model.config, "use_cache", False):
-        model.config.use_cache = False  # keys and values are kept for generation alone
-    return model, processor
+    return (torch.bfloat16, False) if source in ("hub", "folder") else (torch.float32, True)
 
 
 def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
     """Folder of the weights, which are verified, and manifest."""
     path, name = Path(name_or_path), str(name_or_path)
     if path.is_dir():
-        manifest = Manifest.read(path)
+        hugging_face = (path / "config.json").is_file() and not (path / MANIFEST).is_file()
+        manifest = folder_manifest(path) if hugging_face else Manifest.read(path)
     elif name in PACKAGES:
         manifest = package_manifest(name)
     elif name.count("/") == 1 and not name.startswith((".", "/")):
         manifest = hub_manifest(name)
     else:
         raise InputError(
-            f"encoder: got {name!r}; expected a folder with {MANIFEST}, one of {sorted(PACKAGES)}, or a hub model "
-            "owner/name"
+            f"encoder: got {name!r}; expected a folder with {MANIFEST} or config.json, one of {sorted(PACKAGES)}, or "
+            "a hub model owner/name"
         )
-    if manifest.source == "arrays":
+    if manifest.source in GIVEN:
         raise InputError(f"{path}: holds features that were given ({manifest.id}), expected a model that encodes")
-    if manifest.source == "cave":
-        folder = path
-    else:
-        folder = package_folder(manifest) if manifest.source == "package" else hub_folder(manifest)
-    if path.is_dir():  # a manifest found by name has the hash of the weights that are there
+    find = {"cave": lambda _: path, "package": package_folder, "hub": hub_folder, "folder": folder_of}
+    folder = find[manifest.source](manifest)
+    if (path / MANIFEST).is_file():  # else the manifest was made just now, of the weights that are there
         check_weights(folder, manifest)
     return folder, manifest

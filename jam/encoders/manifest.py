@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,8 +13,9 @@ from jam.errors import InputError
 from jam.io import file_sha256, read_json, write_json
 
 Modality = str  # one of `jam.data.readers`, or any name where features are given
-Source = Literal["cave", "package", "hub", "arrays"]
-SOURCES: tuple[Source, ...] = ("cave", "package", "hub", "arrays")
+Source = Literal["cave", "package", "hub", "folder", "arrays", "control"]
+SOURCES: tuple[Source, ...] = ("cave", "package", "hub", "folder", "arrays", "control")
+GIVEN = ("arrays", "control")  # features without a model: nothing new can be encoded
 MANIFEST = "encoder.json"
 KEYS = ("id", "modality", "source", "pooling", "sha256")  # that tell a manifest from other files of its name
 
@@ -26,14 +27,17 @@ class Manifest:
     Attributes:
         id: model name; of a cave encoder, the name in params.
         modality: one of `jam.data.readers.READERS`; of given features, any.
-        source: ``cave`` (weights beside the manifest), ``package`` (of the Python package index), ``hub``, or
-            ``arrays``: features that are given, in the file that ``id`` names; nothing new can be encoded.
+        source: ``cave`` (weights beside the manifest), ``package`` (of the Python package index), ``hub``,
+            ``folder``: the one that ``id`` names; ``arrays``: features given in the file that ``id`` names; or
+            ``control``: features computed by the rule that ``id`` names. Of the last two nothing new can be encoded.
         pooling: how token or position states become one vector; see `jam.encoders.pooling.pool`.
         sha256: of the weights, see `weights_sha256`, or of the file of features; an encoder with another is refused.
+            Empty of a control.
         revision: the hub's commit, or the package and its version; None for cave.
         asked: the revision (branch, tag or commit) that was resolved to the hub's commit; None otherwise.
         max_tokens: texts are cut to this many tokens; None for the model's own limit.
-        recipe: how a cave encoder was trained, or how a packaged one is fetched; empty otherwise.
+        recipe: how a cave encoder was trained, how a packaged one is fetched, or what else of a folder is pinned; of a
+            random twin its ``random_seed``, see `jam.encoders.twin`; of one cut short its ``depth``. Empty otherwise.
     """
 
     id: str
@@ -45,6 +49,26 @@ class Manifest:
     max_tokens: int | None = None
     recipe: Mapping[str, Any] = field(default_factory=dict)
     asked: str | None = None
+
+    @property
+    def random_seed(self) -> int | None:
+        """Of a random twin the seed of its weights, which ``sha256`` pins for cave alone; None of all others."""
+        seed: int | None = self.recipe.get("random_seed")
+        return seed
+
+    @property
+    def depth(self) -> int | None:
+        """How many blocks of a transformer are run; None for all."""
+        blocks: int | None = self.recipe.get("depth")
+        return blocks
+
+    def cut(self, depth: int) -> "Manifest":
+        """Manifest of the same encoder without the blocks behind the first ``depth``."""
+        return replace(self, recipe={**self.recipe, "depth": depth})
+
+    def twin(self, seed: int) -> "Manifest":
+        """Manifest of the random twin: the same encoder, its weights drawn from ``seed``."""
+        return replace(self, recipe={**self.recipe, "random_seed": seed})
 
     def write(self, folder: Path) -> None:
         """Write ``encoder.json`` into ``folder``."""
@@ -63,7 +87,8 @@ class Manifest:
         path = folder / MANIFEST
         if not path.is_file():
             raise InputError(
-                f"{folder}: expected an encoder folder with {MANIFEST}, found none (run the encoder stage)"
+                f"{folder}: expected an encoder folder with {MANIFEST} or config.json, found neither "
+                "(run the encoder stage)"
             )
         try:
             content = read_json(path)
@@ -72,7 +97,7 @@ class Manifest:
             known = [item.name for item in fields(cls)]
             raise InputError(f"{path}: expected a JSON object with the keys {known}, got: {error}") from error
         choices: dict[str, tuple[str, ...]] = {"source": SOURCES, "pooling": POOLINGS}
-        if manifest.source != "arrays":
+        if manifest.source not in GIVEN:
             choices["modality"] = tuple(READERS)
         for key, allowed in choices.items():
             if (value := getattr(manifest, key)) not in allowed:
@@ -80,6 +105,14 @@ class Manifest:
         limit = manifest.max_tokens
         if limit is not None and (not isinstance(limit, int) or limit < 1):
             raise InputError(f"{path}: max_tokens: got {limit!r}, expected null or a number from 1")
+        if not isinstance(manifest.recipe, dict):
+            raise InputError(f"{path}: recipe: got {manifest.recipe!r}, expected a JSON object")
+        seed = manifest.random_seed
+        if seed is not None and (type(seed) is not int or not 0 <= seed < 2**64):
+            raise InputError(f"{path}: recipe: random_seed: got {seed!r}, expected a whole number of 0 … 2^64 - 1")
+        blocks = manifest.depth
+        if blocks is not None and (type(blocks) is not int or blocks < 1):
+            raise InputError(f"{path}: recipe: depth: got {blocks!r}, expected a number from 1")
         return manifest
 
 
@@ -109,8 +142,10 @@ def weights_sha256(folder: Path) -> str:
 
 def check_weights(folder: Path, manifest: Manifest) -> None:
     """InputError unless the weights in ``folder`` are those that ``manifest`` names."""
-    cached = {"hub": folder.parents[1], "package": folder}.get(manifest.source)
-    again = f"; delete {cached} to have it fetched again" if cached else ""
+    again = ""
+    if manifest.source in ("hub", "package"):
+        cached = folder.parents[1] if manifest.source == "hub" else folder
+        again = f"; delete {cached} to have it fetched again"
     try:
         sha256 = weights_sha256(folder)
     except InputError as error:

@@ -112,7 +112,9 @@ def _package(name: str) -> Package:
 
 def _recipe(manifest: Manifest) -> tuple[list[Member], str, int]:
     """Files, conversion and size as ``encoder.json`` states them; a file is bad input as any other."""
-    recipe = manifest.recipe or _package(manifest.id).recipe  # written when all packages were known by name alone
+    recipe = manifest.recipe
+    if not recipe.keys() - {"random_seed", "depth"}:  # written when all packages were known by name alone
+        recipe = _package(manifest.id).recipe
     try:
         files = [Member(**item) for item in recipe["files"]]
         conversion, megabytes = str(recipe["conversion"]), int(recipe["megabytes"])

@@ -1,10 +1,14 @@
 """A small language model pretrained on sentences alone: no image is ever seen.
 
-It reads whole lower-case words, and is trained for one of two objectives on documents. ``causal``: a GPT-2 (Radford et
-al. 2019) that predicts the next token. ``masked``: a ModernBERT that guesses words left out, see
-`jam.encoders.pretrain_masked`. A document is one or more sentences about one thing. Where it says the same thing again
-in other words, guessing it takes more than grammar: which words mean the same, and what belongs to what. Input and
-output embeddings are one matrix. The folder holds the whole language model; as an encoder its states are pooled.
+It reads whole lower-case words, and is trained for one of three objectives on documents. ``causal``: a GPT-2 (Radford
+et al. 2019) that predicts the next token. ``masked``: a ModernBERT that guesses words left out, see
+`jam.encoders.pretrain_masked`. ``contrastive``: a ModernBERT for which two sentences of one document are alike and
+those of other documents are not, see `jam.encoders.contrastive`; what SimCLR is to images.
+
+A document is one or more sentences about one thing. Where it says the same thing again in other words, guessing it
+takes more than grammar: which words mean the same, and what belongs to what.
+Input and output embeddings are one matrix. The folder holds the whole language model; as an encoder its states are
+pooled.
 """
 
 from collections.abc import Sequence
@@ -13,10 +17,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jam.data.schema import read_table
 from jam.encoders.cave import Pretrained, Training, train
+from jam.encoders.contrastive import ViewLoss
+from jam.encoders.pooling import pool
 from jam.encoders.pretrain_masked import mask_tokens, masked_model
 from jam.encoders.token_loss import masked_token_loss, next_token_loss, padded
 from jam.errors import InputError
@@ -36,7 +42,7 @@ BETAS = (0.9, 0.98)  # AdamW; a shorter memory of the squared gradient suits sho
 def pretrain_text(
     texts: str | Path,
     *,
-    objective: Literal["causal", "masked"],
+    objective: Literal["causal", "masked", "contrastive"],
     width: int,
     layers: int,
     heads: int,
@@ -46,7 +52,7 @@ def pretrain_text(
 
     Args:
         texts: table; the captions of a row are one document.
-        objective: ``causal`` or ``masked``.
+        objective: ``causal``, ``masked`` or ``contrastive``.
         width: of the states, a multiple of ``heads``.
         layers: transformer blocks.
         heads: attention heads of each block.
@@ -64,21 +70,37 @@ def pretrain_text(
     documents = [row for row in read_table(texts, ["captions"]).column("captions").to_pylist() if row]
     if not documents:
         raise InputError(f"{texts}: got no captions, expected texts to pretrain on")
-    tokenizer = word_tokenizer([text for document in documents for text in document], mask=objective == "masked")
+    tokenizer = word_tokenizer([text for document in documents for text in document], mask=objective != "causal")
     if len(tokenizer) == len(tokenizer.all_special_tokens):
         raise InputError(f"{texts}: got captions without a word, expected texts to pretrain on")
     if objective == "masked":
         # A causal model sees each document's first sentence on its own, as sentences are encoded later; this one never
         # would, and would learn to look for missing words in the other sentences alone.
         documents += [document[:1] for document in documents]
-    tokens = [_document_tokens(tokenizer, document) for document in documents]
     rng = np.random.default_rng(training.seed)
-    lengths = np.array([len(ids) for ids in tokens])
-    plan = [rows for _ in range(training.epochs) for rows in _epoch(lengths, training.batch_size, rng)]
     masks = torch.Generator().manual_seed(training.seed)
     pad = tokenizer.pad_token_id
+    if objective == "contrastive":
+        documents = [document for document in documents if len(document) > 1]
+        if len(documents) < training.batch_size:
+            raise InputError(
+                f"{texts}: got {len(documents)} documents of two sentences or more, expected at least one batch of "
+                f"{training.batch_size}"
+            )
+        sentences = [[_document_tokens(tokenizer, [text]) for text in document] for document in documents]
+        plan = [rows for _ in range(training.epochs) for rows in _whole_batches(len(sentences), training, rng)]
+    else:
+        tokens = [_document_tokens(tokenizer, document) for document in documents]
+        lengths = np.array([len(ids) for ids in tokens])
+        plan = [rows for _ in range(training.epochs) for rows in _epoch(lengths, training.batch_size, rng)]
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, int]:
+        if objective == "contrastive":
+            chosen = [rng.permutation(len(sentences[row]))[:2] for row in rows]
+            views = [sentences[row][two[side]] for side in (0, 1) for row, two in zip(rows, chosen, strict=True)]
+            batch = padded(views, pad).to(device)
+            mask = batch != pad
+            return head(pool(model(input_ids=batch, attention_mask=mask.long()).last_hidden_state, mask, "mean")), 1
         batch = padded([tokens[row] for row in rows], pad)
         if objective == "causal":
             return next_token_loss(model, batch.to(device), pad)
@@ -87,11 +109,16 @@ def pretrain_text(
 
     with seeded(training.seed, device):
         new_model: Any = causal_model if objective == "causal" else masked_model
-        model = new_model(tokenizer, width, layers, heads, EXPANSION * width).to(device)
-        loss = train(
-            model, plan, loss_of, training, label="pretrain text", warm_up=WARM_UP, betas=BETAS, clip_norm=CLIP_NORM
-        )
-    return Pretrained(model.cpu().eval(), tokenizer, loss)
+        model = new_model(tokenizer, width, layers, heads, EXPANSION * width)
+        if objective == "contrastive":
+            model = model.model  # without its head, which guesses words
+        both = nn.ModuleList([model.to(device)])
+        if objective == "contrastive":
+            head = ViewLoss(width).to(device)
+            both.append(head)
+        told: dict[str, Any] = {"label": "pretrain text", "warm_up": WARM_UP, "betas": BETAS, "clip_norm": CLIP_NORM}
+        loss, kept = train(both, plan, loss_of, training, model=model, **told)
+    return Pretrained(model.cpu().eval(), tokenizer, loss, kept)
 
 
 def causal_model(
@@ -151,6 +178,12 @@ def _document_tokens(tokenizer: "PreTrainedTokenizerFast", document: Sequence[st
     for ids in sentences:
         tokens += [*ids, tokenizer.eos_token_id]
     return tokens[:MAX_TOKENS]
+
+
+def _whole_batches(count: int, training: Training, rng: np.random.Generator) -> list[np.ndarray]:
+    """All documents in a new order, a rest smaller than a batch left out."""
+    whole = count // training.batch_size * training.batch_size
+    return np.split(rng.permutation(count)[:whole], whole // training.batch_size)
 
 
 def _epoch(lengths: np.ndarray, batch_size: int, rng: np.random.Generator) -> list[np.ndarray]:

@@ -2,8 +2,8 @@
 
 The backbone is a RegNet (Radosavovic et al. 2020, arXiv 2003.13678) with a 3 × 3 stem and squeeze-and-excitation
 ("Y"). It is trained through the mean of its last feature map, for one of two objectives. ``labels`` is classification:
-one linear head for each label, all heads' cross-entropies added. ``contrastive`` tells scenes apart by two renderings
-of each, see `jam.encoders.pretrain_views`. Heads are thrown away.
+one linear head for each label, all heads' cross-entropies added. ``contrastive`` needs no label: two distortions of an
+image are alike and those of other images are not (SimCLR), see `jam.encoders.contrastive`. Heads are thrown away.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jam.data.cave.scenes import attribute_of_label
 from jam.data.images import decode_image
 from jam.data.schema import read_table
 from jam.encoders.cave import Pretrained, Training, train
-from jam.encoders.pretrain_views import ViewLoss, neighbour_batches, one_attribute_apart
+from jam.encoders.contrastive import ViewLoss
+from jam.encoders.distortions import distorted, shift
 from jam.errors import InputError
 from jam.fit import seeded
 
 GROUP_WIDTH = 16  # channels that a 3 × 3 convolution mixes: fast on a CPU, and reads digits as well as wider groups
-MAX_SHIFT = 2  # pixels of random translation; more could move a thing to another height
+MAX_SHIFT = 2  # pixels of random translation; more could move a thing to another cell
 WARM_UP = 0.2  # share of the steps in which the learning rate rises
 
 
@@ -40,18 +40,14 @@ def pretrain_vision(
     """Pretrain an image encoder from scratch.
 
     Args:
-        images: table with images, all of one size, and labels, the same names in every row. For the contrastive
-            objective, ``views.parquet`` beside it holds another image for each row, in the same order, and no two rows
-            have the same labels.
+        images: table with images, all of one size, and labels (the same names in every row) if they are learned.
         objective: ``labels`` or ``contrastive``.
         widths: channels of the stages; the stem has as many as the first.
         depths: blocks of each stage.
-        options: see `jam.encoders.cave.Training`. A rest of rows smaller than a batch is left out of each epoch; for
-            the contrastive objective, each row of a batch brings two images.
+        options: see `jam.encoders.cave.Training`. A rest of rows smaller than a batch is left out of each epoch.
 
     Raises:
-        InputError: rows without image or labels, images of different sizes, or fewer rows than a batch. Contrastive:
-            no views, views of other rows, or two rows with the same labels.
+        InputError: rows without image or labels, images of different sizes, or fewer rows than a batch.
     """
     from transformers import RegNetConfig, RegNetModel
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
@@ -59,31 +55,18 @@ def pretrain_vision(
     training = Training(**options)
     device, batch_size = training.device, training.batch_size
     images = Path(images)
-    table = read_table(images, ["id", "image", "labels"])
-    ids = table.column("id").to_pylist()
-    targets, classes = _class_numbers(images, ids, table.column("labels").to_pylist())
-    pixels = _pixels(images, table)[None]
+    table = read_table(images, ["id", "image", "labels"] if objective == "labels" else ["id", "image"])
+    ids, pixels = table.column("id").to_pylist(), _pixels(images, table)
     if len(ids) < batch_size:
         raise InputError(f"{images}: got {len(ids)} images, expected at least one batch of {batch_size}")
     height, width = pixels.shape[-2:]
     generator = torch.Generator().manual_seed(training.seed)
+    whole = len(ids) // batch_size * batch_size
+    orders = [torch.randperm(len(ids), generator=generator)[:whole] for _ in range(training.epochs)]
+    plan = [rows for order in orders for rows in order.split(batch_size)]
+    head: nn.Module
     if objective == "labels":
-        whole = len(ids) // batch_size * batch_size
-        orders = [torch.randperm(len(ids), generator=generator)[:whole] for _ in range(training.epochs)]
-        plan = [rows for order in orders for rows in order.split(batch_size)]
-    else:
-        views = images.with_name("views.parquet")
-        second = read_table(views, ["id", "image"])
-        if second.column("id").to_pylist() != ids:
-            raise InputError(f"{views}: got other ids than {images}, expected the same ones in the same order")
-        pixels = torch.cat([pixels, _pixels(views, second, (height, width))[None]])
-        _, first = np.unique(targets.numpy(), axis=0, return_index=True)
-        if len(first) < len(ids):  # the loss would drive two images of one scene apart
-            again = ids[np.setdiff1d(np.arange(len(ids)), first)[0]]
-            raise InputError(f"{images}: {again}: got the labels of an earlier row, expected every scene once")
-        groups = one_attribute_apart(targets.numpy(), [attribute_of_label(label) for label in classes])
-        rng = np.random.default_rng(training.seed)
-        plan = neighbour_batches(groups, len(ids), training.epochs, batch_size, rng)
+        targets, classes = _class_numbers(images, ids, table.column("labels").to_pylist())
     # The same arithmetic as `_normalize`; images of another size are brought to this one.
     processor = ViTImageProcessorPil(
         size={"height": height, "width": width}, image_mean=[0.5] * 3, image_std=[0.5] * 3, do_convert_rgb=True
@@ -100,16 +83,22 @@ def pretrain_vision(
 
     def loss_of(rows: Tensor) -> tuple[Tensor, int]:
         rows = rows.to(device)
-        batch = pixels[:, rows].flatten(0, 1)  # all first views, then all second ones
-        features = model(_shift(_normalize(batch), generator)).pooler_output.flatten(1)
-        return head(features, rows), 1
+        batch = _normalize(pixels[rows])
+        if objective == "labels":
+            views = shift(batch, MAX_SHIFT, generator)
+        else:
+            views = torch.cat([distorted(batch, MAX_SHIFT, generator) for _ in range(2)])
+        return head(model(views).pooler_output.flatten(1), rows), 1
 
     with seeded(training.seed, device):
         model = cast(Any, RegNetModel(config)).to(device=device, memory_format=torch.channels_last)
-        head = LabelLoss(widths[-1], targets, list(classes.values())) if objective == "labels" else ViewLoss(widths[-1])
+        if objective == "labels":
+            head = LabelLoss(widths[-1], targets, list(classes.values()))
+        else:
+            head = ViewLoss(widths[-1])
         both = nn.ModuleList([model, head.to(device)])
-        loss = train(both, plan, loss_of, training, label="pretrain vision", warm_up=WARM_UP)
-    return Pretrained(model.to(device="cpu", memory_format=torch.contiguous_format).eval(), processor, loss)
+        loss, kept = train(both, plan, loss_of, training, label="pretrain vision", warm_up=WARM_UP, model=model)
+    return Pretrained(model.to(device="cpu", memory_format=torch.contiguous_format).eval(), processor, loss, kept)
 
 
 class LabelLoss(nn.Module):
@@ -132,9 +121,10 @@ class LabelLoss(nn.Module):
         ).sum()
 
 
-def _pixels(path: Path, table: pa.Table, size: Sequence[int] | None = None) -> Tensor:
-    """The images of a table, (n, 3, h, w) uint8; InputError unless all have ``size`` (the first one's)."""
+def _pixels(path: Path, table: pa.Table) -> Tensor:
+    """The images of a table, (n, 3, h, w) uint8; InputError unless all have the size of the first."""
     pixels: list[np.ndarray] = []
+    size: Sequence[int] | None = None
     for row_id, image in zip(table.column("id").to_pylist(), table.column("image").to_pylist(), strict=True):
         if image is None or image["bytes"] is None:
             raise InputError(f"{path}: {row_id}: got no image, expected one in every row to pretrain on")
@@ -163,14 +153,3 @@ def _class_numbers(
 def _normalize(pixels: Tensor) -> Tensor:
     """(b, 3, h, w) uint8 → float32 in [−1, 1], channels last: a third faster on a CPU."""
     return (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
-
-
-def _shift(batch: Tensor, generator: torch.Generator) -> Tensor:
-    """Move each image by up to ``MAX_SHIFT`` pixels each way, its edge repeated; (b, 3, h, w) → same."""
-    b, _, height, width = batch.shape
-    padded = F.pad(batch, (MAX_SHIFT,) * 4, mode="replicate")
-    down, right = torch.randint(0, 2 * MAX_SHIFT + 1, (2, b, 1), generator=generator)
-    rows = (down + torch.arange(height))[:, :, None].to(batch.device)
-    columns = (right + torch.arange(width))[:, None, :].to(batch.device)
-    items = torch.arange(b, device=batch.device)[:, None, None]
-    return padded[items, :, rows, columns].permute(0, 3, 1, 2)  # indexing gives (b, h, w, 3): channels last already

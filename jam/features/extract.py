@@ -42,6 +42,7 @@ def extract_features(
     batch_size: int = 64,
     dtype: Literal["float32", "float16"] = "float32",
     limits: Limits | None = None,
+    layers: Sequence[int] | None = None,
     progress: Progress = silent,
     world: World = ALONE,
 ) -> FeatureStore:
@@ -66,19 +67,23 @@ def extract_features(
         limits: split → how many true and how many false views of an item to encode, the first true ones; None, and
             splits not named, for all. Of false views hard ones come first, and which kind is taken rotates from item to
             item, so that all kinds occur.
+        layers: which of the encoder's to keep, in increasing order, numbered anew from 0; all by default.
         progress: wraps the batches, see `jam.progress`.
         world: the processes that share the batches, on one file system; each fills its own rows of the same files.
 
     Raises:
         InputError: an ``out`` that holds other things, a bad table, a view without content, a
-            NaN or infinity from the encoder, a full disk, or a bad batch size or dtype.
+            NaN or infinity from the encoder, a full disk, a layer that it has not, or a bad batch size or dtype.
     """
     batch_size = whole_number(batch_size, "batch_size", 1)
     if dtype not in ("float32", "float16"):
         raise InputError(f"dtype: got {dtype!r}, expected float32 or float16")
     out = replaceable(out, MANIFEST, ("encoder", "rows", "dims"))
     limits = dict(limits or {})
-    items = Views(Path(views), encoder.modality, limits)
+    kept = list(range(len(encoder.dims)) if layers is None else layers)
+    if kept != sorted(set(kept)) or not set(kept) <= set(range(len(encoder.dims))):
+        raise InputError(f"layers: got {kept}, expected some of 0 … {len(encoder.dims) - 1} of {encoder.manifest.id}")
+    items, dims = Views(Path(views), encoder.modality, limits), [encoder.dims[layer] for layer in kept]
     manifest: dict[str, Any] = {
         "encoder": encoder.describe(),
         "views": file_sha256(Path(views)),
@@ -86,21 +91,23 @@ def extract_features(
         "batch_size": batch_size,
         "dtype": dtype,
         "rows": len(items.index),
-        "dims": list(encoder.dims),
+        "dims": dims,
     }
+    if layers is not None:
+        manifest["kept_layers"] = kept
     work = Path(scratch) / out.name / _key(manifest, encoder)
     try:
         if world.first:
             for other in set(work.parent.glob("*")) - {work}:  # unfinished, of another configuration
                 shutil.rmtree(other)
             work.mkdir(parents=True, exist_ok=True)
-            for i, d in enumerate(encoder.dims):
+            for i, d in enumerate(dims):
                 _reserve(work / layer_name(i), (len(items.index), d), dtype)
         world.meet("room is reserved")
-        layers = [np.lib.format.open_memmap(work / layer_name(i), mode="r+") for i in range(len(encoder.dims))]
-        _fill(encoder, items, batch_size, layers, work, progress, world)
-        for layer in layers:
-            layer.flush()
+        files = [np.lib.format.open_memmap(work / layer_name(i), mode="r+") for i in range(len(dims))]
+        _fill(encoder, items, batch_size, dict(zip(kept, files, strict=True)), work, progress, world)
+        for file in files:
+            file.flush()
         world.meet("all rows are there")
         if world.first:
             used = _fitting(work, batch_size)
@@ -108,14 +115,14 @@ def extract_features(
                 manifest["batch_size_used"] = used
             manifest["truncated"] = items.truncated(encoder)
             with atomic_folder(out) as part:
-                for i in range(len(layers)):
+                for i in range(len(dims)):
                     _link(work / layer_name(i), part / layer_name(i))
                 pq.write_table(items.index, part / INDEX, compression="zstd")
                 write_json(part / MANIFEST, manifest)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        needed = sum(len(items.index) * d * np.dtype(dtype).itemsize for d in encoder.dims)
+        needed = sum(len(items.index) * d * np.dtype(dtype).itemsize for d in dims)
         raise InputError(
             f"{work}: the disk is full; expected room for {needed / 1e6:.1f} MB of features of {out.name} "
             "(finished batches are kept there: free some space and run again)"
@@ -151,23 +158,23 @@ def _fill(
     encoder: Encoder,
     items: Views,
     batch_size: int,
-    layers: Sequence[np.memmap],
+    layers: Mapping[int, np.memmap],
     work: Path,
     progress: Progress,
     world: World,
 ) -> None:
-    """Encode batch after batch into ``layers``, passing over those that a journal lists with the right checksum.
+    """Encode batch after batch into files, by layer, passing over those that a journal lists with the right checksum.
 
     Of several processes each takes every so-manieth batch and keeps a journal of its own; any number of them may take
     up the work of any other number. How many items fitted into memory together is kept too.
     """
     size = _fitting(work, batch_size)
-    plan = items.plan(encoder, batch_size)
+    plan, files = items.plan(encoder, batch_size), list(layers.values())
     journals = _read_journals(work)
 
     def finished(number: int) -> bool:
         rows, _ = items.rows_of(plan[number])
-        return number in journals and journals[number] == _checksum([layer[rows] for layer in layers])
+        return number in journals and journals[number] == _checksum([file[rows] for file in files])
 
     todo = [number for number in world.share(range(len(plan))) if not finished(number)]
     batches = _ahead(lambda number: encoder.prepare([items[i] for i in plan[number]]), todo, _threads(encoder))
@@ -178,12 +185,12 @@ def _fill(
             if fitting < size:
                 size = fitting
                 write_json(work / f"batch_size-{world.rank}.json", {"used": size})
-            blocks = [state[position] for state in _split(pooled, layers[0].dtype)]
-            _check_finite(blocks, items.index, rows)
-            for layer, block in zip(layers, blocks, strict=True):
-                layer[rows] = block
+            blocks = [state[position] for state in _split([pooled[layer] for layer in layers], files[0].dtype)]
+            _check_finite(dict(zip(layers, blocks, strict=True)), items.index, rows)
+            for file, block in zip(files, blocks, strict=True):
+                file[rows] = block
             if number % RELEASE == 0:
-                release(*layers)
+                release(*files)
             # The line starts with the line break, so that one torn by a kill spoils no other.
             journal.write(f"\n{number} {_checksum(blocks)}")
             journal.flush()
@@ -253,8 +260,8 @@ def _split(states: Sequence[Tensor], dtype: np.dtype) -> list[np.ndarray]:
     return np.split(joined, np.cumsum([state.shape[1] for state in states])[:-1], axis=1)
 
 
-def _check_finite(blocks: Sequence[np.ndarray], index: pa.Table, rows: np.ndarray) -> None:
-    for layer, block in enumerate(blocks):
+def _check_finite(blocks: Mapping[int, np.ndarray], index: pa.Table, rows: np.ndarray) -> None:
+    for layer, block in blocks.items():
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             [line] = index.slice(int(rows[int(finite.argmin())]), 1).to_pylist()

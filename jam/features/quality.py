@@ -8,9 +8,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from jam.data.cave.scenes import attribute_of_label
 from jam.data.schema import SPLITS, read_items
-from jam.encoders.encoder import load_pretrained
+from jam.encoders.loading import load_pretrained
 from jam.encoders.manifest import Manifest
 from jam.encoders.token_loss import leave_one_out_loss, next_token_loss, padded
 from jam.features.store import FeatureStore
@@ -21,8 +20,7 @@ PENALTIES = (0.01, 0.1, 1.0, 10.0, 100.0)
 def layer_probes(store: FeatureStore, world: str | Path, layer: int = -1, train_rows: int = 4000) -> dict[str, float]:
     """What a linear probe reads from one layer of stored features about scenes that the encoder never saw.
 
-    Labels ``left_X`` and ``right_X`` are averaged to the attribute X. Item i gives its view number i modulo the
-    number of its true views that are stored.
+    Item i gives its view number i modulo the number of its true views that are stored.
 
     Args:
         store: features of views of the items.
@@ -31,7 +29,7 @@ def layer_probes(store: FeatureStore, world: str | Path, layer: int = -1, train_
         train_rows: the first rows of ``train``; the other splits are taken whole.
 
     Returns:
-        Attribute → accuracy in [0, 1] on test rows; nothing where the items have no labels.
+        Label → accuracy in [0, 1] on test rows; nothing where the items have no labels.
     """
     features: dict[str, np.ndarray] = {}
     labels: dict[str, list[dict[str, str]]] = {}
@@ -44,10 +42,7 @@ def layer_probes(store: FeatureStore, world: str | Path, layer: int = -1, train_
         index = store.index[(store.index["split"] == split) & (store.index["role"] == "true")]
         groups = [group["row"].to_numpy() for _, group in index.groupby("id", sort=False)][:limit]
         features[split] = np.array(store.layer(layer)[[group[i % len(group)] for i, group in enumerate(groups)]])
-    sides: dict[str, list[float]] = {}
-    for name, accuracy in ridge_probes(features, labels).items():
-        sides.setdefault(attribute_of_label(name), []).append(accuracy)
-    return {name: float(np.mean(values)) for name, values in sides.items()}
+    return ridge_probes(features, labels)
 
 
 def ridge_probes(

@@ -22,6 +22,22 @@ def layer_name(layer: int) -> str:
     return f"layer_{layer}.npy"
 
 
+def read_layer(path: str | Path, form: str | None = None) -> tuple[np.ndarray, pd.DataFrame]:
+    """One layer (rows, d) as a memory map, by its file, and the lines of its index that are `of_form`."""
+    layer = np.load(path, mmap_mode="r", allow_pickle=False)
+    return layer, of_form(pq.read_table(Path(path).with_name(INDEX)).to_pandas(), form)
+
+
+def of_form(index: pd.DataFrame, form: str | None = None) -> pd.DataFrame:
+    """The lines of an index whose views are of one form: the one named, or else that of its first line.
+
+    Views of several forms (a caption that says all, a second rendering) are never taken for one another. Where a side
+    has no view of the form named, its first form is taken.
+    """
+    found = index[index["form"] == form]
+    return found if len(found) else index[index["form"] == index["form"].iloc[0]]
+
+
 @dataclass(frozen=True)
 class FeatureStore:
     """Features on disk.

@@ -19,8 +19,9 @@ from jam.data.schema import VIEW, read_table
 from jam.encoders import Encoder
 from jam.errors import InputError
 
-Limits = Mapping[str, tuple[int | None, int | None]]
-"""Split → how many true and how many false views of an item to take; None, and splits not named, for all."""
+Limits = Mapping[str, tuple[int | None, int | None] | tuple[int | None, int | None, int]]
+"""Split → how many true and how many false views of an item to take, None for all; and of how many items, the first
+ones, where there is a third number. Splits that are not named are taken whole."""
 
 
 class Views:
@@ -110,16 +111,18 @@ def kept_rows(lines: pa.Table, limits: Limits) -> np.ndarray:
     kept = np.ones(len(lines), dtype=bool)
     ids = lines.column("id").combine_chunks().dictionary_encode().indices.to_numpy()  # rising: views stand together
     false = np.array(pc.equal(lines.column("role"), "false"))
-    for split, (most_true, most_false) in limits.items():
+    for split, (most_true, most_false, *most_items) in limits.items():
         here = np.array(pc.equal(lines.column("split"), split))
+        first = int(ids[here].min(initial=len(lines)))
         if most_true is not None:
             kept &= ~(here & ~false) | (lines.column("k").to_numpy() < most_true)
         if most_false is not None:
             rows = np.flatnonzero(here & false)
-            first = int(ids[here].min(initial=len(lines)))
             hard = np.array(pc.equal(lines.column("tier"), "hard"))[rows]
             kept[rows] = False
             kept[rows[choose_false(hard, ids[rows] - first, most_false)]] = True
+        if most_items:
+            kept &= ~here | (ids < first + most_items[0])
     return np.flatnonzero(kept)
 
 

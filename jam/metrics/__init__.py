@@ -1,4 +1,4 @@
-"""Evaluation: kernels, retrieval, geometry, probes; numpy or torch in, plain numbers out."""
+"""Evaluation: kernels, retrieval, geometry, probes, rulers of a known state; numpy or torch in, plain numbers out."""
 
 from typing import TYPE_CHECKING
 
@@ -14,10 +14,11 @@ if TYPE_CHECKING:
         uniformity,
     )
     from jam.metrics.hard_negatives import hard_negative_correct
-    from jam.metrics.intervals import t_interval, wilson_interval
+    from jam.metrics.intervals import bootstrap_mean, paired_difference, t_interval, wilson_interval
     from jam.metrics.kernels import (
         cca,
         cka,
+        cka_of_grams,
         cknna,
         cknna_platonic,
         clip_outliers,
@@ -33,36 +34,56 @@ if TYPE_CHECKING:
     )
     from jam.metrics.pareto import hypervolume, pareto_front
     from jam.metrics.probes import Probe, fit_probe
+    from jam.metrics.readout import Readout, linear_r2
+    from jam.metrics.reality import StateReadout, beyond, expected_products, recall_of_reality
+    from jam.metrics.reality_kernel import fit_kernel, kernel_ceiling, partial_out, pmi_kernel_score, score_kernel
+    from jam.metrics.relevance import average_precision, relevant_first
     from jam.metrics.retrieval import retrieval_metrics, retrieval_ranks
     from jam.metrics.trends import RankCorrelation, grid_rank_correlation, spearman
 
 __all__ = [
     "Probe",
     "RankCorrelation",
+    "Readout",
+    "StateReadout",
     "alignment",
+    "average_precision",
+    "beyond",
+    "bootstrap_mean",
     "cca",
     "cka",
+    "cka_of_grams",
     "cknna",
     "cknna_platonic",
     "clip_outliers",
     "cosine",
     "effective_rank",
+    "expected_products",
+    "fit_kernel",
     "fit_probe",
     "grid_rank_correlation",
     "hard_negative_correct",
     "hypervolume",
+    "kernel_ceiling",
     "kernel_table",
     "layer_alignment",
+    "linear_r2",
     "modality_gap",
     "mutual_knn",
+    "paired_difference",
     "pareto_front",
+    "partial_out",
     "permutation_null",
+    "pmi_kernel_score",
     "preservation_rows",
     "procrustes",
+    "recall_of_reality",
     "reconstruction_r2",
+    "relevant_first",
     "retrieval_metrics",
     "retrieval_ranks",
     "rsa",
+    "score_kernel",
     "spearman",
     "svcca",
     "svcca_platonic",
@@ -83,12 +104,15 @@ __getattr__, __dir__ = lazily(
         ),
         "jam.metrics.hard_negatives": ("hard_negative_correct",),
         "jam.metrics.intervals": (
+            "bootstrap_mean",
+            "paired_difference",
             "t_interval",
             "wilson_interval",
         ),
         "jam.metrics.kernels": (
             "cca",
             "cka",
+            "cka_of_grams",
             "cknna",
             "cknna_platonic",
             "clip_outliers",
@@ -110,6 +134,24 @@ __getattr__, __dir__ = lazily(
             "Probe",
             "fit_probe",
         ),
+        "jam.metrics.readout": (
+            "Readout",
+            "linear_r2",
+        ),
+        "jam.metrics.reality": (
+            "StateReadout",
+            "beyond",
+            "expected_products",
+            "recall_of_reality",
+        ),
+        "jam.metrics.reality_kernel": (
+            "fit_kernel",
+            "kernel_ceiling",
+            "partial_out",
+            "pmi_kernel_score",
+            "score_kernel",
+        ),
+        "jam.metrics.relevance": ("average_precision", "relevant_first"),
         "jam.metrics.retrieval": (
             "retrieval_metrics",
             "retrieval_ranks",

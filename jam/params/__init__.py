@@ -106,10 +106,15 @@ class Params(Section):
         pairs = own.pairs if isinstance(own, OfThree) and own.pairs else combinations([side.side for side in sides], 2)
         return SpaceSpec(sides, tuple(pairs), fit, self.align.seeds if isinstance(fit, Objective) else (0,))
 
-    def pairs_of_modalities(self) -> list[tuple[list[str], list[str]]]:
-        """The encoders of one modality and those of another, for each two modalities in the order of ``encoders``."""
+    def pairs_of_modalities(self, controls: bool = True) -> list[tuple[list[str], list[str]]]:
+        """The encoders of one modality and those of another, for each two modalities in the order of ``encoders``.
+
+        With ``controls`` among them, or without.
+        """
         names: dict[str, list[str]] = {}
         for name, spec in self.encoders.items():
+            if spec.source == "control" and not controls:
+                continue
             names.setdefault(spec.modality, []).append(name)
         return list(combinations(names.values(), 2))
 
@@ -135,27 +140,25 @@ class Params(Section):
             yield from self.too_small({"val": self.dataset.cave.val, "test": self.dataset.cave.test})
 
     def too_small(self, rows: Mapping[str, int]) -> Iterator[str]:
-        """Which splits are too small for what will be measured on them, and would fail after all training.
-
-        Args:
-            rows: split → number of its images; of ``val`` and ``test``, and of ``train`` where the whole is to be told.
-        """
-        folds, k = self.kernels.folds, self.kernels.k
-        fewest = max(k + 1, 4)  # of kernel metrics; and their intervals take them without each of the folds, too
-        left = next(n for n in range(folds, folds + 2 * fewest + 2) if n - math.ceil(n / folds) >= fewest)
-        for name, value, least in (
-            ("evaluate.k", self.evaluate.k, self.evaluate.k + 1),
-            ("kernels.k", k, k + 1),
-            ("kernels.folds", folds, left),
-        ):
+        """Which splits (name → images) are too small for what will be measured on them, by each that asks for more."""
+        for name, (value, least) in self.fewest().items():
             for split in ("val", "test"):
                 if rows[split] < least:
-                    whole = math.ceil(least * sum(rows.values()) / max(1, rows[split]))
-                    told = f" (about {whole} in all)" if "train" in rows else ""
                     yield (
                         f"{name}: got {value} with {rows[split]} images in the {split} split, expected at least "
-                        f"{least} images there{told}, or a smaller number"
+                        f"{least} images there, or a smaller number"
                     )
+
+    def fewest(self) -> dict[str, tuple[int, int]]:
+        """What asks for images to validate and to test, its value, and how many it needs not to fail in the end."""
+        folds, k = self.kernels.folds, self.kernels.k
+        metrics = max(k + 1, 4)  # of kernel metrics; and their intervals take them without each of the folds, too
+        left = next(n for n in range(folds, folds + 2 * metrics + 2) if n - math.ceil(n / folds) >= metrics)
+        return {
+            "evaluate.k": (self.evaluate.k, self.evaluate.k + 1),
+            "kernels.k": (k, k + 1),
+            "kernels.folds": (folds, left),
+        }
 
 
 def _unknown(where: str, names: Collection[str], known: Collection[str]) -> Iterator[str]:

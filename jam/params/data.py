@@ -11,20 +11,22 @@ from jam.params.fields import Count, Fraction, Name, Section, Seed, Share, Split
 
 
 class CaveData(Section):
-    """The embedded world: how many rows of each set, and captions of each; a pair needs another for a negative."""
+    """The embedded world: how many rows of each set, and the knobs of what occurs, how it looks and how it is told."""
 
-    pretrain_images: Count
-    pretrain_text: Count
+    pretrain_images: Count  # images alone
+    pretrain_text: Count  # documents alone, each a scene told in several sentences
     train: Annotated[int, Field(ge=2)]
     val: Annotated[int, Field(ge=2)]
     test: Annotated[int, Field(ge=2)]
-    captions: Annotated[int, Field(ge=1, le=6)]
-    one_object: Fraction
-
-    def _problems(self) -> Iterator[str]:
-        total = self.pretrain_images + self.pretrain_text + self.train + self.val + self.test
-        if total > 120_000:  # of 177,240; the rest is needed where a medium negative must be made up
-            yield f"got {total} rows over the five sets, expected at most 120000 different scenes"
+    captions: Annotated[int, Field(ge=1, le=6)]  # of each item, and sentences of each document
+    fine: Annotated[int, Field(ge=0)]  # scenes of the fine gallery; 0 for none
+    edits: Annotated[int, Field(ge=1, le=20)]  # of each of these
+    habitats: Annotated[int, Field(ge=0, le=100)]  # with statistics of their own; 0: all uniform, nothing co-occurs
+    objects: Annotated[int, Field(ge=2, le=3)]  # things in a scene at most
+    one_object: Annotated[float, Field(ge=0, le=0.1)]  # share of scenes with a single thing, of which there are few
+    synonyms: Annotated[float, Field(gt=0, le=1)]  # chance of the common word: lower, and sentences are harder to guess
+    mention: Annotated[float, Field(gt=0, le=1)]  # chance that a caption names a thing: lower, and it fits more images
+    nuisance: Fraction  # strength of what is private to an image: ground, tint, noise, bars
 
 
 class FolderData(Section):
@@ -160,7 +162,7 @@ class ArraysData(Section):
             yield f"got train {self.train} and val {self.val}, expected shares that sum to less than 1"
 
 
-CAVE, HUB = "jam/data/cave", "jam/data/hub.py"
+CAVE, HUB = "jam/world", "jam/data/hub.py"
 
 
 class Dataset(Section):

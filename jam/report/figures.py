@@ -12,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from jam.report.labels import KINDS, METRICS, MISMATCHES, label, metric
+from jam.report import tables
+from jam.report.labels import KINDS, MISMATCHES, label, metric
 from jam.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION, looks
 from jam.results import select
 
@@ -37,11 +38,12 @@ def spaces(results: pd.DataFrame, names: Sequence[str], sides: tuple[str, str]) 
         size = (3.3 * len(panels), 0.42 * len(names) + 1.1)
         figure, axes = plt.subplots(1, len(panels), figsize=size, sharey=True)
         for axis, (title, where) in zip(axes, panels.items(), strict=True):
-            rows, chance = select(means, **where).set_index("subject"), METRICS[where["metric"]].chance
+            rows = select(means, **where).set_index("subject")
+            chance = tables.chance(rows)
             for place, (name, look) in enumerate(looks(names).items()):
                 _point(axis, rows.loc[name], place, look)
             axis.set_title(title)
-            axis.set_xlim(0 if chance is None else chance - 0.05, 1.02)
+            axis.set_xlim(0 if chance is None or where["metric"] == "recall" else chance - 0.05, 1.02)
             if chance is not None:
                 axis.axvline(chance, color=GREY, linewidth=1, linestyle=":")
                 at = (chance, len(names) - 0.55)
@@ -85,7 +87,7 @@ def hard_negatives(results: pd.DataFrame, names: Sequence[str]) -> Figure:
 
 
 def training_curves(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
-    """Validation recall and losses by epoch; a thin line a seed, a thick one their mean."""
+    """Validation score and losses by epoch; a thin line a training, a thick one the mean while none has stopped."""
     panels = {
         "validation_score": "validation score, by which epochs are chosen",
         "loss_align": "alignment loss",
@@ -102,7 +104,8 @@ def training_curves(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
                 what = [column for column in ("seed", "alpha", "trial") if column in mine]
                 for _, run in mine.groupby(what, dropna=False):
                     axis.plot(run["epoch"] + 1, run[column], color=colour, linewidth=0.6, alpha=0.5)
-                mean = mine.groupby("epoch")[column].mean()
+                of_epoch = mine.groupby("epoch")[column]
+                mean = of_epoch.mean()[of_epoch.count() == of_epoch.count().max()]  # of survivors it would jump
                 axis.plot(
                     mean.index + 1, mean, color=colour, linewidth=1.8, marker=marker,
                     markevery=max(1, len(mean) // 6), markersize=4.5, label=label(name),
@@ -151,60 +154,34 @@ def conditions(kernels: pd.DataFrame, metrics: Sequence[str], rows: Sequence[tup
     return figure
 
 
-def reality(kernels: pd.DataFrame, metrics: Sequence[str]) -> Figure:
-    """Kernel alignment of every representation with the true state of the world.
-
-    Args:
-        kernels: of experiment ``kernels``, in the order of the figure from top to bottom.
-        metrics: one panel a metric.
-    """
-    mine = select(kernels, condition="reality")
-    names = mine["x"].where(mine["subject"].isna(), mine["subject"].map(label, na_action="ignore") + ", " + mine["x"])
-    mine = mine.assign(name=names)
-    subjects = list(dict.fromkeys(mine["name"]))
-    frozen = set(mine.loc[mine["subject"].isna(), "name"])
-    with plt.rc_context(STYLE):
-        size = (2.3 * len(metrics) + 1.6, 0.3 * len(subjects) + 1.2)
-        figure, axes = plt.subplots(1, len(metrics), figsize=size, sharey=True, squeeze=False)
-        for axis, name in zip(axes[0], metrics, strict=True):
-            here = select(mine, metric=name).set_index("name")
-            for y, subject in enumerate(subjects):
-                row, colour = here.loc[subject], BLUE if subject in frozen else GREEN
-                axis.plot([0, row["value"]], [y, y], color=colour, linewidth=1, alpha=0.6)
-                axis.plot([row["low"], row["high"]], [y, y], color=colour, linewidth=3.5, alpha=0.45)
-                axis.plot(row["value"], y, "o", color=colour, markersize=5.5)
-                axis.plot([row["null"]] * 2, [y - 0.35, y + 0.35], color=VERMILION, linewidth=1.2)
-            axis.set_title(metric(name))
-            axis.set_xlim(left=min(0.0, axis.get_xlim()[0]))
-        axes[0][0].set_yticks(range(len(subjects)), subjects)
-        axes[0][0].set_ylim(len(subjects) - 0.4, -0.6)
-    return figure
-
-
 def samples(rows: Sequence[dict[str, Any]], columns: int = 4) -> Figure:
     """Images with a caption each and, struck out, one hard negative."""
-    lines = -(-len(rows) // columns)
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(lines, columns, figsize=(2.6 * columns, 3.5 * lines), squeeze=False)
-        for axis in axes.flat:
+    lines, told = -(-len(rows) // columns), []
+    for place, row in enumerate(rows):
+        hard = [negative for negative in row["negatives"] if negative["tier"] == "hard"]
+        wrong = hard[place % len(hard)] if hard else None
+        caption = row["captions"][wrong["of"] if wrong else 0]
+        told.append((_wrap(f"✓ {caption}"), _wrap(f"✗ {wrong['text']}") if wrong else ""))
+    above, below = (_room(texts) for texts in zip(*told, strict=True))
+    side, gap = 2.4, 0.1
+    width, height = columns * (side + gap) + gap, lines * (side + above + below)
+    with plt.rc_context({**STYLE, "figure.constrained_layout.use": False}):
+        figure = plt.figure(figsize=(width, height))
+        for place, (row, (true, false)) in enumerate(zip(rows, told, strict=True)):
+            line, column = divmod(place, columns)
+            left, bottom = gap + column * (side + gap), height - (line + 1) * (side + above + below) + below
+            axis = figure.add_axes((left / width, bottom / height, side / width, side / height))
             axis.axis("off")
-        for place, (axis, row) in enumerate(zip(axes.flat, rows, strict=False)):
+            axis.set_anchor("SW")
             axis.imshow(Image.open(io.BytesIO(row["image"]["bytes"])).convert("RGB"), interpolation="nearest")
-            hard = [negative for negative in row["negatives"] if negative["tier"] == "hard"]
-            wrong = hard[place % len(hard)] if hard else None
-            text = _wrap(row["captions"][wrong["of"] if wrong else 0])
-            axis.text(0, 1, "✓ " + text, transform=axis.transAxes, fontsize=7.5, va="bottom", color=BLACK)
-            if wrong:
-                axis.text(
-                    0,
-                    -0.02,
-                    "✗ " + _wrap(wrong["text"]),
-                    transform=axis.transAxes,
-                    fontsize=7.5,
-                    va="top",
-                    color=VERMILION,
-                )
+            for text, y, where, colour in ((true, 1.02, "bottom", BLACK), (false, -0.02, "top", VERMILION)):
+                axis.text(0, y, text, transform=axis.transAxes, fontsize=7.5, va=where, color=colour)
     return figure
+
+
+def _room(texts: Sequence[str]) -> float:
+    """Inches for the longest of some wrapped texts of the size that `samples` has."""
+    return 0.1 + 0.14 * max((text.count("\n") + 1 for text in texts if text), default=0)
 
 
 def retrieved(found: pd.DataFrame, images: Mapping[str, Mapping[str, Any]]) -> Figure:
@@ -217,6 +194,7 @@ def retrieved(found: pd.DataFrame, images: Mapping[str, Mapping[str, Any]]) -> F
     places = [name for name in found if name.startswith("place_")]
     with plt.rc_context({**STYLE, "figure.constrained_layout.use": False}):
         size = (1.5 * len(places) + 3.2, 1.55 * len(found) + 0.4)
+        first = found.iloc[0]
         figure, axes = plt.subplots(len(found), len(places), figsize=size, squeeze=False)
         figure.subplots_adjust(left=3.2 / size[0], right=0.99, top=0.97, bottom=0.01, hspace=0.08, wspace=0.05)
         for line, row in zip(axes, found.to_dict("records"), strict=True):
@@ -232,6 +210,8 @@ def retrieved(found: pd.DataFrame, images: Mapping[str, Mapping[str, Any]]) -> F
                     edge.set(visible=right, color=GREEN, linewidth=3)
         for place, axis in enumerate(axes[0], start=1):
             axis.set_title(str(place), fontsize=9)
+        space = f"{label(first['space'])}, seed {first['seed']}: best space on validation rows"
+        figure.text(0.01, 1 - 0.08 / size[1], space, fontsize=8, va="top")
     return figure
 
 

@@ -24,6 +24,9 @@ class Metric:
 # In the order of tables
 METRICS: dict[str, Metric] = {
     "recall": Metric("recall"),
+    "true_recall": Metric("true R@1"),
+    "average_precision": Metric("mAP"),
+    "fine_recall": Metric("fine R@1"),
     "mrr": Metric("mean reciprocal rank"),
     "median_rank": Metric("median rank", "lower"),
     "hard_negatives": Metric("hard negatives", chance=0.5),
@@ -39,6 +42,12 @@ METRICS: dict[str, Metric] = {
     "svcca": Metric("SVCCA"),
     "cca": Metric("CCA"),
     "rsa": Metric("RSA", chance=0.0),
+    "reality_recall": Metric("recall of reality", chance=0.0),
+    "binding": Metric("binding", chance=0.0),
+    "precision": Metric("precision of reality", chance=0.0),
+    "reality_kernel": Metric("kernel of reality", chance=0.0),
+    "factor_cka": Metric("CKA with a factor", chance=0.0),
+    "pmi_kernel": Metric("CKA with the world's PMI", chance=0.0),
     "hypervolume": Metric("hypervolume", ceiling=None),
     "parameters": Metric("parameters", ceiling=None),
     "width": Metric("width", ceiling=None),
@@ -52,13 +61,19 @@ LABELS: dict[str, str] = {
     "con": "Con", "negcon": "NegCon", "spread": "Spread", "linear": "linear, Con", "mlp": "MLP, Con",
     "linear_negcon": "linear, NegCon", "mlp_negcon": "MLP, NegCon",
     "ridge": "ridge", "procrustes": "Procrustes", "cca": "CCA",
-    "matched": "matched", "easy": "another item's view", "hard": "one thing changed", "color": "colour",
+    "matched": "matched", "easy": "another item's view", "hard": "one thing changed",
+    "vision_s": "labels S", "vision_m": "labels M", "vision_l": "labels L",
+    "simclr_s": "SimCLR S", "simclr_m": "SimCLR M", "simclr_l": "SimCLR L",
+    "text_s": "next word S", "text_m": "next word M", "text_l": "next word L", "text_mlm": "masked L",
+    "paraphrase_s": "paraphrases S", "paraphrase_m": "paraphrases M", "paraphrase_l": "paraphrases L",
+    "bag_of_words": "bag of words", "minilm": "MiniLM",
 }  # fmt: skip
 
-# Of hard negatives, in SugarCrepe's order; a data set has some of them
+# Of hard negatives: those of the embedded world, and of SugarCrepe; a data set has some of them
 KINDS = (
-    "replace_object", "replace_attribute", "replace_relation", "swap_object", "swap_attribute", "add_object",
-    "add_attribute", "word_order", "given",
+    "replace_digit", "replace_colour", "replace_size", "replace_place", "swap_digit", "swap_colour",
+    "replace_object", "replace_attribute", "swap_object", "swap_attribute", "add_object", "add_attribute",
+    "replace_relation", "word_order", "given",
 )  # fmt: skip
 TIERS = ("easy", "medium", "hard")
 MISMATCHES = ("matched", "hard", "easy")

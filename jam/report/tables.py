@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from jam.report.labels import KINDS, MISMATCHES, TIERS, label, metric
+from jam.report.labels import KINDS, METRICS, MISMATCHES, TIERS, label, metric
 from jam.results import select
 
 Where = Mapping[str, Any]
@@ -48,7 +48,12 @@ def with_deviation(rows: pd.DataFrame) -> str:
 def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table, its first column to the left and the others to the right."""
     lines = [header, [":--", *["--:"] * (len(header) - 1)], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return "\n".join(map(markdown_row, lines))
+
+
+def markdown_row(cells: Sequence[str]) -> str:
+    """One line of a Markdown table."""
+    return "| " + " | ".join(cells) + " |"
 
 
 def grid(
@@ -80,28 +85,64 @@ def _recall(k: int, direction: str) -> dict[str, Any]:
 
 
 def result_table(results: pd.DataFrame, spaces: Sequence[str]) -> str:
-    """Retrieval and hard negatives of spaces on two sides x and y, means over seeds with 95 % intervals."""
+    """Retrieval and hard negatives of spaces on two sides x and y, means over seeds with intervals; chance below.
+
+    R@1 of any true answer and on the fine gallery where these are known, else of an item's own.
+    """
     x, y = _sides(results, spaces[0])
+    known = len(select(_means(results), metric="true_recall"))
     columns: dict[str, Where] = {
-        f"{x} → {y} R@1": _recall(1, "x_to_y"),
-        f"{y} → {x} R@1": _recall(1, "y_to_x"),
+        f"{x} → {y} {'true ' * bool(known)}R@1": {
+            **_recall(1, "x_to_y"),
+            "metric": "true_recall" if known else "recall",
+        },
+        f"{y} → {x} {'true ' * bool(known)}R@1": {
+            **_recall(1, "y_to_x"),
+            "metric": "true_recall" if known else "recall",
+        },
+    }
+    if len(select(_means(results), metric="fine_recall")):
+        columns |= {
+            f"{x} → {y} fine R@1": {"metric": "fine_recall", "direction": "x_to_y"},
+            f"{y} → {x} fine R@1": {"metric": "fine_recall", "direction": "y_to_x"},
+        }
+    columns |= {
         "hard negatives": {"metric": "hard_negatives", "tier": "hard"},
         f"structure kept, {x}": {"metric": "preservation", "x": x},
         f"structure kept, {y}": {"metric": "preservation", "x": y},
     }
-    return grid(_means(results), "space", _by_space(spaces), columns, with_interval)
+    means = select(_means(results), subject=tuple(spaces))
+    table = grid(means, "space", _by_space(spaces), columns, with_interval)
+    by_chance = [chance(select(means, **where)) for where in columns.values()]
+    return table if by_chance[0] is None else f"{table}\n{markdown_row(['chance', *map(_shown, by_chance)])}"
+
+
+def chance(rows: pd.DataFrame) -> float | None:
+    """What a guess scores in rows of one metric, by their own null or the registry; None where it is not known."""
+    own = rows["null_mean"].dropna() if "null_mean" in rows else rows[:0]
+    if len(own):
+        return float(own.iloc[0])
+    return METRICS[rows["metric"].iloc[0]].chance if len(rows) else None
+
+
+def _shown(value: float | None) -> str:
+    return "–" if value is None else number(value)
 
 
 def retrieval_table(results: pd.DataFrame, spaces: Sequence[str]) -> str:
     """The finer numbers of retrieval, reconstruction and geometry."""
     x, y = _sides(results, spaces[0])
     columns: dict[str, Where] = {
+        "x→y R@1": _recall(1, "x_to_y"),
         "x→y R@5": _recall(5, "x_to_y"),
         "x→y R@10": _recall(10, "x_to_y"),
         "x→y median": {"metric": "median_rank", "direction": "x_to_y"},
         "x→y MRR": {"metric": "mrr", "direction": "x_to_y"},
+        "y→x R@1": _recall(1, "y_to_x"),
         "y→x R@5": _recall(5, "y_to_x"),
         "y→x MRR": {"metric": "mrr", "direction": "y_to_x"},
+        "x→y mAP": {"metric": "average_precision", "direction": "x_to_y"},
+        "y→x mAP": {"metric": "average_precision", "direction": "y_to_x"},
         f"R² {x}": {"metric": "reconstruction_r2", "x": x},
         f"R² {y}": {"metric": "reconstruction_r2", "x": y},
         "modality gap": {"metric": "modality_gap"},
@@ -128,8 +169,12 @@ def negatives_table(results: pd.DataFrame, spaces: Sequence[str]) -> str:
     means = _means(results)
     kinds = [kind for kind in KINDS if len(select(means, kind=kind))]
     columns: dict[str, Where] = {label(kind): {"metric": "hard_negatives", "kind": kind} for kind in kinds}
-    columns |= {f"tier {tier}": {"metric": "hard_negatives", "tier": tier} for tier in TIERS}
-    return grid(means, "space", _by_space(spaces), columns)
+    tiers = [tier for tier in TIERS if len(select(means, tier=tier))]
+    columns |= {f"tier {tier}": {"metric": "hard_negatives", "tier": tier} for tier in tiers}
+    rows = _by_space(spaces)
+    if len(select(means, subject="blind")):
+        rows["*no image, the sentence true of more scenes*"] = {"subject": "blind"}
+    return grid(means, "space", rows, columns)
 
 
 def _by_space(spaces: Sequence[str]) -> dict[str, Where]:
@@ -140,17 +185,17 @@ def encoder_table(results: pd.DataFrame) -> str:
     """Size and held-out quality of every frozen encoder."""
     mine = select(results, experiment="encoders")
     columns: dict[str, Where] = {"parameters": {"metric": "parameters"}}
-    columns |= {label(name): {"metric": "probe", "label": name} for name in ("digit", "color", "size", "height")}
+    columns["width"] = {"metric": "width"}
     columns["perplexity"] = {"metric": "perplexity"}
 
     def show(rows: pd.DataFrame) -> str:
         row = rows.iloc[0]
-        if row["metric"] == "parameters":
+        if row["metric"] in ("parameters", "width"):
             return f"{row['value']:,.0f}"
         return number(row["value"], 2 if row["metric"] == "perplexity" else 3)
 
     names = list(dict.fromkeys(mine["subject"]))
-    return grid(mine, "encoder", {name: {"subject": name} for name in names}, columns, show)
+    return grid(mine, "encoder", {label(name): {"subject": name} for name in names}, columns, show)
 
 
 def detail_table(results: pd.DataFrame, spaces: Sequence[str], metrics: Sequence[str]) -> str:
@@ -161,17 +206,6 @@ def detail_table(results: pd.DataFrame, spaces: Sequence[str], metrics: Sequence
         for condition in MISMATCHES
     }
     return grid(select(results, experiment="kernels"), "x against y", rows, _metrics(metrics))
-
-
-def reality_table(results: pd.DataFrame, metrics: Sequence[str]) -> str:
-    """Kernel alignment of every representation with the true state, a star where it is above its own null."""
-    mine = select(results, experiment="kernels", condition="reality")
-    pairs = mine[["subject", "x"]].drop_duplicates()
-    rows: dict[str, Where] = {
-        x if pd.isna(space) else f"{label(space)}, {x}": {"subject": None if pd.isna(space) else space, "x": x}
-        for space, x in pairs.itertuples(index=False)
-    }
-    return grid(mine, "representation", rows, _metrics(metrics), starred)
 
 
 def _metrics(metrics: Sequence[str]) -> dict[str, Where]:
@@ -214,18 +248,6 @@ def scale_table(results: pd.DataFrame, where: Where) -> str:
     mine = mine[mine["seed"].notna()]
     rows, columns = ({name: {side: name} for name in dict.fromkeys(mine[side])} for side in ("x", "y"))
     return grid(mine, "", rows, columns, with_deviation)
-
-
-def encoder_reality_table(results: pd.DataFrame, metrics: Sequence[str]) -> str:
-    """Kernel alignment of the encoders of the scale study with the true state, beside their held-out quality."""
-    mine = select(results, experiment="scale")
-    lines = []
-    for name in select(mine, metric=("parameters", "quality"))["subject"].unique():
-        quality = select(mine, metric="quality", subject=name)
-        alike = [select(mine, condition="reality", x=name, metric=each) for each in metrics]
-        told = value(quality) if len(quality) else "–"
-        lines.append([name, told, *(with_interval(found) if len(found) else "–" for found in alike)])
-    return markdown(["encoder", "quality", *(metric(name) for name in metrics)], lines)
 
 
 def best_layers_table(results: pd.DataFrame) -> str:

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from jam.align.rows import join_sides, negative_rows
 from jam.align.train import train
 from jam.evaluate import Key, evaluate, rows_of
+from jam.features.store import read_layer
 from jam.io import file_sha256, read_json, write_json
 from jam.parallel import in_processes
 from jam.params import Objective, Training
@@ -105,10 +104,7 @@ def run_sweep(
 
 def run_cell(cell: Cell, device: str = "cpu") -> Outcome:
     """Train one cell; its scores on validation and on test rows."""
-    tables = {
-        name: (np.load(path, mmap_mode="r", allow_pickle=False), pd.read_parquet(path.with_name("index.parquet")))
-        for name, path in cell.sides.items()
-    }
+    tables = {name: read_layer(path) for name, path in cell.sides.items()}
     items = {split: join_sides(tables, split) for split in ("train", "val", "test")}
     space = train(
         items["train"], items["val"], cell.objective, cell.training, pairs=cell.pairs, seed=cell.seed, device=device

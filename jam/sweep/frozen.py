@@ -52,22 +52,18 @@ def layer_rows(x: Layers, y: Layers, split: str, k: int, permutations: int, seed
 def encoder_rows(
     xs: Mapping[str, np.ndarray],
     ys: Mapping[str, np.ndarray],
-    states: np.ndarray | None,
     k: int,
     permutations: int,
     folds: int,
     seed: int,
 ) -> list[dict[str, Any]]:
-    """Every encoder's features (n, d) with every one's of the other side, and each with the true states, if known."""
-    compared = [("frozen", xs, ys)]
-    if states is not None:
-        compared.append(("reality", {**xs, **ys}, {"reality": states}))
+    """Every encoder's features (n, d) with every one's of the other side."""
     tables = [
-        kernel_table(left, right, metrics, k, permutations=many, folds=folds, seed=seed).assign(condition=condition)
+        kernel_table(xs, ys, metrics, k, permutations=many, folds=folds, seed=seed)
         for metrics, many in ((GRAM, permutations), (("svcca",), min(FEW, permutations)))
-        for condition, left, right in compared
     ]
-    return kernel_rows(pd.concat(tables, ignore_index=True)).assign(split="test").to_dict("records")
+    found = kernel_rows(pd.concat(tables, ignore_index=True))
+    return found.assign(split="test", condition="frozen").to_dict("records")
 
 
 def kernel_rows(table: pd.DataFrame) -> pd.DataFrame:

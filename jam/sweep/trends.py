@@ -1,7 +1,7 @@
 """Does one quantity go with another over the cells of a grid? Rows of experiment ``trends``.
 
-A row's ``metric`` and ``condition`` say what is explained: of ``trained`` cells, of ``frozen`` features, of their
-alignment with ``reality``; its ``predictor`` says by what, ``predictor_side`` of whose encoders, x or y.
+A row's ``metric`` and ``condition`` say what is explained: of ``trained`` cells, of ``frozen`` features; its
+``predictor`` says by what, ``predictor_side`` of whose encoders, x or y.
 """
 
 from collections.abc import Iterator, Sequence
@@ -39,7 +39,7 @@ def layer_trends(table: pd.DataFrame, x_layers: Sequence[int], y_layers: Sequenc
 
 
 def scale_trends(table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]) -> pd.DataFrame:
-    """Do size and quality of the encoders tell what comes of training, how alike they are, how alike with reality?"""
+    """Do size and quality of the encoders tell what comes of training, and how alike they are?"""
     facts = select(table, metric=FACTS).pivot(index="subject", columns="metric", values="value")
     facts = facts.reindex(columns=list(FACTS)).astype(float)
     rows = []
@@ -51,10 +51,6 @@ def scale_trends(table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]) -> p
             rows.append(({"predictor": fact, "predictor_side": side, **outcome}, predictor, values))
         rows += [({"predictor": told_by, **after}, values, trained) for after, trained in _trained(table, xs, ys)
                  if told_by]  # fmt: skip
-    for metric, (side, names), fact in product(METRICS, (("x", xs), ("y", ys)), FACTS):
-        alike = select(table, metric=metric, condition="reality").set_index("x")["value"].astype(float)
-        outcome = {"predictor": fact, "predictor_side": side, "metric": metric, "condition": "reality"}
-        rows.append((outcome, facts[fact].reindex(names).to_numpy()[:, None], alike.reindex(names).to_numpy()[:, None]))
     found = [
         {"grid": "scale", **row, **_correlation(x, y)}
         for row, x, y in rows

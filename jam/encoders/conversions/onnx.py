@@ -1,9 +1,10 @@
-"""The initialisers and the nodes of an ONNX file, read without the onnx package: protobuf is a list of tagged fields.
+"""The nodes and the arrays of an ONNX file, read without the onnx package: protobuf is a list of tagged fields.
 
 Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto, whose field numbers stand below.
 """
 
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from jam.errors import InputError
 
 GRAPH = 7  # of ModelProto
 NODE, INITIALIZER = 1, 5  # of GraphProto
-INPUT, OUTPUT, OPERATOR = 1, 2, 4  # of NodeProto
+INPUT, OUTPUT, OPERATOR, ATTRIBUTE = 1, 2, 4, 5  # of NodeProto
+VALUE = 5  # of AttributeProto: a tensor
 DIMS, KIND, NAME, RAW = 1, 2, 8, 9  # of TensorProto
-KINDS = {1: "<f4", 6: "<i4", 7: "<i8", 9: "?"}
+KINDS = {1: "<f4", 6: "<i4", 7: "<i8", 9: "?", 11: "<f8"}
 
 Fields = dict[int, list[int | memoryview]]
 
@@ -30,15 +32,23 @@ class Node:
 
 
 def read_onnx(path: Path) -> tuple[list[Node], dict[str, np.ndarray]]:
-    """Nodes in the order of the graph, and the named arrays of its initialisers.
+    """Nodes in the order of the graph, and its arrays by name: initialisers, and the outputs of its constants.
 
     Raises:
-        InputError: no ONNX file, or one cut short.
+        InputError: no ONNX file, one cut short, or an array of another kind or in another place than is read here.
     """
     try:
         graph = _fields(_one(_fields(memoryview(path.read_bytes())), GRAPH))
-        nodes = [_node(_fields(_bytes(part))) for part in graph[NODE]]
-        return nodes, dict(_tensor(_fields(_bytes(part))) for part in graph[INITIALIZER])
+        arrays = dict(_named(_fields(_bytes(part))) for part in graph[INITIALIZER])
+        nodes = []
+        for part in graph[NODE]:
+            fields = _fields(_bytes(part))
+            nodes.append(node := _node(fields))
+            if node.operator == "Constant" and node.outputs:
+                with suppress(ValueError, IndexError):  # a constant of another kind; who needs it will miss it
+                    value = _one(_fields(_one(fields, ATTRIBUTE)), VALUE)
+                    arrays[node.outputs[0]] = _array(_fields(value), node.outputs[0])
+        return nodes, arrays
     except (IndexError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path.name}: got no whole ONNX file ({error}), expected a graph with its weights") from error
 
@@ -48,13 +58,19 @@ def _node(fields: Fields) -> Node:
     return Node(_text(_one(fields, OPERATOR)), inputs, outputs)
 
 
-def _tensor(fields: Fields) -> tuple[str, np.ndarray]:
+def _named(fields: Fields) -> tuple[str, np.ndarray]:
+    name = _text(_one(fields, NAME))
+    return name, _array(fields, name)
+
+
+def _array(fields: Fields, name: str) -> np.ndarray:
     shape: list[int] = []
     for dim in fields[DIMS]:  # packed, or one field each
         shape += [dim] if isinstance(dim, int) else _packed(dim)
-    kind = fields[KIND][0]
-    assert isinstance(kind, int)
-    return _text(_one(fields, NAME)), np.frombuffer(_one(fields, RAW), KINDS[kind]).reshape(shape)
+    [kind] = fields[KIND]
+    if not fields[RAW] or kind not in KINDS:
+        raise ValueError(f"{name}: type {kind}, {'no raw data' if not fields[RAW] else 'which is not read here'}")
+    return np.frombuffer(_one(fields, RAW), KINDS[int(kind)]).reshape(shape)
 
 
 def _fields(data: memoryview) -> Fields:

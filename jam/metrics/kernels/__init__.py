@@ -1,13 +1,15 @@
 """Kernel alignment of two representations of the same rows: how alike are their notions of what is near what?
 
-Definitions: ``neighbours`` (mutual kNN), ``cka``, ``rsa``, ``linear`` (SVCCA, CCA, Procrustes, cosines), ``platonic``
-(variants of Huh et al.'s code). Engine: ``gram`` centres and multiplies, ``permuted`` sums over permuted rows,
-``engine`` has all metrics of all layer pairs. Answers: ``scores``, and ``nulls`` for what a score is worth.
+Definitions: ``neighbours`` (mutual kNN), ``cka``, ``given`` (of kernels that are matrices), ``rsa``, ``linear`` (SVCCA,
+CCA, Procrustes, cosines), ``platonic`` (variants of Huh et al.'s code). Engine: ``gram`` centres and multiplies,
+``permuted`` sums over permuted rows, ``engine`` has all metrics of all layer pairs. Answers: ``scores``, and ``nulls``
+for what a score is worth.
 """
 
 from jam.metrics.kernels.cka import cka
 from jam.metrics.kernels.engine import METRICS as KERNEL_METRICS
 from jam.metrics.kernels.engine import VARIANTS as KERNEL_VARIANTS
+from jam.metrics.kernels.given import cka_of_grams
 from jam.metrics.kernels.linear import Cosines, cca, cosine, procrustes, svcca
 from jam.metrics.kernels.neighbours import mutual_knn
 from jam.metrics.kernels.nulls import Interval, calibrate, p_value, permutation_null
@@ -31,6 +33,7 @@ __all__ = [
     "calibrate",
     "cca",
     "cka",
+    "cka_of_grams",
     "cknna",
     "cknna_platonic",
     "clip_outliers",

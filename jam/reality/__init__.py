@@ -1,0 +1,1 @@
+"""Representations held against the true state of the embedded world."""

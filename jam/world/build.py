@@ -1,0 +1,136 @@
+"""A whole world, drawn: rows of pairs and of the fine gallery, and what encoders are pretrained on.
+
+No state, scan or sentence of a validation or test item is in anything that is trained on, nor in the other of the two;
+true and false captions of either side are meant. (A caption of another item, tier ``easy``, is one of its own split.)
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from jam.data.schema import FINE, SPLITS, View
+from jam.world.claims import Claim
+from jam.world.gallery import fine_gallery
+from jam.world.habitats import Habitats, habitats_of
+from jam.world.image import Pool, draw_private, draw_scans, picture, share_scans
+from jam.world.sets import SETS, Drawn, draw_sets
+from jam.world.state import COLOURS, DIGITS, SIZES, States, counts_of, factors, facts, scene_of
+from jam.world.texts import Spoken, claims_of, describe, false_texts, strangers, true_texts
+
+SCAN_SHARES = {"images": 0.5, "train": 0.25, "val": 0.125, "test": 0.125}
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class World:
+    """What was drawn.
+
+    Attributes:
+        habitats: the statistics.
+        sets: scenes of each of `SETS`.
+        rows: split → rows of `jam.data.schema.write_world`: train, val, test and, where there is one, fine.
+        claims: of val and test, item by item what its partial captions claim.
+        images: rows to pretrain on, with labels.
+        documents: rows to pretrain on; the captions of each are of one scene.
+    """
+
+    habitats: Habitats
+    sets: Mapping[str, Drawn]
+    rows: Mapping[str, list[Row]]
+    claims: Mapping[str, list[list[Claim]]]
+    images: list[Row]
+    documents: list[Row]
+
+
+def build_world(
+    *,
+    pretrain_images: int,
+    pretrain_text: int,
+    train: int,
+    val: int,
+    test: int,
+    captions: int,
+    fine: int,
+    edits: int,
+    habitats: int,
+    objects: int,
+    one_object: float,
+    synonyms: float,
+    mention: float,
+    nuisance: float,
+    seed: int,
+) -> World:
+    """Draw a world; `jam.params.CaveData` says what each argument means and which values are possible."""
+    # One stream for each use, so that another number of captions leaves scenes, scans and images alone
+    streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3 + 2 * len(SETS)))
+    _, of_sets, of_scans, *of_content = streams  # the first is that of `habitats_of`
+    pictures, words = (dict(zip(SETS, part, strict=True)) for part in (of_content[::2], of_content[1::2]))
+    statistics = habitats_of(seed, habitats, objects, one_object)
+    sizes = dict(zip(SETS, (pretrain_images, pretrain_text, train, val, test), strict=True))
+    sets = draw_sets(statistics, sizes, seed, of_sets)
+    pools = share_scans(SCAN_SHARES, of_scans)
+
+    def seen(name: str, renderings: int) -> list[list[View]]:
+        return [_images(state, renderings, pools[name], pictures[name], nuisance) for state in sets[name].states]
+
+    def told(name: str, taken: Collection[str] = ()) -> list[Spoken]:
+        speech = {"mention": mention, "synonyms": synonyms}
+        return [describe(scene_of(state), captions, words[name], taken, **speech) for state in sets[name].states]
+
+    documents = told("documents")
+    known = {text for document in documents for text, _ in document}  # sentences of all sets before
+    rows, claims = {}, {}
+    for split in SPLITS:
+        tested, states, rng = split == "test", sets[split].states, words[split]
+        taken = frozenset() if split == "train" else frozenset(known)
+        spoken = told(split, taken)
+        rows[split] = _items(split, sets[split], seen(split, 2 if tested else 1))
+        for i, (row, state, own) in enumerate(zip(rows[split], states, spoken, strict=True)):
+            row["captions"] = true_texts(scene_of(state), own, rng, taken, tested=tested)
+            others = strangers(states, spoken, i, rng)
+            row["negatives"] = false_texts(state, own, others, rng, taken, tested=tested)
+            known |= {view.content for view in row["captions"]} | {false["text"] for false in row["negatives"]}
+        if split != "train":
+            claims[split] = [claims_of(state, own) for state, own in zip(states, spoken, strict=True)]
+    if fine:
+        drawn = np.concatenate([part.states for part in sets.values()])
+        fitting: dict[str, Any] = {"groups": fine, "edits": edits, "seed": seed, "nuisance": nuisance}
+        rows[FINE] = fine_gallery(sets["test"].states, drawn, pools["test"], **fitting)
+    labels = presence_labels(sets["images"].states)
+    images = [
+        {"id": f"image-{i:05d}", "image": image.content, "labels": label}
+        for i, ([image], label) in enumerate(zip(seen("images", 1), labels, strict=True))
+    ]
+    texts = [{"id": f"document-{i:05d}", "captions": [text for text, _ in own]} for i, own in enumerate(documents)]
+    return World(statistics, sets, rows, claims, images, texts)
+
+
+def presence_labels(states: States) -> list[list[dict[str, str]]]:
+    """What is in each scene, wherever it is and whatever belongs to what: labels to pretrain on that bind nothing."""
+    told = {"count": counts_of(states).astype(str)}
+    known = factors(states)
+    for attribute, values in (("digit", DIGITS), ("colour", COLOURS), ("size", SIZES)):
+        there = known[attribute].reshape(len(states), -1, len(values)).max(axis=1) > 0
+        told |= {f"{attribute}_{value}": np.where(there[:, i], "yes", "no") for i, value in enumerate(values)}
+    return [[{"name": name, "value": str(column[i])} for name, column in told.items()] for i in range(len(states))]
+
+
+def _images(state: np.ndarray, count: int, pool: Pool, rng: np.random.Generator, nuisance: float) -> list[View]:
+    """Renderings of a scene, the first for all uses, further ones (form ``again``) to tell what is private."""
+    scene, found = scene_of(state), []
+    for number in range(count):
+        scans, private = draw_scans(scene, pool, rng), draw_private(rng, nuisance)
+        found.append(View(picture(scene, scans, private, rng, nuisance), "again" if number else "", private))
+    return found
+
+
+def _items(split: str, drawn: Drawn, images: list[list[View]]) -> list[Row]:
+    """Rows of a split without texts; items of one context have habitat and number of things in common."""
+    told = zip(drawn.habitat.tolist(), counts_of(drawn.states).tolist(), facts(drawn.states), images, strict=True)
+    return [
+        {"id": f"{split}-{i:05d}", "image": views, "context": f"{habitat}|{count}", "labels": [], "reality": state}
+        for i, (habitat, count, state, views) in enumerate(told)
+    ]

@@ -1,0 +1,70 @@
+"""Hold every representation against the true state: recall by factor, binding, precision, kernels of reality.
+
+Reads   data/features/, data/spaces/ (first seed), data/world/ (states; words of captions)
+Writes  metrics/tables/reality.csv
+
+Every encoder at its layers, its further seeds, the same net at init, its features whitened, both sides of spaces, and
+controls. All are read from the same items, the training items that checkpoints have features of, an item's first view.
+`jam.reality.listed` says what each ``condition`` means, `jam.metrics.reality` what is measured; ``held`` names what is
+partialled out of a kernel. Where the world's state isn't known the table is empty.
+
+By hand:  python -m stages.reality
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from jam.features.store import FeatureStore
+from jam.parallel import in_processes, processes
+from jam.params import load_params
+from jam.reality.kernels import kernel_rows
+from jam.reality.layers import choose_layers
+from jam.reality.listed import ceilings, listed
+from jam.reality.representations import Representation
+from jam.reality.shares import Scored, net, score_shares, share_rows
+from jam.reality.truth import Truth, read_truth
+from jam.results import write_results
+from jam.world.habitats import habitats_of
+from stages.common import FEATURES, SPACES, TABLES, WORLD, run, say
+
+TABLE = TABLES / "reality.csv"
+
+
+def score(
+    place: int, of: Representation, truth: Truth, resamples: int, kernels: dict[str, int]
+) -> tuple[int, Scored, list[dict[str, Any]]]:
+    """All scores of one representation, with its place in the list."""
+    return place, score_shares(of, truth, resamples, kernels["seed"]), kernel_rows(of, truth, **kernels)
+
+
+def main() -> str:
+    """Run the stage and say where its results are."""
+    params = load_params()
+    if params.dataset.source != "cave":
+        write_results(TABLE, "reality", [])
+        return f"the world's state is not known; {TABLE} is empty"
+    cave, options = params.dataset.cave, params.kernels
+    habitats = habitats_of(params.dataset.seed, cave.habitats, cave.objects, cave.one_object)
+    truth = read_truth(WORLD, habitats)
+    stores = {name: FeatureStore.load(FEATURES / name) for name in params.encoders}
+    chosen = choose_layers(stores, params.pairs_of_modalities(controls=False), options.k)
+    kernels = options.model_dump(include={"permutations", "folds", "seed"})
+    calls = (
+        (place, of, truth, params.evaluate.resamples, kernels)
+        for place, of in enumerate(listed(params, FEATURES, SPACES, chosen, truth.ids))
+    )
+    found = sorted(in_processes(score, calls, processes()), key=lambda one: one[0])
+    scored = [one for _, one, _ in found]
+    best = {one.told["x"]: one for one in scored if "best" in one.told["condition"]}
+    most = {modality: best[name] for modality, name in ceilings(params).items()}
+    untrained = {net(one): one for one in scored if one.told["condition"] == ["init"]}
+    rows = share_rows(scored, most, untrained, params.evaluate.resamples, options.seed)
+    rows += [row for *_, some in found for row in some]
+    table = write_results(TABLE, "reality", pd.DataFrame(rows).explode("condition", ignore_index=True))
+    say(f"{len(found)} representations, layers chosen on validation rows: {chosen}")
+    return f"{len(table)} scores in {TABLE}"
+
+
+if __name__ == "__main__":
+    run(main)
