@@ -33,7 +33,7 @@ $(VENV)/.stamp: requirements.lock
 
 repro: setup
 	dvc repro
-	@python -m stages.collect --show
+	@python -m stages.results
 
 test: setup
 	python -m pytest

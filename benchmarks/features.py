@@ -24,10 +24,10 @@ from jam.align.items import Items, SideRows
 from jam.align.train import train
 from jam.data.schema import write_world
 from jam.encoders import Encoder
-from jam.encoders.cave import save_cave
 from jam.encoders.manifest import Manifest
 from jam.features import FeatureStore, extract_features
 from jam.params import Objective, Training
+from jam.pretrain.training import save_cave
 
 BATCH = 64
 CAPTIONS = 4

@@ -4,7 +4,7 @@
     python -m benchmarks.frozen --check     … and compare with what is written instead: files and numbers that differ
     … --presets mini                        two minutes; the cave takes about seventeen on two cores
 
-Writes benchmarks/frozen/PRESET.csv (metrics/results.csv as it came out), PRESET.sha256 (of every file under data/, as
+Writes benchmarks/frozen/PRESET.csv (all results as they came out), PRESET.sha256 (of every file under data/, as
 `sha256sum -c` reads it) and seconds.json. Hashes hold for one kind of machine and number of threads; numbers for all.
 """
 
@@ -21,6 +21,7 @@ import pandas as pd
 
 from jam.io import atomic_path, read_json, write_json
 from jam.results import read_results
+from stages.results import all_results
 
 FROZEN = Path(__file__).parent / "frozen"
 ROOT = Path(__file__).parent.parent
@@ -50,7 +51,7 @@ def differences(preset: str, checkout: Path) -> list[str]:
     old = dict(line.split("  ", 1)[::-1] for line in (FROZEN / f"{preset}.sha256").read_text().splitlines())
     new = dict(line.split("  ", 1)[::-1] for line in hashes(checkout).splitlines())
     told = [f"{preset}: {name}" for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    before, after = (read_results([path]) for path in (FROZEN / f"{preset}.csv", checkout / "metrics" / "results.csv"))
+    before, after = read_results([FROZEN / f"{preset}.csv"]), all_results(checkout)
     measured = ["value", "low", "high", "null", "p"]
     key = [name for name in before if name not in (*measured, "null_mean", "calibrated")]
     both = before.merge(after, on=key, how="outer", suffixes=("_old", "_new"))
@@ -83,7 +84,7 @@ def main() -> None:
                 found += differences(preset, checkout)
                 continue
             for name, text in (
-                (f"{preset}.csv", (checkout / "metrics" / "results.csv").read_text()),
+                (f"{preset}.csv", all_results(checkout).dropna(axis="columns", how="all").to_csv(index=False)),
                 (f"{preset}.sha256", hashes(checkout)),
             ):
                 with atomic_path(FROZEN / name) as part:

@@ -36,6 +36,9 @@ class Key:
     k: int | None = None
     tier: str | None = None
     kind: str | None = None
+    label: str | None = None
+    condition: str | None = None
+    against: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,20 @@ class PerRow:
         values: (m,) one for each observation.
         item: (m,) the item (0 … n−1) that it belongs to; items are what a bootstrap may resample.
         chance: what the mean is where answers are drawn at random, if that is known.
+        null: what it exceeds by chance in one case of twenty.
+        ceiling: what it could be at best.
     """
 
     values: np.ndarray
     item: np.ndarray
     chance: float | None = None
+    null: float | None = None
+    ceiling: float | None = None
+
+    def told(self) -> dict[str, object]:
+        """What its mean is held against, in columns of `jam.results`."""
+        known = {"null_mean": self.chance, "null": self.null, "ceiling": self.ceiling}
+        return {name: value for name, value in known.items() if value is not None}
 
 
 Outcome = PerRow | float
@@ -63,6 +75,7 @@ def evaluate(
     negatives: Mapping[str, pd.DataFrame],
     k: int,
     relevant: Mapping[tuple[str, str], np.ndarray] | None = None,
+    ranked: bool = True,
 ) -> dict[Key, Outcome]:
     """Score the adapters of a space.
 
@@ -74,12 +87,13 @@ def evaluate(
         k: neighbours, for preservation.
         relevant: of pairs where it is known, which view of x (rows) is true of which of y (columns), in the order of
             `jam.align.items.SideRows.flat`.
+        ranked: whether all answers are ranked for their average precision, which takes longer than all else.
 
     Returns:
         For each key its outcome. Of pairs: retrieval both ways, of an item's own views and, where it is known, of all
         that are true; accuracy on the false views of the second side by kind, and by tier as the mean of its kinds;
         alignment and modality gap of the items' first views. Of sides: preservation, uniformity and, of autoencoders,
-        reconstruction R², on the items' first views.
+        reconstruction R², on the items' first views; trained parameters.
     """
     outcomes: dict[Key, Outcome] = {}
     flat = {name: side.flat() for name, side in items.sides.items()}
@@ -89,7 +103,7 @@ def evaluate(
     for x, y in pairs:
         outcomes |= _retrieval(x, y, latents, flat)
         if relevant and (x, y) in relevant:
-            outcomes |= _true_retrieval(x, y, latents, flat, relevant[x, y])
+            outcomes |= _true_retrieval(x, y, latents, flat, relevant[x, y], ranked)
         if len(negatives.get(y, ())):
             outcomes |= _negatives(x, y, latents[x][first[x]], adapters[y], items.sides[y].table, negatives[y])
     for name, adapter in adapters.items():
@@ -99,6 +113,7 @@ def evaluate(
         kept = preservation_rows(rows, mapped, k)
         outcomes[Key("preservation", name, k=k)] = PerRow(kept, np.arange(len(items)))
         outcomes[Key("uniformity", name)] = uniformity(mapped)
+        outcomes[Key("parameters", name)] = float(sum(weights.numel() for weights in adapter.tower.parameters()))
     for x, y in pairs:
         outcomes[Key("alignment", x, y)] = alignment(latents[x][first[x]], latents[y][first[y]])
         outcomes[Key("modality_gap", x, y)] = modality_gap(latents[x][first[x]], latents[y][first[y]])
@@ -136,12 +151,14 @@ def _true_retrieval(
     latents: Mapping[str, np.ndarray],
     flat: Mapping[str, tuple[np.ndarray, np.ndarray]],
     relevant: np.ndarray,
+    ranked: bool,
 ) -> dict[Key, Outcome]:
     found: dict[Key, Outcome] = {}
     for direction, a, b, right in (("x_to_y", x, y, relevant), ("y_to_x", y, x, relevant.T)):
         asked = latents[a], latents[b], right
         found[Key("true_recall", x, y, direction, 1)] = PerRow(relevant_first(*asked), flat[a][1], float(right.mean()))
-        found[Key("average_precision", x, y, direction)] = PerRow(average_precision(*asked), flat[a][1])
+        if ranked:
+            found[Key("average_precision", x, y, direction)] = PerRow(average_precision(*asked), flat[a][1])
     return found
 
 
@@ -222,7 +239,8 @@ def summarise(
             None.
 
     Returns:
-        The columns of `Key`, and seed (empty of a mean), value, low, high, interval and null_mean (of means), n, seeds.
+        The columns of `Key`, and seed (empty of a mean), value, low, high, interval (of means), what they are
+        held against (`PerRow.told`), n, seeds.
     """
     rows = []
     generator = np.random.default_rng(seed)
@@ -238,8 +256,7 @@ def summarise(
             low, high = _bootstrap(outcomes, n, weights, seed_weights, confidence)  # type: ignore[arg-type]
             how = "bootstrap over seeds and items" if len(runs) > 1 else "bootstrap over items"
             mean |= {"low": low, "high": high, "interval": how}
-            if (by_chance := outcomes[0].chance) is not None:  # type: ignore[union-attr]
-                mean["null_mean"] = by_chance
+            mean |= outcomes[0].told()  # type: ignore[union-attr]
         elif len(runs) > 1:
             low, high = t_interval(values, confidence)
             mean |= {"low": low, "high": high, "interval": "t over seeds"}

@@ -12,7 +12,6 @@ from time import sleep
 from typing import Any
 
 import joblib
-import torch
 from threadpoolctl import threadpool_limits
 
 from jam.errors import InputError
@@ -47,6 +46,8 @@ def _one_thread(caller: int, function: Callable[..., Any], call: tuple[Any, ...]
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run a block with one thread, of torch and of the libraries under numpy."""
+    import torch  # which a process that only hands work to others need not wait for
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -43,7 +43,8 @@ COLUMNS: dict[str, str] = {
 # What tells the rows of one experiment apart, beside the columns of all
 OF_EXPERIMENT: dict[str, dict[str, str]] = {
     "encoders": {"label": TEXT},
-    "evaluate": {"tier": TEXT, "kind": TEXT, "null_mean": REAL},  # of a recall: drawn at random
+    "evaluate": {"tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL},  # of a recall: drawn at random
+    "contrasts": {"tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL},
     "kernels": {"null_mean": REAL, "calibrated": REAL},
     "reality": {
         "label": TEXT, "modality": TEXT, "family": TEXT, "checkpoint": WHOLE, "held": TEXT, "null_mean": REAL,
@@ -53,14 +54,25 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "label": TEXT, "modality": TEXT, "family": TEXT, "checkpoint": WHOLE, "held": TEXT, "null_mean": REAL,
         "calibrated": REAL,
     },
-    "layers": {"tier": TEXT, "kind": TEXT, "error": TEXT, "calibrated": REAL},
-    "scale": {"tier": TEXT, "kind": TEXT, "error": TEXT, "family": TEXT, "null_mean": REAL, "calibrated": REAL},
+    "audit": {
+        "encoder": TEXT, "modality": TEXT, "family": TEXT, "checkpoint": WHOLE,  # an entry of `encoders`
+        "reference": TEXT, "null_mean": REAL, "calibrated": REAL, "partial": REAL,  # with the number of things held
+        "form": TEXT, "outcome": TEXT, "among": TEXT, "encoders": WHOLE,  # of correlations
+    },
+    "layers": {"tier": TEXT, "kind": TEXT, "error": TEXT, "null_mean": REAL, "calibrated": REAL},
+    "pairs": {
+        "method": TEXT, "pairs": WHOLE, "x_seed": WHOLE, "y_seed": WHOLE, "predictor": TEXT, "foretold": TEXT,
+    },
+    "scale": {
+        "tier": TEXT, "kind": TEXT, "error": TEXT, "effect": TEXT, "modality": TEXT, "level": TEXT, "reference": TEXT,
+        "smallest_p": REAL, "pairs": WHOLE, "family": TEXT,
+    },
     "pareto": {
-        "tier": TEXT, "kind": TEXT, "error": TEXT, "loss": TEXT, "alpha_first": REAL, "alpha_last": REAL,
+        "tier": TEXT, "kind": TEXT, "error": TEXT, "label": TEXT, "loss": TEXT, "alpha_first": REAL, "alpha_last": REAL,
         "lambda_first": REAL, "lambda_last": REAL, "cross": REAL,
     },
     "pareto_fronts": {
-        "loss": TEXT, "alpha_first": REAL, "alpha_last": REAL, "goal": TEXT, "settings": WHOLE,
+        "loss": TEXT, "alpha_first": REAL, "alpha_last": REAL, "goal": TEXT, "kept": TEXT, "settings": WHOLE,
         "lambda_first": REAL, "lambda_last": REAL, "cross": REAL,
     },
     "trends": {"grid": TEXT, "predictor": TEXT, "predictor_side": TEXT, "within": TEXT, "tier": TEXT},
@@ -100,11 +112,6 @@ def write_results(path: str | Path, experiment: str, rows: Iterable[Mapping[str,
     table = results_table(experiment, rows)
     write_csv(path, table.dropna(axis="columns", how="all") if len(table) else table)
     return table
-
-
-def write_union(path: str | Path, results: pd.DataFrame) -> None:
-    """Write what `read_results` gave as one table."""
-    write_csv(path, results.dropna(axis="columns", how="all"))
 
 
 def read_results(paths: Sequence[Path]) -> pd.DataFrame:

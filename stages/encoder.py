@@ -12,15 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from jam.data.arrays import layers_of
-from jam.device import pick_device
-from jam.encoders.cave import SEEDS, write_cave
 from jam.encoders.folder import folder_manifest
 from jam.encoders.hub import hub_manifest
-from jam.encoders.manifest import KEYS, MANIFEST, Manifest
+from jam.encoders.manifest import KEYS, MANIFEST, SEEDS, Manifest
 from jam.encoders.package import package_manifest
-from jam.encoders.pretrain_text import pretrain_text
-from jam.encoders.pretrain_vision import pretrain_vision
-from jam.encoders.twin import random_twin
 from jam.io import atomic_folder, file_sha256, replaceable
 from jam.parallel import in_processes, processes
 from jam.params import EncoderSpec, load_params
@@ -30,6 +25,12 @@ from stages.common import ENCODERS, PRETRAIN, require_listed, run
 
 def pretrain(name: str, spec: EncoderSpec, seed: int, folder: Path) -> str:
     """Train from scratch on one modality alone (a random twin: not at all), write it; say how it went."""
+    from jam.device import pick_device  # torch, for the processes that train alone: two seconds to import
+    from jam.encoders.twin import random_twin
+    from jam.pretrain.text import pretrain_text
+    from jam.pretrain.training import write_cave
+    from jam.pretrain.vision import pretrain_vision
+
     untrained = {"epochs": 0} if spec.random else {}
     told: dict[str, Any] = {"seed": seed, "device": pick_device(), "progress": track}
     if seed == spec.seed:

@@ -1,4 +1,4 @@
-"""Encode all views of one encoder's modality, every layer in one pass, and measure how good the encoder is.
+"""Encode all views of one encoder's modality, every layer in one pass; of a language model, its perplexity too.
 
 Reads   data/encoders/NAME/, data/world/ (the views of its modality, the items)
 Writes  data/features/NAME/ (layer_N.npy, index.parquet, manifest.json; in checkpoints/PERCENTAGE/ and seeds/SEED/
@@ -12,6 +12,8 @@ By hand:  python -m stages.features minilm
 
 from typing import Any
 
+import torch
+
 from jam.data.arrays import layers_of
 from jam.data.schema import FINE, VIEWS, read_rows
 from jam.distributed import connected
@@ -20,7 +22,7 @@ from jam.encoders.manifest import Manifest
 from jam.features import FeatureStore, extract_features
 from jam.features.controls import control_features
 from jam.features.given import place_features
-from jam.features.quality import layer_probes, perplexity
+from jam.features.perplexity import perplexity
 from jam.params import load_params
 from jam.progress import track
 from jam.results import write_results
@@ -50,6 +52,8 @@ def main(name: str) -> str:
     elif manifest.source == "control":
         store, rows = control_features(manifest.id, WORLD, manifest.modality, FEATURES / name, limits), []
     else:
+        # Small nets take no longer than the preparation of their images: a core for each, instead of all for both.
+        torch.set_num_threads(max(1, torch.get_num_threads() - (spec.image is not None)))
         encoder = Encoder.load(ENCODERS / name)
         how: Any = {"batch_size": features.batch_size, "dtype": features.dtype, "progress": track}
         with connected() as world:
@@ -64,15 +68,10 @@ def main(name: str) -> str:
         if not world.first:
             return "rows filled; the first process writes the rest"
         rows = [{"metric": "parameters", "value": encoder.describe()["parameters"]}]
-    n = int((store.rows("test", "true")["k"] == 0).sum())
-    rows += [
-        {"metric": "probe", "label": label, "value": score, "n": n, "split": "test"}
-        for label, score in layer_probes(store, WORLD).items()
-    ]
     if manifest.recipe.get("objective") in ("causal", "masked"):
         first = [row["captions"][0] for row in read_rows(WORLD, "test")]
         told = perplexity(ENCODERS / name, first)
-        rows += [{"metric": metric, "value": value, "n": n, "split": "test"} for metric, value in told.items()]
+        rows += [{"metric": metric, "value": value, "n": len(first), "split": "test"} for metric, value in told.items()]
     rows.append({"metric": "width", "value": store.dims[-1]})
     write_results(TABLES / "encoders" / f"{name}.csv", "encoders", [{"subject": name, **row} for row in rows])
     return f"{len(store.index)} rows, {store.layers} layers in {FEATURES / name}"

@@ -1,18 +1,24 @@
 """What stages read of features and of the world, by the names of params.yaml."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from jam.align.items import Items
-from jam.align.rows import FeatureTable, join_sides
-from jam.data.schema import DENSE, FINE, RELEVANCE, read_items, read_table
+from jam.align.rows import FeatureTable, join_sides, one_row_each
+from jam.data.schema import DENSE, FINE, read_items
 from jam.errors import InputError
 from jam.features.store import layer_name, read_layer
 from jam.params import Layer, Side, load_params
 from stages.common import FEATURES, WORLD
+
+if TYPE_CHECKING:  # stages that ask for neither do not hang on this code
+    from jam.known import Relevance
+    from jam.private import Views
 
 
 def layer_path(layer: Layer) -> Path:
@@ -33,14 +39,23 @@ def load_layer(layer: Layer, form: str | None = None) -> FeatureTable:
     return read_layer(path, form)
 
 
+def first_views(layer: Layer, split: str) -> np.ndarray:
+    """The first view of every item of a split, (n, d)."""
+    table, index = load_layer(layer)
+    return np.array(table[one_row_each(index, split)])
+
+
 def load_sides(sides: Sequence[Side], form: str | None = None) -> dict[str, FeatureTable]:
     """The layers of the sides of a space, by side; the rows of one form, see `jam.features.store.of_form`."""
     return {side.side: load_layer(side, form) for side in sides}
 
 
 def load_items(sides: Sequence[Side], split: str) -> Items:
-    """The items of a split as the sides of a space see them."""
-    return join_sides(load_sides(sides), split)
+    """The items of a split as the sides of a space see them, with their contexts where the data tells them."""
+    items = join_sides(load_sides(sides), split)
+    told = read_items(WORLD, split, ["id", "context"]).to_pandas().set_index("id")["context"]
+    contexts, _ = pd.factorize(told.reindex(items.ids))  # −1 where there is none
+    return replace(items, contexts=contexts)
 
 
 def load_states(split: str = "test") -> np.ndarray | None:
@@ -49,35 +64,20 @@ def load_states(split: str = "test") -> np.ndarray | None:
     return None if states.null_count else np.array(states.to_pylist(), dtype=np.float32)
 
 
-def load_relevance(
-    sides: Sequence[Side], split: str, pairs: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], np.ndarray]:
-    """Of each pair of a side of texts and one of others which views are true of which, see `jam.evaluate.evaluate`.
+def load_relevance(sides: Sequence[Side], split: str, pairs: Sequence[tuple[str, str]]) -> "Relevance":
+    """Which views of the sides of each pair are true of which, see `jam.known.read_relevance`."""
+    from jam.known import read_relevance
 
-    Nothing where the data does not tell it.
-    """
-    path = WORLD / RELEVANCE
-    if not path.is_file():
-        return {}
-    told = read_table(path).to_pandas()
-    told = told[told["split"] == split]
-    tables, params = load_sides(sides), load_params()
-    texts = {side.side for side in sides if params.encoders[side.encoder].modality == "text"}
-    items, index = join_sides(tables, split), {name: lines for name, (_, lines) in tables.items()}
-    found = {}
-    for x, y in pairs:
-        if (x in texts) == (y in texts):
-            continue
-        text, other = (x, y) if x in texts else (y, x)
-        captions, seen = (index[name].loc[items.sides[name].flat()[0]] for name in (text, other))
-        place = pd.Series(np.arange(len(captions)), index=pd.MultiIndex.from_frame(captions[["id", "k"]]))
-        rows = place.reindex(pd.MultiIndex.from_frame(told[["id", "k"]])).to_numpy()
-        true = np.zeros((len(captions), len(seen)), np.bool_)
-        views = pd.Series(np.arange(len(seen)), index=seen["id"].to_numpy())
-        known = ~np.isnan(rows)
-        true[rows[known].astype(int), views[told["true_of"][known]].to_numpy()] = True
-        found[x, y] = true if text == x else true.T
-    return found
+    texts = [side.side for side in sides if load_params().encoders[side.encoder].modality == "text"]
+    return read_relevance(WORLD, load_sides(sides), texts, split, pairs)
+
+
+def load_private(sides: Sequence[Side]) -> "dict[str, Views]":
+    """First views of items with what is private to them, by side, see `jam.known.private_views`."""
+    from jam.known import private_views
+
+    encoders = load_params().encoders
+    return private_views(WORLD, load_sides(sides), {side.side: encoders[side.encoder].modality for side in sides})
 
 
 def load_fine(sides: Sequence[Side]) -> tuple[Items, np.ndarray, np.ndarray] | None:
@@ -95,7 +95,9 @@ def load_fine(sides: Sequence[Side]) -> tuple[Items, np.ndarray, np.ndarray] | N
     return join_sides(load_sides(sides, DENSE), FINE), group, scene
 
 
-def states_as_units(split: str) -> np.ndarray | None:
-    """For each item the number of its state: items of one state are no independent draws. None where it is unknown."""
+def items_as_units(split: str) -> np.ndarray:
+    """For each item the number of its state, or its own: items of one state are no independent draws."""
     states = load_states(split)
-    return None if states is None else np.unique(states, axis=0, return_inverse=True)[1]
+    if states is None:
+        return np.arange(len(read_items(WORLD, split, ["id"])))
+    return np.unique(states, axis=0, return_inverse=True)[1]

@@ -3,10 +3,11 @@
 Reads   data/features/, data/spaces/ (first seed)
 Writes  metrics/tables/kernels.csv (each score with interval and null)
 
-Two questions, in the column ``condition``:
+Three questions, in the column ``condition``:
   encoders               how alike are two frozen encoders, each of another modality?
   matched, hard, easy    one side against true views of the other, against such with one thing changed, against those of
                          other items, frozen and aligned: does the metric see fine detail? (JAM's first figure)
+  fall                   the share of a score that is lost with the one thing changed, beside that of the state itself
 
 Each encoder is seen at one layer, chosen on validation rows: the one with the highest mutual kNN with the other
 modalities, each encoder of those at its own best layer. An item's view is its first.
@@ -26,33 +27,36 @@ from jam.align.space import load_adapters
 from jam.features import FeatureStore
 from jam.metrics.kernels import kernel_table
 from jam.params import Params, load_params
+from jam.reality.detail import Views, detail_rows
 from jam.reality.layers import choose_layers
 from jam.results import write_results
 from jam.sweep.frozen import kernel_rows
+from jam.world.state import states_of_facts
 from stages.common import FEATURES, SPACES, TABLES, run, say
-from stages.inputs import load_sides
+from stages.inputs import load_sides, load_states
 
 Named = dict[str, tuple[dict[str, Any], np.ndarray]]
 """By a name of its own: what a representation is, in columns of results for the side x, and its rows."""
 
 
-def mismatched(params: Params) -> Iterator[tuple[Named, Named]]:
-    """The two sides frozen and in each space: the rows of x, and those of y by condition."""
+def mismatched(params: Params) -> Iterator[tuple[Named, Named, np.ndarray]]:
+    """The two sides frozen and in each space: the rows of x, and those of y by condition; which items they are of."""
     x, y = params.align.x, params.align.y
     (seen, order), (told, index) = load_sides((x, y)).values()
     rows, by_condition = mismatched_rows(order, index, "test")
+    items = np.flatnonzero(np.isin(one_row_each(order, "test"), rows))
     n, fewest = len(rows), max(params.kernels.k + 1, 4)
     if n - math.ceil(n / params.kernels.folds) < fewest:
         if n:
             say(f"matched, hard and easy pairs left out: {n} test items have hard negatives, too few for k and folds")
         return
     frozen = {"x": x.encoder, "x_layer": x.layer, "y": y.encoder, "y_layer": y.layer}
-    yield {"": (frozen, seen[rows])}, {name: ({}, told[there]) for name, there in by_condition.items()}
+    yield {"": (frozen, seen[rows])}, {name: ({}, told[there]) for name, there in by_condition.items()}, items
     for space in params.kernels.spaces:
         adapters = load_adapters(SPACES / space / str(params.align.seeds[0]))
         where = {"subject": space, "x": x.side, "y": y.side}
         latents: Named = {name: ({}, adapters[y.side].encode(told[there])) for name, there in by_condition.items()}
-        yield {space: (where, adapters[x.side].encode(seen[rows]))}, latents
+        yield {space: (where, adapters[x.side].encode(seen[rows]))}, latents, items
 
 
 def main() -> str:
@@ -79,9 +83,17 @@ def main() -> str:
 
     for x, y in pairs:
         score(named("x", x), named("y", y), condition="encoders")
-    for xs, ys in mismatched(params):
-        score(xs, ys)
-        say(f"{next(iter(xs)) or 'frozen'}: matched, easy and hard pairs scored")
+    compared, items = [], np.arange(0)
+    for before, after, scored in mismatched(params):
+        score(before, after)
+        items = scored
+        [(told, seen)] = before.values()
+        compared.append(Views(told, seen, *(after[name][1] for name in ("matched", "hard"))))
+        say(f"{next(iter(before)) or 'frozen'}: matched, easy and hard pairs scored")
+    facts = load_states("test")
+    if compared and facts is not None:
+        how = {name: options[name] for name in ("k", "folds", "seed")}
+        rows += detail_rows(compared[0], compared[1:], states_of_facts(facts[items]), metrics, **how)
     write_results(TABLES / "kernels.csv", "kernels", pd.DataFrame(rows))
     return f"{len(rows)} scores in {TABLES / 'kernels.csv'}"
 

@@ -9,50 +9,73 @@ import pandas as pd
 
 from jam.io import atomic_path
 from jam.params import Params, load_params
-from jam.report import tables
+from jam.report import sweep_tables, tables
+from jam.report.audit_table import audit_table
+from jam.report.contrast_tables import budget_table, contrast_table, fall_table, kept_table, private_table
+from jam.report.pair_tables import curves_table, effects_table, law_table, pairs_table, stands_table
 from jam.report.reality_tables import reality_table, when_table
 from jam.results import read_results, select
 from jam.sweep.frozen import METRICS as FROZEN
-from jam.sweep.table import OUTCOMES
 from stages.common import METRICS, UNIFORM, run
+from stages.results import all_results, curves
 
+# JAM's objectives with each other, and what else there is with the plainest trained one
+CONTRASTS = (
+    *(("negcon", "con"), ("spread", "con"), ("spread", "negcon"), ("spread_curriculum", "spread")),
+    *((name, "linear") for name in ("con", "spread", "linear_negcon", "mlp", "cca", "ridge", "procrustes")),
+)
 FILES = (Path("README.md"), METRICS / "README.md")
 
 
-def built_tables(results: pd.DataFrame, params: Params, control: pd.DataFrame | None = None) -> dict[str, str]:
-    """Every table by the name of its marker; ``control`` is what the uniform world tells of trainings."""
+def built_tables(
+    results: pd.DataFrame, tried: pd.DataFrame, params: Params, control: pd.DataFrame | None = None
+) -> dict[str, str]:
+    """Every table by the name of its marker.
+
+    Args:
+        results: of all stages.
+        tried: training curves and grids of closed forms.
+        params: of the run.
+        control: what the uniform world tells of trainings.
+    """
     spaces, kernels = list(params.spaces), params.kernels.metrics
-    frozen = {
-        f"frozen {tables.metric(name)}": {"condition": "frozen", "metric": name}
-        for name in ("mutual_knn", "unbiased_cka")
-    }
-    detail = {name: tables.TRAINED[name] for name in ("recall", "hard negatives")}
-    sizes = tables.encoder_predictors()
+    sides = (params.align.x.side, params.align.y.side)
     return {
         "encoders": tables.encoder_table(results),
         "results": tables.result_table(results, spaces),
         "other_spaces": tables.other_spaces_table(results, [*params.spaces_of_two, *params.spaces_of_three]),
         "negatives": tables.negatives_table(results, spaces),
         "retrieval": tables.retrieval_table(results, spaces),
+        "budget": budget_table(results, tried, spaces),
+        "contrasts": contrast_table(results, [pair for pair in CONTRASTS if set(pair) <= set(spaces)]),
+        "kept": kept_table(results, spaces, sides),
+        **{f"private_{side}": private_table(results, spaces, side) for side in sides},
+        "fall": fall_table(results),
         "detail": tables.detail_table(results, params.kernels.spaces, kernels),
         "reality": reality_table(results),
         "when": when_table(select(results, experiment="when"), control),
+        "audit": audit_table(results),
         "layers": tables.best_layers_table(results),
         "layer_trends": tables.trend_table(
             results, "layers", tables.frozen_predictors(FROZEN, within=True), tables.TRAINED
         ),
-        "scale_recall": tables.scale_table(results, OUTCOMES["recall"]),
-        "scale_negatives": tables.scale_table(results, OUTCOMES["hard_negatives"]),
-        "scale_trends": tables.trend_table(results, "scale", sizes, {**detail, **frozen}),
-        "scale_frozen_trends": tables.trend_table(results, "scale", tables.frozen_predictors(FROZEN), detail),
-        "pareto": tables.pareto_table(results),
+        "pairs": pairs_table(results),
+        "curves": curves_table(results),
+        "law": law_table(results),
+        "scale": effects_table(results),
+        "scale_stands": stands_table(results),
+        "depth": sweep_tables.depth_table(results),
+        "depth_trends": sweep_tables.depth_trend_table(results),
+        "pareto": sweep_tables.pareto_table(results),
+        "pareto_private": sweep_tables.private_table(results),
+        "pareto_losses": sweep_tables.losses_table(results),
     }
 
 
 def main() -> str:
     """Rewrite the tables."""
     control = read_results([UNIFORM]) if UNIFORM.is_file() else None
-    found = built_tables(read_results([METRICS / "results.csv"]), load_params(), control)
+    found = built_tables(all_results(), curves(load_params()), load_params(), control)
     for path in FILES:
         text = tables.fill(path.read_text(encoding="utf-8"), found)
         with atomic_path(path) as part:

@@ -205,14 +205,14 @@ def test_a_batch_says_which_texts_are_true_of_other_images(name, captions):
     told, schedule = dataclasses.replace(items, truth=truth), training(captions=captions, epochs=2)
     true = {(i // 2, wordings[row]) for i in range(100) for row in rows[i]}
     joint = Joint(OBJECTIVES[name], schedule, first(listed(OBJECTIVES[name], schedule)), told, [("image", "text")], 0)
-    for batch in batches(told, joint, schedule, np.random.default_rng(0), torch.device("cpu")):
+    for batch in batches(told, joint, OBJECTIVES[name], schedule, np.random.default_rng(0), torch.device("cpu")):
         texts = batch.true["text"] if captions == "sample" else batch.true["text"][:, 0]
         texts = torch.cat([texts, *batch.false.values()])
         assert batch.same["image", "text"].tolist() == [
             [(int(i) // 2, wordings[int(j)]) in true for j in texts] for i in batch.true["image"]
         ]  # fmt: skip
     assert np.isfinite(train(told, world(40, 2), OBJECTIVES[name], schedule, seed=0).history["loss_align"]).all()
-    for batch in batches(items, joint, schedule, np.random.default_rng(0), torch.device("cpu")):
+    for batch in batches(items, joint, OBJECTIVES[name], schedule, np.random.default_rng(0), torch.device("cpu")):
         assert batch.same == {}
 
 

@@ -22,8 +22,8 @@ from tiny_encoders import picture, random_rows, sentence, text_folder, vision_fo
 from jam.data.images import compact_image
 from jam.device import pick_device
 from jam.encoders import Encoder
-from jam.encoders.manifest import MANIFEST, Manifest, weights_sha256
-from jam.encoders.pooling import POOLINGS, pool
+from jam.encoders.manifest import MANIFEST, POOLINGS, Manifest, weights_sha256
+from jam.encoders.pooling import pool
 from jam.errors import InputError
 from jam.features import extract_features
 from jam.io import file_sha256, read_json, write_json

@@ -8,21 +8,23 @@ import pytest
 import torch
 from PIL import Image
 from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from tiny_encoders import WORDS, png, pretraining_table, random_rows, write_rows
 from transformers import AutoModelForCausalLM, AutoModelForMaskedLM
 
 from jam.data.schema import read_rows
 from jam.encoders import Encoder
-from jam.encoders.cave import save_cave, warm_up_then_cosine
-from jam.encoders.contrastive import nt_xent
-from jam.encoders.distortions import BRIGHTNESS, COLOUR, CUT, cut_out, distorted, photometric, shift
-from jam.encoders.pretrain_masked import HIDDEN, MASKED, mask_tokens
-from jam.encoders.pretrain_text import pretrain_text, word_tokenizer
-from jam.encoders.pretrain_vision import pretrain_vision
 from jam.encoders.token_loss import IGNORED, masked_token_loss
 from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
-from jam.features.quality import PENALTIES, layer_probes, perplexity, ridge_probes
+from jam.features.perplexity import perplexity
+from jam.pretrain.contrastive import nt_xent
+from jam.pretrain.distortions import BRIGHTNESS, COLOUR, CUT, cut_out, distorted, photometric, shift
+from jam.pretrain.masked import HIDDEN, MASKED, mask_tokens
+from jam.pretrain.text import pretrain_text, word_tokenizer
+from jam.pretrain.training import save_cave, warm_up_then_cosine
+from jam.pretrain.vision import pretrain_vision
 
 INK = {"red": (230, 30, 30), "green": (30, 230, 30), "blue": (30, 30, 230)}
 STEPS = {"batch_size": 16, "learning_rate": 5e-3, "weight_decay": 0.05}
@@ -74,7 +76,23 @@ def probed(folder, world, scratch) -> tuple[Encoder, FeatureStore, dict[str, flo
     encoder = Encoder.load(folder, device="cpu")
     views = world / "views" / f"{encoder.modality}.parquet"
     store = extract_features(encoder, views, scratch / "features", scratch=scratch / "scratch")
-    return encoder, store, layer_probes(store, world)
+    return encoder, store, probes(store, world)
+
+
+def probes(store, world) -> dict[str, float]:
+    """Label → accuracy on test items of a linear classifier of the last layer, fitted on training items."""
+    x = {split: store.layer(-1)[store.rows(split, "true")["row"]] for split in ("train", "test")}
+    labels = {}
+    for split in x:
+        told = {row["id"]: row["labels"] for row in read_rows(world, split)}
+        labels[split] = [{label["name"]: label["value"] for label in told[i]} for i in store.rows(split, "true")["id"]]
+    found = {}
+    for name in labels["train"][0]:
+        y = {split: [row[name] for row in rows] for split, rows in labels.items()}
+        found[name] = (
+            make_pipeline(StandardScaler(), RidgeClassifier()).fit(x["train"], y["train"]).score(x["test"], y["test"])
+        )
+    return found
 
 
 def folders_equal(first, second):
@@ -94,10 +112,13 @@ def test_pretrained_vision_reads_unseen_images(squares, tmp_path):
     encoder, store, accuracy = probed(folder, squares, tmp_path)
     assert list(accuracy) == ["left_color", "right_color"]
     assert min(accuracy.values()) > 0.9
-    turned = write_rows(
-        tmp_path / "turned", **{s: list(reversed(read_rows(squares, s))) for s in ("train", "val", "test")}
-    )
-    at_random = layer_probes(store, turned)
+    rows = {split: read_rows(squares, split) for split in ("train", "val", "test")}
+    others = {
+        split: [row | {"labels": other["labels"]} for row, other in zip(mine, reversed(mine), strict=True)]
+        for split, mine in rows.items()
+    }
+    turned = write_rows(tmp_path / "turned", **others)
+    at_random = probes(store, turned)
     assert max(at_random.values()) < 0.6  # the labels of other images
     image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8))
     # In memory and from the folder: the same features, preprocessing included.
@@ -368,29 +389,7 @@ def test_perplexity_by_hand(language_model, masked_model, masked):
     assert perplexity(folder, texts)["perplexity"] == pytest.approx(math.exp(loss / count), rel=1e-4)
 
 
-# --- quality ----------------------------------------------------------------------------------------------------------
-
-
-def test_ridge_probes_agree_with_scikit_learn():
-    rng = np.random.default_rng(0)
-    weights = rng.standard_normal((6, 3))
-    features = {split: rng.standard_normal((n, 6)) for split, n in (("train", 300), ("val", 200), ("test", 200))}
-    value = {split: (x @ weights + rng.standard_normal((len(x), 3))).argmax(axis=1) for split, x in features.items()}
-    labels = {split: [{"shape": WORDS[i]} for i in y] for split, y in value.items()}
-    mean, deviation = features["train"].mean(axis=0), features["train"].std(axis=0, ddof=1)
-    x = {split: (array - mean) / deviation for split, array in features.items()}
-    best = (-1.0, 0.0)
-    for penalty in PENALTIES:
-        fitted = RidgeClassifier(alpha=penalty).fit(x["train"], value["train"])
-        scores = fitted.score(x["val"], value["val"]), fitted.score(x["test"], value["test"])
-        best = max(best, scores, key=lambda score: score[0])
-    assert ridge_probes(features, labels) == {"shape": pytest.approx(best[1])}
-    assert 0.5 < best[1] < 1
-
-
-def test_layer_probes_of_unlabelled_items_are_empty(language_model, tmp_path):
-    splits = {split: random_rows(split, 5, labels=[]) for split in ("train", "val", "test")}
-    assert probed(language_model[1], write_rows(tmp_path / "data", **splits), tmp_path)[2] == {}
+# --- schedule ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5, 10, 97])

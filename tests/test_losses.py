@@ -61,7 +61,7 @@ def negcon_twin(a, p, q, s, same):
     return (mean(negcon_terms_twin(a, p, q, s, same)) + text_to_image(a, p, s, same)) / 2
 
 
-def spread_terms_twin(a, p, q, s, neighbours, same):
+def spread_terms_twin(a, p, q, s, neighbours, same, context):
     n = len(a)
     coarse, fine = [], []
     for i in range(n):
@@ -69,14 +69,15 @@ def spread_terms_twin(a, p, q, s, neighbours, same):
         everything = counted(i, same, 2 * n)
         inside = {i} | {n + i} & set(everything)
         inside |= set(sorted(set(everything) & set(range(n)) - {i}, key=lambda j: -dot(p[i], p[j]))[:neighbours])
+        inside |= {j for j in range(n) if context[i][j]} & set(everything)
         in_context = sum(score[j] for j in inside)
         coarse.append(-math.log(in_context / sum(score[j] for j in everything)))
         fine.append(-math.log(score[i] / in_context))
     return coarse, fine
 
 
-def spread_twin(a, p, q, s, same, alpha, neighbours):
-    coarse, fine = spread_terms_twin(a, p, q, s, neighbours, same)
+def spread_twin(a, p, q, s, same, alpha, neighbours, context):
+    coarse, fine = spread_terms_twin(a, p, q, s, neighbours, same, context)
     image_to_text = mean([(1 - alpha) * c + alpha * f for c, f in zip(coarse, fine, strict=True)])
     return (image_to_text + text_to_image(a, p, s, same)) / 2
 
@@ -99,10 +100,13 @@ def test_losses_equal_their_explicit_pairs(dtype, scale, same):
     square = None if same is None else same[:, :6]
     assert contrastive_loss(a, p, scale, square).item() == pytest.approx(con_twin(*twins), **tolerance)
     assert negcon_loss(a, p, q, scale, same).item() == pytest.approx(negcon_twin(*twins), **tolerance)
+    alike = torch.tensor([0, 1, 0, 0, 2, 1])
+    alike = alike[:, None] == alike
     for alpha, neighbours in [(0.0, 0), (0.2, 0), (0.5, 1), (1.0, 0), (0.3, 2), (0.3, 5)]:
-        assert spread_loss(a, p, q, scale, alpha, neighbours, same).item() == pytest.approx(
-            spread_twin(*twins, alpha, neighbours), **tolerance
-        )
+        for context in (None, alike):
+            twin = spread_twin(*twins, alpha, neighbours, ALONE if context is None else context.tolist())
+            found = spread_loss(a, p, q, scale, alpha, neighbours, same, context)
+            assert found.item() == pytest.approx(twin, **tolerance)
 
 
 @settings(max_examples=40, deadline=None)

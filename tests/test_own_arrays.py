@@ -10,7 +10,8 @@ from jam.data.arrays import ids_of, layers_of, read_arrays, write_arrays
 from jam.data.schema import read_items, read_table
 from jam.errors import InputError
 from jam.features.given import place_features
-from jam.results import read_results, select
+from jam.results import select
+from stages.results import all_results
 
 
 def draw(folder, n=240, told=3):
@@ -50,9 +51,10 @@ evaluate: {resamples: 50}
 sweeps:
   epochs: 60
   objective: {alphas: [], loss: con, latent: 8, hidden: [16]}
-  layers: {x: [0], y: [0, 1]}
+  layers: {x: [0], y: [0, 1], also_x: [], also_y: []}
+  pairs: {n: [50, 100], curves: []}
   scale: {x: [{encoder: seen, layer: 0}], y: [{encoder: said, layer: 1}], seeds: [0]}
-  pareto: {losses: [con], alphas: [], reconstruction: [[1, 1]], cross: [0], seeds: [0]}
+  pareto: {x: null, latent: 8, epochs: 60, losses: [con], alphas: [], reconstruction: [[1, 1]], cross: [0], seeds: [0]}
 """
 
 
@@ -62,7 +64,7 @@ def test_two_arrays_go_through_the_whole_graph(tmp_path):
     (folder / "presets" / "mine.yaml").write_text(PARAMS)
     command(folder, "python", "-m", "stages.preset", "mine")
     command(folder, "dvc", "repro")
-    results = read_results([folder / "metrics" / "results.csv"])
+    results = all_results(folder)
     for space in ("con", "cca"):
         found = select(results, experiment="evaluate", subject=space, metric="recall", k=1, seed=None)
         assert (found["value"] > 0.5).all(), space

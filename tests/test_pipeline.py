@@ -15,7 +15,8 @@ import yaml
 from checkout import ROOT, command, environment, new_checkout, refused
 
 from jam.params import load_params
-from jam.results import OF_EXPERIMENT, read_results, select
+from jam.results import OF_EXPERIMENT, select
+from stages.results import all_results
 
 
 def results(folder):
@@ -35,7 +36,7 @@ def test_a_second_repro_runs_nothing(checkout):
 
 
 def test_every_table_and_figure_is_there_and_finite(checkout):
-    table = read_results([checkout / "metrics" / "results.csv"])
+    table = all_results(checkout)
     assert set(table["experiment"]) == set(OF_EXPERIMENT)
     assert table["value"].notna().all()  # no cell of a sweep failed
     params = load_params(checkout / "params.yaml")
@@ -43,7 +44,7 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
     figures = {path.stem: path.stat().st_size for path in (checkout / "plots" / "figures").glob("*.png")}
     assert set(figures) == {
         "captions", "habitats", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "when",
-        "layers", "scale", "scale_heatmap", "pareto", "pareto_heatmap", "retrieved",
+        "audit", "layers", "layers_trained", "pairs", "scale", "pareto", "pareto_heatmap", "private", "retrieved",
     }  # fmt: skip
     assert min(figures.values()) > 10_000
     shown = command(checkout, "dvc", "metrics", "show")
@@ -51,8 +52,10 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
     assert max(map(len, shown.splitlines())) <= 100
 
 
-# Loaded by a stage, and without influence on what it computes: how it starts, what it is told, how it writes
+# Loaded by a stage, and without influence on what it computes: how it starts, what it is told, how it writes (a table
+# with a column that the schema of results does not know is refused where it is read).
 LEAVES = (
+    "jam/results.py",
     "jam/errors.py", "jam/progress.py", "jam/device.py", "jam/io.py", "jam/lazy.py", "jam/distributed.py",
     "jam/params/", "stages/common.py",
 )  # fmt: skip
@@ -80,12 +83,12 @@ def test_a_stage_depends_on_all_code_that_it_loads(checkout):
     [
         (
             "spaces.negcon.learning_rate", 0.002, "space@negcon",
-            "space@negcon evaluate@negcon kernels reality retrieve collect plots",
+            "space@negcon evaluate@negcon contrasts kernels reality audit pairs scale retrieve plots",
         ),
-        ("sweeps.layers.y", [0, 1], "sweep@layers", "sweep@layers collect plots"),
+        ("sweeps.layers.y", [0, 1], "sweep@layers", "sweep@layers plots"),
         (
             "spaces_of_three.three.z.layer", 1, "space_of_three@three",
-            "space_of_three@three evaluate_of_three@three kernels reality retrieve collect plots",
+            "space_of_three@three evaluate_of_three@three contrasts kernels reality audit pairs scale retrieve plots",
         ),
     ],
 )  # fmt: skip
@@ -109,7 +112,9 @@ def rerun(checkout, path, text, *options):
     return set(re.findall(r"Running stage '([^']+)'", status))
 
 
-AFTER = {"kernels", "reality", "retrieve", "sweep@layers", "sweep@scale", "sweep@pareto", "collect", "plots"}
+AFTER = {
+    "contrasts", "kernels", "reality", "audit", "retrieve", "pairs", "scale", "sweep@layers", "sweep@pareto", "plots",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -131,7 +136,7 @@ def test_a_line_of_code_reruns_what_hangs_on_it(checkout, file, expected):
 
 STAGES = (
     "dataset", "encoder@vision_s", "features@minilm", "space@spread", "space_of_three@three", "evaluate@con", "kernels",
-    "reality", "when", "sweep@layers",
+    "reality", "when", "audit", "contrasts", "pairs", "scale", "sweep@layers",
 )  # fmt: skip
 
 
@@ -171,7 +176,7 @@ def test_a_stage_killed_half_way_is_finished_by_the_next_repro_with_the_same_met
 
 def test_a_bad_parameter_stops_a_stage_with_one_line(tmp_path):
     text = (ROOT / "params.yaml").read_text()
-    (tmp_path / "params.yaml").write_text(text.replace("epochs: 6", "epochs: none"))
+    (tmp_path / "params.yaml").write_text(text.replace("epochs: 8", "epochs: none"))
     assert "training.epochs" in refused(tmp_path, "stages.space", "con")
 
 

@@ -10,7 +10,7 @@ from PIL import Image
 from jam.report import figures, sweep_figures
 from jam.report.labels import LABELS, METRICS
 from jam.report.style import SERIES, looks, save
-from jam.report.tables import grid, other_spaces_table, pareto_table, result_table, trend_table
+from jam.report.tables import grid, other_spaces_table, result_table, trend_table
 from jam.results import results_table
 
 SPACES = ("con", "spread")
@@ -49,7 +49,7 @@ def test_chance_is_drawn_and_told_where_it_is_known():
     drawn = figures.spaces(known, SPACES, ("image", "text"))
     at = [[line.get_xdata()[0] for line in axis.lines if line.get_linestyle() == ":"] for axis in drawn.axes]
     assert at == [[0.05], [0.05], [0.5]]
-    assert result_table(known, SPACES).endswith("| chance | .050 | .050 | .500 | – | – |")
+    assert result_table(known, SPACES).endswith("| *chance* | .050 | .050 | .500 | – | – |")
     assert "chance" not in result_table(evaluated(), SPACES)  # results of before it was kept
 
 
@@ -74,7 +74,9 @@ def test_a_map_holds_the_means_in_the_order_of_the_grid_and_frames_the_best():
         for j, y in enumerate(("z", "c", "k"))
     ]
     rows += [{**row, "seed": 0, "value": 9.0} for row in rows]  # a single seed is not what is shown
-    drawn = sweep_figures.scale_maps(results_table("scale", rows))
+    where = {"metric": "recall", "direction": "both", "split": "test"}
+    panel = sweep_figures._map(results_table("layers", rows), ("x", "y"), where)
+    drawn = sweep_figures.heatmaps({"": panel}, ("x", "y"))
     axis = drawn.axes[0]
     assert [text.get_text() for text in axis.get_yticklabels()] == ["b", "a"]
     assert [text.get_text() for text in axis.texts] == [".00", ".01", ".02", ".10", ".11", ".12"]
@@ -111,22 +113,6 @@ def test_layers_tell_their_splits_and_what_is_framed():
         "frozen: mutual kNN, validation",
     ]
     assert "framed: the two layers with the highest recall on validation rows" in drawn.get_supxlabel()
-
-
-def test_no_panel_is_drawn_of_a_reality_that_is_not_known():
-    of = {"experiment": "scale", "value": 5.0, "low": 4.0, "high": 6.0}
-    facts = [{**of, "subject": name, "metric": "parameters", "family": "f"} for name in ("v", "t")]
-    pair = {**of, "x": "v", "y": "t"}
-    rows = [*facts, {**pair, "metric": "recall", "direction": "both", "split": "test"},
-            {**pair, "metric": "mutual_knn", "condition": "frozen"}]  # fmt: skip
-    table, unknown = results_table("scale", rows), results_table("reality", [])
-    assert len(sweep_figures.scale(table, unknown).axes) == 4
-    told = {"x": "v", "metric": "reality_recall", "label": "mean", "condition": "best", "value": 0.5, "low": 0.4}
-    titles = [
-        axis.get_title(loc="left")
-        for axis in sweep_figures.scale(table, results_table("reality", [{**told, "high": 0.6}])).axes
-    ]
-    assert titles == ["", "", "recall of reality", "", "", ""]
 
 
 def test_the_mean_curve_ends_where_the_first_training_stops():
@@ -174,18 +160,12 @@ def test_tables_read_results_and_show_a_dash_where_there_is_none():
     assert grid(evaluated(), "", {"con": {"subject": "con"}}, {"none": {"metric": "mrr"}}).endswith("| con | – |")
 
 
-def test_trends_and_fronts_are_told_by_their_columns():
+def test_trends_are_told_by_their_columns():
     row = {"grid": "scale", "predictor": "quality", "predictor_side": "x", "metric": "recall", "condition": "trained"}
     rows = [{**row, "value": 0.5, "low": 0.1, "high": 0.9, "p": 0.04}, {**row, "grid": "layers", "value": 0.9}]
     predictors = {"quality of x": {"predictor": "quality", "predictor_side": "x"}}
     told = trend_table(results_table("trends", rows), "scale", predictors, {"recall": {"metric": "recall"}})
     assert told.endswith("| quality of x | .50* [.10, .90] |")
-    front = {"loss": "spread", "alpha_first": 0.1, "alpha_last": 0.9, "goal": "recall"}
-    rows = [{**front, "metric": "hypervolume", "value": 0.3, "low": 0.2, "high": 0.4, "seeds": 3}]
-    rows.append({**front, "metric": "on_front", "value": 1, "lambda_first": 1, "lambda_last": 0.1, "cross": 1})
-    assert "| Spread α 0.1→0.9 | .300 [.200, .400] | λ 1→0.1 cross |" in pareto_table(
-        results_table("pareto_fronts", rows)
-    )
 
 
 def test_a_figure_that_fails_leaves_the_old_file(tmp_path):
@@ -220,13 +200,3 @@ def test_results_hold_the_schema_and_come_back_as_they_were(tmp_path):
     for name, message in (("b", "expected a table of results"), ("c", "no such file; run the stage")):
         with pytest.raises(ValueError, match=message):
             read_results([tmp_path / f"{name}.csv"])
-
-
-def test_encoders_without_parameters_are_not_drawn_over_them():
-    of = {"experiment": "scale", "value": 5.0, "low": 4.0, "high": 6.0}
-    pair = {**of, "x": "oracle", "y": "t"}
-    rows = [{**of, "subject": "t", "metric": "parameters", "family": "f"},
-            {**pair, "metric": "recall", "direction": "both", "split": "test"},
-            {**pair, "metric": "mutual_knn", "condition": "frozen"}]  # fmt: skip
-    drawn = sweep_figures.scale(results_table("scale", rows), results_table("reality", []))
-    assert [axis.axison for axis in drawn.axes] == [False, True, False, True]

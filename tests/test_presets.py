@@ -26,7 +26,8 @@ from tiny_encoders import WORDS, picture
 from tiny_hub import save_tiny
 
 from jam.encoders import package
-from jam.results import read_results, select
+from jam.results import select
+from stages.results import all_results
 
 FAMILY = {
     "dinov2-giant": "dinov2_giant", "dinov2": "dinov2", "vit-mae": "mae", "clip-vit": "clip_vision", "vit-base": "vit",
@@ -168,10 +169,10 @@ def test_a_preset_runs_from_end_to_end(preset, tmp_path, monkeypatch):
         with launching(tmp_path / "socket", environment(**hub)) as launcher:
             command(folder, "dvc", "repro", LAUNCH=launcher, **hub)
 
-    results = read_results([folder / "metrics" / "results.csv"])
+    results = all_results(folder)
     assert set(select(results, experiment="evaluate")["subject"]) == set(params["spaces"])
     assert results["value"].notna().all()  # no cell of a sweep failed
-    for name in ("layers", "scale", "pareto", "retrieved"):
+    for name in ("layers", "pareto", "retrieved"):
         assert (folder / "plots" / "figures" / f"{name}.png").is_file()
     for name, spec in params["encoders"].items():
         manifest = json.loads((folder / "data" / "encoders" / name / "encoder.json").read_text())

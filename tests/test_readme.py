@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from jam.io import read_json
@@ -12,15 +11,15 @@ from jam.report.tables import fill, number
 from jam.results import read_results
 from stages.common import UNIFORM
 from stages.readme import FILES, built_tables
+from stages.results import all_results, curves
 
 ROOT = Path(__file__).parent.parent
-WIDTH = 256  # of the narrower of the two sides: there are no more components
 
 
 def test_the_tables_are_those_of_the_committed_results(monkeypatch):
     monkeypatch.chdir(ROOT)
     control = read_results([UNIFORM])
-    found = built_tables(read_results([Path("metrics/results.csv")]), load_params(), control)
+    found = built_tables(all_results(), curves(load_params()), load_params(), control)
     markers = []
     for path in FILES:
         text = path.read_text(encoding="utf-8")
@@ -49,21 +48,6 @@ def test_what_dvc_metrics_show_prints_is_what_is_committed():
         told = read_json(ROOT / path)
         assert cells == [f"{round(told[name], 4)}" if name in told else "-" for name in names], path
     assert len(lines) == len(load_params(ROOT / "params.yaml").space_names)
-
-
-def test_the_grids_of_closed_forms_contain_their_optimum():
-    """The chosen value of each argument is not the last of its grid, but where a value more could not be better."""
-    for name in ("ridge", "procrustes", "cca"):
-        grid = pd.read_csv(ROOT / "metrics" / "curves" / f"{name}.csv")
-        scores = grid["validation_score"]
-        tried = [column for column in ("whitening", "penalty", "shrinkage", "components") if column in grid]
-        best = grid.loc[scores.idxmax()]
-        for column in tried:
-            # no whitening is the limit of ever more shrinkage
-            known = grid[column].fillna(float("inf")) if column == "whitening" else grid[column].dropna()
-            if known.empty or (column == "components" and best[column] == WIDTH) or pd.isna(best[column]):
-                continue
-            assert known.min() < best[column] < known.max(), (name, column)
 
 
 def test_filling_replaces_what_is_between_markers_and_nothing_else():

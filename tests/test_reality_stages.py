@@ -57,6 +57,9 @@ def prepare(folder, encoders, sides):
     }  # fmt: skip
     params["kernels"] |= {"permutations": 19, "folds": 4, "spaces": ["con"], "k": 5}
     params["evaluate"] |= {"resamples": 50}
+    params["sweeps"]["pairs"] |= {"curves": []}
+    params["sweeps"]["pareto"] |= {"x": None, "y": None}
+    params["sweeps"]["layers"] |= {"also_x": [], "also_y": []}
     params["sweeps"]["scale"] |= {way: [dict(list(side.items())[1:])] for way, side in zip("xy", sides, strict=True)}
     (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
     checked = load_params(folder / "params.yaml")

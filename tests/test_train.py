@@ -262,7 +262,7 @@ def test_the_loss_of_a_space_is_the_sum_over_its_pairs_and_a_third_side_leaves_t
     false = {"text": torch.as_tensor(items.sides["text"].table[items.sides["text"].false[:, 0]])}
     align, rebuild = joint(true, false, {}, alpha=0.3)
     z = {side: joint.adapters[side](views) for side, views in true.items()}
-    q, options = joint.adapters["text"](false["text"]), {"alpha": 0.3, "neighbours": 0}
+    q, options = joint.adapters["text"](false["text"]), {"alpha": 0.3, "neighbours": 0, "context": None}
     loss = load_loss(objective.loss)
     apart = [loss(z[x], z["text"], q, 1 / 0.07, None, **options) for x in ("image", "sound")]
     torch.testing.assert_close(align, sum(apart))

@@ -22,7 +22,7 @@ from jam.encoders.manifest import MANIFEST, Manifest
 from jam.encoders.registry import PACKAGES
 from jam.encoders.twin import random_twin
 from jam.errors import InputError
-from jam.features.quality import perplexity
+from jam.features.perplexity import perplexity
 from jam.io import read_json, write_json
 from stages import encoder as stage
 

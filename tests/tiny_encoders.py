@@ -13,8 +13,8 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 
 from jam.data.readers import IMAGE
 from jam.data.schema import LABELS, described, write_table, write_world
-from jam.encoders.cave import save_cave
-from jam.encoders.pretrain_text import word_tokenizer
+from jam.pretrain.text import word_tokenizer
+from jam.pretrain.training import save_cave
 
 WORDS = ["red", "blue", "seven", "nine", "left", "right", "above", "small", "large", "is"]
 

@@ -59,6 +59,7 @@ class Items:
         sides: by name; of each the rows of the same items in the same order.
         truth: which views are true of which other items; None where each is true of its own alone.
         ids: (n,) what the items are called, where it is known.
+        contexts: (n,) of each item the number of its context, −1 where it has none; None where they are not known.
 
     Raises:
         ValueError: no side or no item, different numbers of items, or an item without a view.
@@ -67,6 +68,7 @@ class Items:
     sides: Mapping[str, SideRows]
     truth: Truth | None = None
     ids: np.ndarray | None = None
+    contexts: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         counts = {name: (len(side.true), len(side.false)) for name, side in self.sides.items()}

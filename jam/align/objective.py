@@ -50,6 +50,10 @@ class Joint(nn.Module):
         loss = load_loss(objective.loss)
         assert isinstance(loss, Loss)  # as the schema of an objective promises
         self.loss, self.neighbours, self.pairs = loss, objective.neighbours, tuple(pairs)
+        if objective.context and items.contexts is None:
+            raise ValueError(
+                f"{objective.loss}: got items without contexts, expected them (column context of the data)"
+            )
         options = {"d_latent": setting.latent, **objective.tower_options}
         if setting.dropout is not None:
             options["dropout"] = setting.dropout
@@ -83,7 +87,13 @@ class Joint(nn.Module):
                 scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
 
     def forward(
-        self, true: Views, false: Views, same: Mapping[Pair, Tensor], alpha: float | None = None, cross: float = 0.0
+        self,
+        true: Views,
+        false: Views,
+        same: Mapping[Pair, Tensor],
+        context: Tensor | None = None,
+        alpha: float | None = None,
+        cross: float = 0.0,
     ) -> tuple[Tensor, Tensor]:
         """L_align, a sum over the pairs, and L_rec of a batch, both scalars; L_rec is 0 where there is no decoder.
 
@@ -91,6 +101,7 @@ class Joint(nn.Module):
             true: a view of each item on every side.
             false: a false view of each item, on the second sides of pairs, for losses that take them.
             same: by pair (b, b), with false views (b, 2b): those that are true of another item too, as losses take it.
+            context: (b, b) booleans, which items are of one context, for Spread.
             alpha: weight of the fine term, for Spread.
             cross: weight of reconstruction across the sides of each pair.
         """
@@ -98,7 +109,8 @@ class Joint(nn.Module):
         latents = {name: adapters[name](views) for name, views in true.items()}
         away = {name: adapters[name](views) for name, views in false.items()}
         rebuild = self._reconstruction(true, latents, cross)
-        options = {"alpha": alpha, "neighbours": min(self.neighbours, len(true[self.names[0]]) - 1)}  # of a small batch
+        most = len(true[self.names[0]]) - 1  # of a small batch
+        options = {"alpha": alpha, "neighbours": min(self.neighbours, most), "context": context}
         align = torch.zeros_like(rebuild)
         for (x, y), scale in zip(self.pairs, self.log_scales, strict=True):
             align = align + self.loss(latents[x], latents[y], away.get(y), scale.exp(), same.get((x, y)), **options)

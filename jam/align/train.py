@@ -128,7 +128,8 @@ def _train_one(
 
     def step(batch: Batch, epoch: int) -> Parts:
         alpha_now = None if alpha is None else at(alpha, epoch)
-        align, rebuild = joint(*batch.gather(tables), batch.same, alpha_now, objective.cross_reconstruction)
+        told = batch.gather(tables)
+        align, rebuild = joint(*told, batch.same, batch.context, alpha_now, objective.cross_reconstruction)
         return {"loss": align + weight_at(epoch) * rebuild, "align": align, "reconstruction": rebuild}
 
     history: list[dict[str, Any]] = []
@@ -161,7 +162,7 @@ def _train_one(
 
     kept = fit(
         joint,
-        lambda _: batches(items, joint, training, generator, device),
+        lambda _: batches(items, joint, objective, training, generator, device),
         step,
         epochs=training.epochs,
         optimizer=optimizer,
@@ -181,13 +182,15 @@ def _train_one(
 class Batch:
     """Rows of a batch on the device, by side: (b,) where one view was drawn and (b, K) where they are pooled.
 
-    ``same`` says by pair which views of its second side are true of other items too, as the losses take it.
+    ``same`` says by pair which views of its second side are true of other items too, ``context`` which items are of one
+    context, as the losses take them.
     """
 
     true: Mapping[str, Tensor]
     false: Mapping[str, Tensor]
     pooling: Pooling
     same: Mapping[Pair, Tensor]
+    context: Tensor | None
 
     def gather(self, tables: Mapping[str, Table]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Features of the true and of the false views, (b, d) by side; only these rows are read."""
@@ -199,7 +202,12 @@ class Batch:
 
 
 def batches(
-    items: Items, joint: Joint, training: Training, generator: np.random.Generator, device: torch.device
+    items: Items,
+    joint: Joint,
+    objective: Objective,
+    training: Training,
+    generator: np.random.Generator,
+    device: torch.device,
 ) -> Iterator[Batch]:
     """One epoch of batches: a fresh order, fresh views, true and false; the last batch may be smaller."""
     order = generator.permutation(len(items))
@@ -226,4 +234,10 @@ def batches(
             {name: on(rows[here]) for name, rows in false.items()},
             training.captions,
             same,
+            on(of_one_context(items.contexts[here])) if objective.context else None,  # type: ignore[index]
         )
+
+
+def of_one_context(contexts: np.ndarray) -> np.ndarray:
+    """Which of some items (b,) share a context, (b, b) booleans; −1 is none."""
+    return (contexts[:, None] == contexts) & (contexts >= 0)

@@ -216,15 +216,19 @@ class Encoder:
                 raise InputError(f"item {row}: {self.manifest.id} made a NaN or infinity of it (try dtype float32)")
         return out
 
-    def batches(self, items: Sequence[Image | str], batch_size: int) -> list[np.ndarray]:
+    def batches(
+        self, items: Sequence[Image | str], batch_size: int, counts: np.ndarray | None = None
+    ) -> list[np.ndarray]:
         """Which items go through the model together: texts by falling token count, so that little is padding.
 
-        A pure function of its arguments: the composition of a batch moves the last bits of its features.
+        A pure function of its arguments: the composition of a batch moves the last bits of its features. ``counts``
+        are the `token_counts` of texts, where they are known already.
         """
         batch_size = whole_number(batch_size, "batch_size", 1)
         order = np.arange(len(items))
         if self.modality == "text":
-            order = np.argsort(-self.token_counts(cast("Sequence[str]", items)), kind="stable")
+            counts = self.token_counts(cast("Sequence[str]", items)) if counts is None else counts
+            order = np.argsort(-counts, kind="stable")
         return [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
 
     def token_counts(self, texts: Sequence[str]) -> np.ndarray:

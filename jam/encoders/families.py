@@ -8,15 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
-from jam.encoders.manifest import Modality
-from jam.encoders.pooling import Pooling
+from jam.encoders.manifest import Modality, Pooling
 from jam.errors import InputError
 from jam.io import read_json
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedConfig, PreTrainedModel
 
 # JSON files beside the weights that describe a model
@@ -25,6 +22,8 @@ DESCRIPTIONS = ("config", "preprocessor_config", "tokenizer_config", "tokenizer"
 
 def in_patch_order(model: PreTrainedModel, images: int) -> dict[str, Tensor]:
     """MAE keeps the patches of the lowest noise, sorted by it: rising noise keeps their order and draws nothing."""
+    import torch
+
     patches: int = model.embeddings.patch_embeddings.num_patches  # type: ignore[union-attr,assignment]
     return {"noise": torch.arange(patches, dtype=torch.float32, device=model.device).expand(images, -1)}
 

@@ -5,8 +5,7 @@ from typing import Any
 
 from jam.encoders.families import family_of, in_one_line, read_config
 from jam.encoders.items import whole_number
-from jam.encoders.manifest import MANIFEST, Manifest, Modality, weights_sha256
-from jam.encoders.pooling import Pooling
+from jam.encoders.manifest import MANIFEST, Manifest, Modality, Pooling, weights_sha256
 from jam.errors import InputError
 from jam.io import file_sha256, read_json
 

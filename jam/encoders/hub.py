@@ -4,8 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from jam.encoders import folder as local
-from jam.encoders.manifest import Manifest, Modality
-from jam.encoders.pooling import Pooling
+from jam.encoders.manifest import Manifest, Modality, Pooling
 from jam.hub import snapshot
 
 # What the Auto classes read; no copies in other formats, which lie in folders.

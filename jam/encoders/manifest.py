@@ -8,15 +8,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jam.data.readers import READERS
-from jam.encoders.pooling import POOLINGS, Pooling
 from jam.errors import InputError
 from jam.io import file_sha256, read_json, write_json
 
 Modality = str  # one of `jam.data.readers`, or any name where features are given
 Source = Literal["cave", "package", "hub", "folder", "arrays", "control"]
 SOURCES: tuple[Source, ...] = ("cave", "package", "hub", "folder", "arrays", "control")
+Pooling = Literal["mean", "cls", "last"]
+POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "last")
 GIVEN = ("arrays", "control")  # features without a model: nothing new can be encoded
 MANIFEST = "encoder.json"
+CHECKPOINTS, SEEDS = "checkpoints", "seeds"  # folders beside the weights: PERCENTAGE of the training, further SEED
 KEYS = ("id", "modality", "source", "pooling", "sha256")  # that tell a manifest from other files of its name
 
 

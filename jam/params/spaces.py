@@ -22,8 +22,40 @@ from jam.params.fields import (
 Ends = Annotated[tuple[Fraction, Fraction], BeforeValidator(lambda x: (x, x) if isinstance(x, int | float) else x)]
 
 
+class Configuration(Section):
+    """What a training changes of its objective and of the schedule; what it does not name stays."""
+
+    learning_rate: Positive | None = None
+    latent: Count | None = None
+    dropout: Fraction | None = None
+    reconstruction: tuple[NonNegative, NonNegative] | None = None
+    alpha: Ends | None = None
+    weight_decay: NonNegative | None = None
+    whitening: Positive | None = None
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """What it names."""
+        return {name: value for name, value in self if value is not None}
+
+    def of(self, objective: "Objective", training: "Training") -> tuple["Objective", "Training"]:
+        """Both, changed."""
+        told = self.changes
+        shared: dict[str, Any] = {name: (told.pop(name),) for name in ("weight_decay", "whitening") if name in told}
+        told |= {name: (told[name],) for name in ("latent", "dropout") if name in told}
+        if "alpha" in told:
+            told["alphas"] = (told.pop("alpha"),)
+        return (
+            Objective.model_validate({**objective.model_dump(), **told, "configurations": ()}),
+            training.model_copy(update=shared),
+        )
+
+
 class Objective(Section):
     """A trained alignment: which adapter, which loss.
+
+    Of Spread the items of one ``context``, as the data tells it, and as many ``neighbours`` join an image's context.
+    ``configurations`` are trained with the first seed; the best of them on validation rows with all seeds.
 
     ``latent`` and ``dropout`` are a value or several to try, ``alphas`` those of Spread, each a number or [first, last]
     of a linear curriculum; how, see `jam.align.setting`. ``reconstruction`` is λ at the first and at the last epoch.
@@ -40,10 +72,18 @@ class Objective(Section):
     cross_reconstruction: NonNegative = 0.0
     alphas: Distinct[Ends] = ()
     neighbours: Annotated[int, Field(ge=0)] = 0
+    context: bool = False
+    configurations: tuple[Configuration, ...] = ()
 
     def _problems(self) -> Iterator[str]:
         if (self.loss == "spread") != bool(self.alphas):
             yield f"alphas: got {list(self.alphas)} with loss {self.loss}, expected them for spread alone"
+        if self.loss != "spread" and (self.context or self.neighbours):
+            yield f"context, neighbours: got them with loss {self.loss}, expected them for spread alone"
+        if self.loss != "spread" and any(each.alpha for each in self.configurations):
+            yield f"configurations: got an alpha with loss {self.loss}, expected it for spread alone"
+        if any(each.changes == {} for each in self.configurations[1:]):
+            yield "configurations: got one after the first that changes nothing"
 
     @property
     def tower_options(self) -> dict[str, Any]:

@@ -34,7 +34,7 @@ def listed(
             if "best" in conditions:
                 yield whitened(found, {"condition": ["whitened"]})
         for seed in spec.more_seeds:
-            yield _variant(features / name / f"seeds/{seed}", name, spec, ids, ["seed"], seed=seed)
+            yield variant(features / name / f"seeds/{seed}", name, spec, ids, ["seed"], seed=seed)
         if 0 in spec.checkpoints:
             yield checkpoint(features, name, spec, 0, ids, ["init"])
     for space in params.kernels.spaces:
@@ -51,7 +51,7 @@ def checkpoint(
 ) -> Representation:
     """An encoder after so much of its training, at the layer of its checkpoints."""
     if percent < TRAINED:
-        return _variant(features / name / f"checkpoints/{percent}", name, spec, ids, conditions, checkpoint=percent)
+        return variant(features / name / f"checkpoints/{percent}", name, spec, ids, conditions, checkpoint=percent)
     layer = spec.layer or 0
     return seen(FeatureStore.load(features / name), layer, ids, spec.modality, told(name, spec, layer, conditions))
 
@@ -67,9 +67,7 @@ def ceilings(params: Params) -> dict[str, str]:
     return {spec.modality: name for name, spec in params.encoders.items() if spec.control in CEILINGS}
 
 
-def _variant(
-    folder: Path, name: str, spec: EncoderSpec, ids: Ids, conditions: list[str], **more: Any
-) -> Representation:
+def variant(folder: Path, name: str, spec: EncoderSpec, ids: Ids, conditions: list[str], **more: Any) -> Representation:
     """A folder of one layer, `EncoderSpec.layer` of the encoder."""
     what = told(name, spec, spec.layer, conditions) | more
     return seen(FeatureStore.load(folder), 0, ids, spec.modality, what)

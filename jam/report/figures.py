@@ -27,12 +27,15 @@ def spaces(results: pd.DataFrame, names: Sequence[str], sides: tuple[str, str]) 
         sides: x and y.
     """
     x, y = sides
+    means = select(results, seed=None)
+    known = len(select(means, metric="true_recall")) > 0  # what is true of what, and not only what belongs to what
+    recall, name = ("true_recall", "true R@1") if known else ("recall", "R@1")
     panels: dict[str, dict[str, Any]] = {
-        f"{x} → {y}, R@1": {"metric": "recall", "k": 1, "direction": "x_to_y"},
-        f"{y} → {x}, R@1": {"metric": "recall", "k": 1, "direction": "y_to_x"},
+        f"{x} → {y}, {name}": {"metric": recall, "k": 1, "direction": "x_to_y"},
+        f"{y} → {x}, {name}": {"metric": recall, "k": 1, "direction": "y_to_x"},
+        f"{x} → {y}, fine R@1": {"metric": "fine_recall", "direction": "x_to_y"},
         "hard negatives, accuracy": {"metric": "hard_negatives", "tier": "hard"},
     }
-    means = select(results, seed=None)
     panels = {title: where for title, where in panels.items() if len(select(means, **where))}
     with plt.rc_context(STYLE):
         size = (3.3 * len(panels), 0.42 * len(names) + 1.1)
@@ -43,7 +46,7 @@ def spaces(results: pd.DataFrame, names: Sequence[str], sides: tuple[str, str]) 
             for place, (name, look) in enumerate(looks(names).items()):
                 _point(axis, rows.loc[name], place, look)
             axis.set_title(title)
-            axis.set_xlim(0 if chance is None or where["metric"] == "recall" else chance - 0.05, 1.02)
+            axis.set_xlim(0 if chance is None or where["metric"] != "hard_negatives" else chance - 0.05, 1.02)
             if chance is not None:
                 axis.axvline(chance, color=GREY, linewidth=1, linestyle=":")
                 at = (chance, len(names) - 0.55)

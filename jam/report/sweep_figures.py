@@ -1,4 +1,4 @@
-"""Figures of the sweeps: maps over a grid, trends over size, Pareto fronts."""
+"""Figures of the sweeps: maps over a grid, trends over size."""
 
 import textwrap
 from collections.abc import Mapping
@@ -7,12 +7,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from jam.report.labels import metric
-from jam.report.style import SERIES, STYLE, VERMILION
+from jam.report.style import STYLE, VERMILION
 from jam.report.tables import number, setting, variant
 from jam.results import select
 
@@ -26,6 +25,8 @@ TRAINED: dict[str, dict[str, Any]] = {
     },
 }
 PRESERVATION = {"metric": "preservation", "direction": "both", "condition": None, "split": "test"}
+TRUE = {**TRAINED["trained: recall"], "metric": "true_recall"}
+PRIVATE = {**PRESERVATION, "metric": "private", "label": "mean"}
 FROZEN = ("mutual_knn", "unbiased_cka")
 WIDEST = 8.5  # inches of cells side by side: text stays legible where the page scales the figure
 LUMINANCE = (0.2126, 0.7152, 0.0722)
@@ -46,21 +47,13 @@ def layers(results: pd.DataFrame) -> Figure:
     return heatmaps(panels, names, (best["x_layer"], best["y_layer"]), told)
 
 
-def scale_maps(results: pd.DataFrame) -> Figure:
-    """The same of every pair of encoders; of experiment ``scale``."""
-    panels = {title: _map(results, ("x", "y"), where) for title, where in TRAINED.items()}
-    panels |= {
-        f"frozen: {metric(name)}": _map(results, ("x", "y"), {"metric": name, "condition": "frozen"}) for name in FROZEN
-    }
-    return heatmaps(panels, ("encoder of x", "encoder of y"))
-
-
 def pareto_maps(results: pd.DataFrame) -> Figure:
     """Scores of every loss with every setting of its reconstruction; of experiment ``pareto``."""
-    found = select(results, error=None)
+    found = select(results, error=None, condition=None)
     rows = found.to_dict("records")
     found = found.assign(loss_name=[variant(row) for row in rows], setting=[setting(row) for row in rows])
     panels = {**TRAINED, "preservation, mean of both": PRESERVATION}
+    panels |= {"trained: true R@1": TRUE, "private factors, mean of both": PRIVATE}
     panels["R² of x"] = {"metric": "reconstruction_r2", "direction": "x", "split": "test"}
     return heatmaps(
         {title: _map(found, ("loss_name", "setting"), where) for title, where in panels.items()},
@@ -131,122 +124,3 @@ def heatmaps(
 
 def _wrapped(name: str) -> str:
     return "\n".join(textwrap.wrap(name, 9, break_long_words=False))
-
-
-def scale(results: pd.DataFrame, reality: pd.DataFrame) -> Figure:
-    """What size and quality of the encoders do: to recall, to frozen alignment, to what they tell of reality.
-
-    Lines show means and t-intervals over seeds, jackknife intervals, or bootstrap intervals over test rows.
-
-    Args:
-        results: of experiment ``scale``.
-        reality: of experiment ``reality``; may be empty.
-    """
-    told = select(results, metric=("parameters", "quality"))
-    facts = told.pivot(index="subject", columns="metric", values="value").astype(float)
-    facts = facts.reindex(columns=["parameters", "quality"]).assign(family=told.groupby("subject")["family"].first())
-    recall = select(results, seed=None, **TRAINED["trained: recall"])
-    pairs = select(results, metric="mutual_knn", condition="frozen")
-    told_of = {"metric": "reality_recall", "label": "mean", "condition": "best", "against": None}
-    alike = select(reality, **told_of).set_index("x")
-    known = [what for what in ("parameters", "quality") if facts[what].reindex(alike.index).notna().any()]
-    wide = 3 if known else 2
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(2, wide, figsize=(13 / 3 * wide, 6.4))
-        for axis in axes[len(known) :, 2:].flat:
-            axis.axis("off")
-        for row, (table, name) in enumerate(((recall, "test recall after training"), (pairs, "frozen mutual kNN"))):
-            for column, (mine, other) in enumerate((("x", "y"), ("y", "x"))):
-                _lines(axes[row, column], table, mine, other, facts)
-                if row == 0 and axes[row, column].get_legend_handles_labels()[0]:
-                    axes[row, column].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, title="with")
-                axes[row, column].set_xlabel(f"parameters of the encoder of {mine}")
-                axes[row, column].set_ylabel(name)
-        for row, what in enumerate(known):
-            axis = axes[row, 2]
-            if facts[what].isna().all() or alike.empty:
-                axis.axis("off")
-                continue
-            for side, (colour, marker) in zip(("x", "y"), SERIES, strict=False):
-                mine = alike[alike.index.isin(pairs[side])]
-                x = facts[what].reindex(mine.index)
-                axis.vlines(x, mine["low"].astype(float), mine["high"].astype(float), color=colour, linewidth=2)
-                axis.plot(x, mine["value"].astype(float), marker, color=colour, markersize=7, markeredgecolor="white",
-                          label=f"encoders of {side}")  # fmt: skip
-                for name, value in mine["value"].items():
-                    axis.annotate(str(name), (x[name], value), fontsize=7, xytext=(4, 4), textcoords="offset points")
-            if what == "parameters":
-                axis.set_xscale("log")
-                axis.set_title("recall of reality")
-            axis.set_xlabel({"parameters": "parameters", "quality": "quality: mean probe accuracy"}[what])
-            axis.set_ylabel("mean R² over factors")
-            axis.legend(loc="best", fontsize=8)
-    return figure
-
-
-def _lines(axis: Axes, table: pd.DataFrame, mine: str, other: str, facts: pd.DataFrame) -> None:
-    """Over the parameters of this side's encoders, a colour for each encoder of the other side.
-
-    A line joins encoders of one family; those of another pretraining stand by themselves, hollow. Nothing is drawn of
-    encoders without parameters (controls, features that were given).
-    """
-    table = table.astype(dict.fromkeys(("value", "low", "high"), float))
-    table = table[facts["parameters"].reindex(table[mine]).notna().to_numpy()]
-    if table.empty:
-        axis.axis("off")
-        return
-    families = facts["family"].reindex(table[mine])
-    largest = families.groupby(families.index).first().value_counts().index[0]
-    for (name, own), (colour, marker) in zip(table.groupby(other, sort=False), SERIES, strict=False):
-        own = own.assign(parameters=facts["parameters"].reindex(own[mine]).to_numpy()).sort_values("parameters")
-        axis.vlines(own["parameters"], own["low"], own["high"], color=colour, linewidth=1.6, alpha=0.6)
-        joined = (facts["family"].reindex(own[mine]) == largest).to_numpy(dtype=bool)
-        axis.plot(own["parameters"][joined], own["value"][joined], color=colour, marker=marker, markersize=5.5,
-                  markeredgecolor="white", linewidth=1, label=name)  # fmt: skip
-        axis.plot(own["parameters"][~joined], own["value"][~joined], color=colour, marker=marker, markersize=5.5,
-                  markerfacecolor="white", linestyle="none")  # fmt: skip
-    axis.set_xscale("log")
-
-
-def pareto(results: pd.DataFrame, fronts: pd.DataFrame) -> Figure:
-    """Alignment against preservation on test rows; a point a setting (mean over seeds), a line each loss's front.
-
-    Args:
-        results: of experiment ``pareto``.
-        fronts: of experiment ``pareto_fronts``.
-    """
-    titles = {"recall": "test recall (mean R@1 of both ways)", "hard_negatives": "hard negatives, accuracy"}
-    scores = dict(zip(titles, TRAINED.values(), strict=True))
-    goals = [goal for goal in titles if goal in set(fronts["goal"])]
-    seeds = tuple(results["seed"].dropna().unique())
-    bars = f"; bars: standard deviation over {len(seeds)} seeds" if len(seeds) > 1 else ""
-    settings, variants = (["lambda_first", "lambda_last", "cross"], ["loss", "alpha_first", "alpha_last"])
-    with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(goals), figsize=(5.5 * len(goals), 4.8), squeeze=False)
-        for axis, goal in zip(axes[0], goals, strict=True):
-            every = select(results, error=None).groupby(variants, sort=False, dropna=False)
-            fronts_of = dict(list(select(fronts, goal=goal).groupby(variants, sort=False, dropna=False)))
-            for (key, mine), (colour, marker) in zip(every, SERIES, strict=False):
-                x, y = (
-                    select(mine, seed=seeds, **where).groupby(settings)["value"].agg(["mean", "std"]).astype(float)
-                    for where in (PRESERVATION, scores[goal])
-                )
-                axis.errorbar(
-                    x["mean"], y["mean"], xerr=x["std"].fillna(0), yerr=y["std"].fillna(0), fmt="none", ecolor=colour,
-                    elinewidth=1, alpha=0.6,
-                )  # fmt: skip
-                own = fronts_of[key]
-                volume = select(own, metric="hypervolume")["value"].iloc[0]
-                axis.plot(x["mean"], y["mean"], marker, color=colour, markersize=6.5, markeredgecolor="white",
-                          label=f"{variant(mine.iloc[0].to_dict())} ({volume:.3f})")  # fmt: skip
-                chosen = pd.MultiIndex.from_frame(select(own, metric="on_front")[settings])
-                line = pd.DataFrame({"x": x["mean"], "y": y["mean"]})
-                line = line[line.index.isin(chosen)].sort_values("x")
-                axis.plot(line["x"], line["y"], color=colour, linewidth=1)
-            axis.set_xlabel("preservation: mutual kNN of features and latents, mean of both")
-            axis.set_title(titles[goal])
-            axis.legend(
-                fontsize=8, title="(hypervolume of the front)" + bars, title_fontsize=8, loc="upper center",
-                bbox_to_anchor=(0.5, -0.14), ncols=3,
-            )  # fmt: skip
-    return figure

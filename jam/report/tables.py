@@ -84,8 +84,10 @@ def _recall(k: int, direction: str) -> dict[str, Any]:
     return {"metric": "recall", "k": k, "direction": direction}
 
 
-def result_table(results: pd.DataFrame, spaces: Sequence[str]) -> str:
-    """Retrieval and hard negatives of spaces on two sides x and y, means over seeds with intervals; chance below.
+def result_table(results: pd.DataFrame, spaces: Sequence[str], most: str = "ceiling") -> str:
+    """Retrieval and hard negatives of spaces on two sides x and y, means over seeds with intervals.
+
+    Below stand what guessing reaches and, where there is a space of the name ``most``, what can be reached.
 
     R@1 of any true answer and on the fine gallery where these are known, else of an item's own.
     """
@@ -111,10 +113,13 @@ def result_table(results: pd.DataFrame, spaces: Sequence[str]) -> str:
         f"structure kept, {x}": {"metric": "preservation", "x": x},
         f"structure kept, {y}": {"metric": "preservation", "x": y},
     }
-    means = select(_means(results), subject=tuple(spaces))
-    table = grid(means, "space", _by_space(spaces), columns, with_interval)
+    means = select(_means(results), subject=(*spaces, most))
+    rows = _by_space(spaces)
+    if len(select(means, subject=most)):
+        rows[f"*{label(most)}*"] = {"subject": most}
+    table = grid(means, "space", rows, columns, with_interval)
     by_chance = [chance(select(means, **where)) for where in columns.values()]
-    return table if by_chance[0] is None else f"{table}\n{markdown_row(['chance', *map(_shown, by_chance)])}"
+    return table if by_chance[0] is None else f"{table}\n{markdown_row(['*chance*', *map(_shown, by_chance)])}"
 
 
 def chance(rows: pd.DataFrame) -> float | None:
@@ -233,23 +238,6 @@ def frozen_predictors(metrics: Sequence[str], within: bool = False) -> dict[str,
     return rows
 
 
-def encoder_predictors() -> dict[str, Where]:
-    """Rows of `trend_table`: size and quality of the encoders of either side."""
-    return {
-        f"{fact} of {side}'s encoders": {"predictor": fact, "predictor_side": side}
-        for side in ("x", "y")
-        for fact in ("parameters", "quality")
-    }
-
-
-def scale_table(results: pd.DataFrame, where: Where) -> str:
-    """A score of every pair of encoders on test rows: those of x down, those of y across, mean ± deviation."""
-    mine = select(results, experiment="scale", split="test", condition=None, **where)
-    mine = mine[mine["seed"].notna()]
-    rows, columns = ({name: {side: name} for name in dict.fromkeys(mine[side])} for side in ("x", "y"))
-    return grid(mine, "", rows, columns, with_deviation)
-
-
 def best_layers_table(results: pd.DataFrame) -> str:
     """The pair of layers that trains best on validation rows, and those that are most alike before any training."""
     mine = select(results, experiment="layers")
@@ -281,19 +269,6 @@ def ends(first: float, last: float) -> str:
 def setting(row: Mapping[str, Any]) -> str:
     """``λ 1→0.1 cross``: how strongly a setting reconstructs."""
     return f"λ {ends(row['lambda_first'], row['lambda_last'])}{' cross' if row['cross'] else ''}"
-
-
-def pareto_table(results: pd.DataFrame) -> str:
-    """Hypervolume of each loss's front, with t-intervals over seeds, and what is on the front."""
-    mine, lines = select(results, experiment="pareto_fronts"), []
-    goals = list(dict.fromkeys(mine["goal"]))
-    for _, own in mine.groupby(["loss", "alpha_first", "alpha_last"], sort=False, dropna=False):
-        volumes = [select(own, metric="hypervolume", goal=goal) for goal in goals]
-        front = select(own, metric="on_front", goal=goals[0]).to_dict("records")
-        cells = [with_interval(rows) if len(rows) else "–" for rows in volumes]
-        lines.append([variant(own.iloc[0].to_dict()), *cells, "; ".join(map(setting, front))])
-    header = ["loss", *(f"hypervolume, {metric(goal)}" for goal in goals), "on the front of recall"]
-    return markdown(header, lines)
 
 
 def fill(text: str, tables: Mapping[str, str]) -> str:

@@ -14,16 +14,26 @@ from typing import Any
 import torch
 from joblib.externals.loky.process_executor import TerminatedWorkerError
 
-from jam.align.rows import join_sides, negative_rows
+from jam.align.rows import join_sides
 from jam.align.train import train
-from jam.evaluate import Key, evaluate, rows_of
 from jam.features.store import read_layer
 from jam.io import file_sha256, read_json, write_json
 from jam.parallel import in_processes
 from jam.params import Objective, Training
+from jam.sweep.scores import Known, scores
 
 # What decides a cell's numbers, beside its configuration and its features
-CODE = ("fit.py", "evaluate.py", "align/*.py", "losses/*.py", "metrics/**/*.py")
+CODE = (
+    "fit.py",
+    "evaluate.py",
+    "private.py",
+    "known.py",
+    "data/private.py",
+    "sweep/scores.py",
+    "align/*.py",
+    "losses/*.py",
+    "metrics/**/*.py",
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,7 @@ class Cell:
         training: the schedule.
         seed: of the training.
         k: neighbours, for preservation.
+        known: what the world tells of the views, and where; None where cells are not scored by it.
     """
 
     sides: Mapping[str, Path]
@@ -45,6 +56,7 @@ class Cell:
     training: Training
     seed: int
     k: int
+    known: Known | None = None
 
     def key(self, versions: Mapping[Path, str]) -> str:
         """A hash of all that decides the cell's numbers; ``versions`` has one of each file's content."""
@@ -54,6 +66,7 @@ class Cell:
             self.objective.model_dump(mode="json"),
             self.training.model_dump(mode="json"),
             [self.seed, self.k, torch.__version__, versions[Path(__file__).parents[1]]],
+            [versions[self.known.world], self.known.modalities] if self.known else None,
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:20]
 
@@ -79,8 +92,8 @@ def run_sweep(
         report: called with one line for each finished cell.
 
     Returns:
-        For each cell the chosen ``epoch``, its ``validation_score``, and its ``rows`` of results (`kept`) on
-        validation and test rows; or ``{"error": …}``, one line. An error is not kept: another call tries it again.
+        For each cell the chosen ``epoch``, its ``validation_score``, and what `jam.sweep.scores.scores`
+        tells of it; or ``{"error": …}``, one line. An error is not kept: another call tries it again.
     """
     scratch = Path(scratch)
     scratch.mkdir(parents=True, exist_ok=True)
@@ -110,22 +123,8 @@ def run_cell(cell: Cell, device: str = "cpu") -> Outcome:
         items["train"], items["val"], cell.objective, cell.training, pairs=cell.pairs, seed=cell.seed, device=device
     )
     adapters = {name: side.adapter for name, side in space.sides.items()}
-    order = next(iter(tables.values()))[1]
-    rows = []
-    for split in ("val", "test"):
-        negatives = {y: negative_rows(tables[y][1], order, split) for _, y in cell.pairs}
-        outcomes = evaluate(adapters, items[split], cell.pairs, negatives, cell.k)
-        rows += [{"split": split, **row} for row in rows_of({key: of for key, of in outcomes.items() if kept(key)})]
-    return {"epoch": space.chosen["epoch"], "validation_score": space.chosen["validation_score"], "rows": rows}
-
-
-def kept(key: Key) -> bool:
-    """Whether a sweep tells an outcome: R@1, accuracy on hard negatives, preservation, reconstruction."""
-    return (
-        (key.metric, key.k) == ("recall", 1)
-        or (key.metric, key.tier) == ("hard_negatives", "hard")
-        or key.metric in ("preservation", "reconstruction_r2")
-    )
+    told = scores(adapters, cell.sides, items, cell.pairs, cell.k, cell.known)
+    return {"epoch": space.chosen["epoch"], "validation_score": space.chosen["validation_score"], **told}
 
 
 def _in_processes(cells: Mapping[str, Cell], workers: int, device: str) -> Iterator[tuple[str, Outcome]]:
@@ -175,6 +174,8 @@ def _versions(cells: Sequence[Cell]) -> dict[Path, str]:
     for path in {path for cell in cells for path in cell.sides.values()}:
         # A missing layer fails as a cell, with its own message.
         versions[path] = _hash_of([path, path.with_name("index.parquet")]) if path.is_file() else "missing"
+    for world in {cell.known.world for cell in cells if cell.known}:
+        versions[world] = _hash_of(sorted(world.glob("**/*.parquet")))
     return versions
 
 

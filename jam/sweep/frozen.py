@@ -8,12 +8,10 @@ import pandas as pd
 
 from jam.errors import InputError
 from jam.metrics import layer_alignment
-from jam.metrics.kernels import kernel_table
 from jam.metrics.kernels.engine import WITH_K
 
 GRAM = ("mutual_knn", "unbiased_cka", "cknna")
 METRICS = (*GRAM, "svcca")
-FEW = 20  # permutations of SVCCA, which takes a decomposition for each: the fewest that can tell 5 %
 
 Layers = tuple[str, Mapping[int, np.ndarray]]
 """An encoder's name, and of some of its layers the features (n, d), row for row those of the other encoder."""
@@ -47,23 +45,6 @@ def layer_rows(x: Layers, y: Layers, split: str, k: int, permutations: int, seed
         told: dict[str, Any] = {"null": best.threshold, "p": best.p_value, "calibrated": best.calibrated}
         rows.append(row(metric, best.layers, best.score, condition="frozen, best", **told))
     return rows
-
-
-def encoder_rows(
-    xs: Mapping[str, np.ndarray],
-    ys: Mapping[str, np.ndarray],
-    k: int,
-    permutations: int,
-    folds: int,
-    seed: int,
-) -> list[dict[str, Any]]:
-    """Every encoder's features (n, d) with every one's of the other side."""
-    tables = [
-        kernel_table(xs, ys, metrics, k, permutations=many, folds=folds, seed=seed)
-        for metrics, many in ((GRAM, permutations), (("svcca",), min(FEW, permutations)))
-    ]
-    found = kernel_rows(pd.concat(tables, ignore_index=True))
-    return found.assign(split="test", condition="frozen").to_dict("records")
 
 
 def kernel_rows(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,14 +1,16 @@
 """The grids: what each cell trains, and the columns of results that tell it from the others."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from jam.params import Layer, Objective, Params
 from jam.sweep.cells import Cell
+from jam.sweep.scores import Known
 
+WORLD = Path("data/world")
 PathOf = Callable[[Layer], Path]
 
 
@@ -37,21 +39,25 @@ def scale(params: Params, path_of: PathOf) -> list[Entry]:
 
 
 def pareto(params: Params, path_of: PathOf) -> list[Entry]:
-    """Loss (Spread at each α) × λ × cross-reconstruction, on the two layers that ``align`` names."""
+    """Loss (Spread at each α) × λ × cross-reconstruction, on two layers; scored by all that the world tells."""
     grid = params.sweeps.pareto
+    x, y = grid.x or params.align.x, grid.y or params.align.y
+    told_of = tuple((name, params.encoders[side.encoder].modality) for name, side in (("x", x), ("y", y)))
     losses = [(loss, alpha) for loss in grid.losses for alpha in (grid.alphas if loss == "spread" else (None,))]
     found = []
     for (loss, alpha), weights, cross, seed in product(losses, grid.reconstruction, grid.cross, grid.seeds):
-        if weights == (0, 0) and cross != grid.cross[0]:
-            continue  # nothing is reconstructed: cross-reconstruction changes nothing
+        if cross != grid.cross[0] and weights not in grid.crossed:
+            continue
         ends = alpha if isinstance(alpha, tuple) or alpha is None else (alpha, alpha)
         changes = {
             "loss": loss, "alphas": () if ends is None else (ends,), "reconstruction": weights,
-            "cross_reconstruction": cross,
+            "cross_reconstruction": cross, "latent": (grid.latent,),
         }  # fmt: skip
         told = {"loss": loss, "lambda_first": weights[0], "lambda_last": weights[1], "cross": cross}
         told |= {} if ends is None else {"alpha_first": ends[0], "alpha_last": ends[1]}
-        found.append(_entry(params, path_of, params.align.x, params.align.y, seed, changes, told))
+        entry = _entry(params, path_of, x, y, seed, changes, told)
+        training = entry.cell.training.model_copy(update={"epochs": grid.epochs, "patience": grid.epochs})
+        found.append(replace(entry, cell=replace(entry.cell, training=training, known=Known(WORLD, told_of))))
     return found
 
 

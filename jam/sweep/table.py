@@ -7,16 +7,20 @@ import numpy as np
 import pandas as pd
 
 from jam.metrics import t_interval, wilson_interval
+from jam.metrics.private import MEAN
 from jam.results import results_table, select
 from jam.sweep.cells import Outcome
 from jam.sweep.grids import Entry
 
 # What a trained cell is judged by, as columns of its rows
 OUTCOMES: dict[str, dict[str, Any]] = {
+    "true_recall": {"metric": "true_recall", "direction": "both"},
     "recall": {"metric": "recall", "direction": "both"},
     "hard_negatives": {"metric": "hard_negatives", "tier": "hard"},
+    "private": {"metric": "private", "label": MEAN, "direction": "both"},
     "preservation": {"metric": "preservation", "direction": "both"},
 }
+BOTH = ("true_recall", "recall", "private", "preservation")  # told of each direction or side, and as their mean
 
 
 def cells_table(experiment: str, entries: Sequence[Entry], outcomes: Sequence[Outcome]) -> pd.DataFrame:
@@ -42,13 +46,14 @@ def _rows(entry: Entry, outcome: Outcome) -> Iterator[dict[str, Any]]:
     ways: dict[tuple[Any, ...], list[float]] = {}
     for found in outcome["rows"]:
         told = {name: found[name] for name in ("split", "metric", "k", "tier", "kind", "value")}
+        told |= {"label": found["label"]} if found["label"] else {}
         told["direction"] = found["direction"] if found["y"] else found["x"]  # of one side: its name, x or y
         yield {**entry.columns, **told}
-        if found["metric"] in ("recall", "preservation"):
-            ways.setdefault((found["split"], found["metric"], found["k"]), []).append(found["value"])
-    for (split, metric, k), values in ways.items():
-        mean = sum(values) / len(values)
-        yield {**entry.columns, "split": split, "metric": metric, "k": k, "direction": "both", "value": mean}
+        if found["metric"] in BOTH and found["label"] in (None, MEAN):
+            ways.setdefault((found["split"], found["metric"], found["k"], found["label"]), []).append(found["value"])
+    for (split, metric, k, label), values in ways.items():
+        told = {"split": split, "metric": metric, "k": k, "direction": "both", "value": sum(values) / len(values)}
+        yield {**entry.columns, **told, **({"label": label} if label else {})}
 
 
 def told(table: pd.DataFrame) -> list[str]:

@@ -1,10 +1,10 @@
 """Does one quantity go with another over the cells of a grid? Rows of experiment ``trends``.
 
 A row's ``metric`` and ``condition`` say what is explained: of ``trained`` cells, of ``frozen`` features; its
-``predictor`` says by what, ``predictor_side`` of whose encoders, x or y.
+``predictor`` says by what.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -12,12 +12,9 @@ import numpy as np
 import pandas as pd
 
 from jam.metrics import grid_rank_correlation
-from jam.results import results_table, select
+from jam.results import results_table
 from jam.sweep.frozen import METRICS
 from jam.sweep.table import OUTCOMES, grid, told
-
-FACTS = ("parameters", "quality")
-PROBES = ("digit", "color", "size", "height")  # an encoder's quality is the mean accuracy of linear probes for these
 
 
 def layer_trends(table: pd.DataFrame, x_layers: Sequence[int], y_layers: Sequence[int]) -> pd.DataFrame:
@@ -36,44 +33,6 @@ def layer_trends(table: pd.DataFrame, x_layers: Sequence[int], y_layers: Sequenc
         within = (values - np.nanmean(values, axis=1, keepdims=True) for values in (before, after))
         rows.append({**row, "within": "x", **_correlation(*within)})
     return results_table("trends", [row for row in rows if np.isfinite(row["value"])])
-
-
-def scale_trends(table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]) -> pd.DataFrame:
-    """Do size and quality of the encoders tell what comes of training, and how alike they are?"""
-    facts = select(table, metric=FACTS).pivot(index="subject", columns="metric", values="value")
-    facts = facts.reindex(columns=list(FACTS)).astype(float)
-    rows = []
-    for told_by, outcome, values in _outcomes(table, xs, ys):
-        for side, names, fact in (("x", xs, "parameters"), ("x", xs, "quality"), ("y", ys, "parameters"),
-                                  ("y", ys, "quality")):  # fmt: skip
-            predictor = facts[fact].reindex(names).to_numpy()
-            predictor = predictor[:, None] if side == "x" else predictor[None, :]
-            rows.append(({"predictor": fact, "predictor_side": side, **outcome}, predictor, values))
-        rows += [({"predictor": told_by, **after}, values, trained) for after, trained in _trained(table, xs, ys)
-                 if told_by]  # fmt: skip
-    found = [
-        {"grid": "scale", **row, **_correlation(x, y)}
-        for row, x, y in rows
-        if min(np.isfinite(np.broadcast_to(x, y.shape) + y).sum(), y.size) >= 2
-    ]
-    return results_table("trends", [row for row in found if np.isfinite(row["value"])])
-
-
-def _outcomes(
-    table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]
-) -> Iterator[tuple[str | None, dict[str, Any], np.ndarray]]:
-    """What may be explained, over the grid; of frozen alignment also its name, as it may explain what is trained."""
-    for outcome, trained in _trained(table, xs, ys):
-        yield None, outcome, trained
-    for metric in METRICS:
-        where = {"metric": metric, "condition": "frozen"}
-        yield metric, where, grid(table, ("x", xs), ("y", ys), **where)
-
-
-def _trained(table: pd.DataFrame, xs: Sequence[str], ys: Sequence[str]) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
-    for name in told(table):
-        values = grid(table, ("x", xs), ("y", ys), split="test", **OUTCOMES[name])
-        yield {"condition": "trained", **OUTCOMES[name]}, values
 
 
 def _correlation(x: np.ndarray, y: np.ndarray) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Encoders trained from scratch on one modality alone: what the cave has in place of published ones."""
