@@ -62,7 +62,7 @@ def loop_against_floor(size: str, repeats: int, device: str) -> Row:
 
         def bare() -> None:
             for _ in range(2 * steps):
-                align, rebuild = joint({"image": v, "text": t}, {"text": q}, {}, 0.5, 0.0)
+                align, rebuild = joint({"image": v, "text": t}, {"text": q}, {"image": v, "text": t}, {}, alpha=0.5)
                 optimiser.zero_grad(set_to_none=True)
                 (align + 0.5 * rebuild).backward()
                 optimiser.step()

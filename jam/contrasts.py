@@ -24,13 +24,7 @@ def observations(runs: Mapping[int, Mapping[Key, Outcome]]) -> pd.DataFrame:
     parts = []
     for seed, outcomes in runs.items():
         for key, outcome in outcomes.items():
-            own = key.condition is None and key.against is None  # else of the features that the space was made of
-            if (
-                isinstance(outcome, PerRow)
-                and own
-                and key.metric in COMPARED
-                and (key.metric != "recall" or key.k == 1)
-            ):
+            if isinstance(outcome, PerRow) and _is_compared(key):
                 item, place = np.unique(outcome.item, return_inverse=True)
                 total = np.bincount(place, weights=outcome.values)
                 told = {"seed": seed, "item": item, "total": total, "count": np.bincount(place)}

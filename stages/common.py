@@ -20,7 +20,6 @@ PRETRAIN = Path("data/pretrain")
 ENCODERS = Path("data/encoders")
 FEATURES = Path("data/features")
 SPACES = Path("data/spaces")
-OUTCOMES = Path("data/outcomes")
 PAIRS = Path("data/pairs")
 METRICS = Path("metrics")
 TABLES = METRICS / "tables"

@@ -1,27 +1,32 @@
-"""Score one space on test rows: retrieval, hard negatives, what is kept of each side, geometry; over all of its seeds.
+"""Score every space on test rows, over its seeds: retrieval, hard negatives, what is kept of each side, geometry.
 
-Reads   data/spaces/NAME/, the layers of its sides, data/world/ (what is true of what, the fine gallery)
-Writes  metrics/tables/evaluate/NAME.csv (everything, by seed, with intervals),
-        data/outcomes/NAME.parquet (what each item adds to it, for paired comparisons),
+Then: is one better than another on the same sides? Differences of every two of `spaces`, paired on items, over seeds.
+
+Reads   data/spaces/, data/features/ (the layers of their sides), data/world/ (what is true of what, the fine gallery)
+Writes  metrics/tables/evaluate.csv (everything, by seed, with intervals), metrics/tables/contrasts.csv,
         metrics/evaluate/NAME.json (the headline, for `dvc metrics show`)
 
-By hand:  python -m stages.evaluate spread
+Spaces are scored in processes of one thread: the same bytes on any number of cores.
+
+By hand:  python -m stages.evaluate
 """
 
+from itertools import combinations
 from typing import Any
 
 import pandas as pd
 
 from jam.align.rows import join_sides, negative_rows
 from jam.align.space import load_adapters
-from jam.contrasts import observations
+from jam.contrasts import contrast_rows, observations
 from jam.device import pick_device
 from jam.evaluate import evaluate, fine_recall, summarise
-from jam.io import write_json, write_parquet
+from jam.io import atomic_folder, write_json
+from jam.parallel import in_processes, processes
 from jam.params import load_params
 from jam.private import Private
 from jam.results import select, write_results
-from stages.common import METRICS, OUTCOMES, SPACES, TABLES, run, say
+from stages.common import METRICS, SPACES, TABLES, run, say
 from stages.inputs import items_as_units, load_fine, load_private, load_relevance, load_sides
 
 # What `dvc metrics show` prints, a row a space: few and short names, so that the table fits a terminal of 100 columns.
@@ -40,8 +45,8 @@ def headline(table: pd.DataFrame) -> dict[str, float]:
     return {name: round(float(value), 4) for name, value in means.items() if pd.notna(value)}
 
 
-def main(name: str) -> str:
-    """Run the stage and say where its results are."""
+def score(name: str) -> tuple[str, pd.DataFrame, pd.DataFrame]:
+    """The name of a space, all its scores, and what each item adds to those by which spaces are compared."""
     params = load_params()
     spec = params.space(name)
     tables = load_sides(spec.sides)
@@ -57,15 +62,27 @@ def main(name: str) -> str:
             runs[seed] |= fine_recall(adapters, *fine, spec.pairs)
         for side in private:
             runs[seed] |= side.outcomes(adapters[side.side])
-        say(f"seed {seed}: scored on {len(items)} items")
-    units = items_as_units("test")
-    found = summarise(runs, len(items), params.evaluate.resamples, units=units).assign(subject=name, split="test")
-    write_parquet(OUTCOMES / f"{name}.parquet", observations(runs))
-    path = TABLES / "evaluate" / f"{name}.csv"
-    table = write_results(path, "evaluate", found)
-    write_json(METRICS / "evaluate" / f"{name}.json", headline(table))
-    return f"everything in {path}, the headline in {METRICS / 'evaluate' / f'{name}.json'}"
+    say(f"{name}: seeds {list(spec.seeds)} scored on {len(items)} items")
+    found = summarise(runs, len(items), params.evaluate.resamples, units=items_as_units("test"))
+    return name, found.assign(subject=name, split="test"), observations(runs)
+
+
+def main() -> str:
+    """Run the stage and say where its results are."""
+    params = load_params()
+    calls = [(name,) for name in params.space_names]
+    found = {name: told for name, *told in in_processes(score, calls, min(processes(), len(calls)))}
+    parts = [found[name][0] for name in params.space_names]
+    table = write_results(TABLES / "evaluate.csv", "evaluate", pd.concat(parts, ignore_index=True))
+    observed = {name: found[name][1] for name in params.spaces}
+    pairs, resamples = list(combinations(observed, 2)), params.evaluate.resamples
+    rows = contrast_rows(observed, pairs, items_as_units("test"), resamples)
+    write_results(TABLES / "contrasts.csv", "contrasts", rows)
+    with atomic_folder(METRICS / "evaluate") as folder:
+        for name in params.space_names:
+            write_json(folder / f"{name}.json", headline(select(table, subject=name)))
+    return f"everything in {TABLES}/evaluate.csv and contrasts.csv, the headline in {METRICS}/evaluate"
 
 
 if __name__ == "__main__":
-    run(main, name="a name among the spaces of params.yaml")
+    run(main)

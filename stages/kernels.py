@@ -26,6 +26,7 @@ from jam.align.rows import mismatched_rows, one_row_each
 from jam.align.space import load_adapters
 from jam.features import FeatureStore
 from jam.metrics.kernels import kernel_table
+from jam.parallel import in_processes, processes
 from jam.params import Params, load_params
 from jam.reality.detail import Views, detail_rows
 from jam.reality.layers import choose_layers
@@ -59,6 +60,19 @@ def mismatched(params: Params) -> Iterator[tuple[Named, Named, np.ndarray]]:
         yield {space: (where, adapters[x.side].encode(seen[rows]))}, latents, items
 
 
+def score(
+    place: int, xs: Named, ys: Named, condition: dict[str, Any], metrics: Sequence[str], options: dict[str, Any]
+) -> tuple[int, list[dict[str, Any]]]:
+    """Rows of results of every x with every y, with their place."""
+    left, right = ({name: of for name, (_, of) in side.items()} for side in (xs, ys))
+    rows = []
+    for row in kernel_rows(kernel_table(left, right, metrics, **options)).to_dict("records"):
+        x, y = row.pop("x"), row.pop("y")
+        rows.append({**row, "condition": y, **xs[x][0], **ys[y][0], **condition, "split": "test"})
+    say(f"{', '.join(filter(None, xs)) or 'frozen sides'}: scored with {len(ys)} others")
+    return place, rows
+
+
 def main() -> str:
     """Run the stage and say where its results are."""
     params = load_params()
@@ -69,27 +83,22 @@ def main() -> str:
     chosen = choose_layers(stores, params.pairs_of_modalities(controls=False), params.kernels.k)
     say(f"layers chosen on validation rows: {chosen}")
     found = {name: store.layer(chosen[name])[one_row_each(store.index, "test")] for name, store in stores.items()}
-    rows: list[dict[str, Any]] = []
-
-    def score(xs: Named, ys: Named, **condition: Any) -> None:
-        left, right = ({name: of for name, (_, of) in side.items()} for side in (xs, ys))
-        table = kernel_table(left, right, metrics, **options)
-        for row in kernel_rows(table).to_dict("records"):
-            x, y = row.pop("x"), row.pop("y")
-            rows.append({**row, "condition": y, **xs[x][0], **ys[y][0], **condition, "split": "test"})
 
     def named(side: str, names: Sequence[str]) -> Named:
         return {name: ({side: name, f"{side}_layer": chosen[name]}, found[name]) for name in names}
 
-    for x, y in pairs:
-        score(named("x", x), named("y", y), condition="encoders")
+    tables: list[tuple[Named, Named, dict[str, Any]]] = [
+        (named("x", x), named("y", y), {"condition": "encoders"}) for x, y in pairs
+    ]
     compared, items = [], np.arange(0)
     for before, after, scored in mismatched(params):
-        score(before, after)
+        tables.append((before, after, {}))
         items = scored
         [(told, seen)] = before.values()
         compared.append(Views(told, seen, *(after[name][1] for name in ("matched", "hard"))))
-        say(f"{next(iter(before)) or 'frozen'}: matched, easy and hard pairs scored")
+    calls = [(place, *table, metrics, options) for place, table in enumerate(tables)]
+    scores = dict(in_processes(score, calls, min(processes(), len(calls))))
+    rows = [row for place in range(len(tables)) for row in scores[place]]
     facts = load_states("test")
     if compared and facts is not None:
         how = {name: options[name] for name in ("k", "folds", "seed")}

@@ -11,6 +11,7 @@ partialled out of a kernel. Where the world's state isn't known the table is emp
 By hand:  python -m stages.reality
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -18,7 +19,7 @@ import pandas as pd
 from jam.features.store import FeatureStore
 from jam.parallel import in_processes, processes
 from jam.params import load_params
-from jam.reality.kernels import kernel_rows
+from jam.reality.kernels import Known, kernel_rows
 from jam.reality.layers import choose_layers
 from jam.reality.listed import ceilings, listed
 from jam.reality.representations import Representation
@@ -29,13 +30,16 @@ from jam.world.habitats import habitats_of
 from stages.common import FEATURES, SPACES, TABLES, WORLD, run, say
 
 TABLE = TABLES / "reality.csv"
+CHUNK = 10  # representations that are scored together, so that kernels of the state are made once
 
 
 def score(
-    place: int, of: Representation, truth: Truth, resamples: int, kernels: dict[str, int]
-) -> tuple[int, Scored, list[dict[str, Any]]]:
-    """All scores of one representation, with its place in the list."""
-    return place, score_shares(of, truth, resamples, kernels["seed"]), kernel_rows(of, truth, **kernels)
+    place: int, some: Sequence[Representation], truth: Truth, resamples: int, kernels: dict[str, int]
+) -> tuple[int, list[Scored], list[dict[str, Any]]]:
+    """All scores of some representations, with their place in the list."""
+    known = Known(truth)
+    shares = [score_shares(of, truth, resamples, kernels["seed"]) for of in some]
+    return place, shares, [row for of in some for row in kernel_rows(of, known, **kernels)]
 
 
 def main() -> str:
@@ -50,19 +54,20 @@ def main() -> str:
     stores = {name: FeatureStore.load(FEATURES / name) for name in params.encoders}
     chosen = choose_layers(stores, params.pairs_of_modalities(controls=False), options.k)
     kernels = options.model_dump(include={"permutations", "folds", "seed"})
+    everything = list(listed(params, FEATURES, SPACES, chosen, truth.ids))
     calls = (
-        (place, of, truth, params.evaluate.resamples, kernels)
-        for place, of in enumerate(listed(params, FEATURES, SPACES, chosen, truth.ids))
+        (start, everything[start : start + CHUNK], truth, params.evaluate.resamples, kernels)
+        for start in range(0, len(everything), CHUNK)
     )
     found = sorted(in_processes(score, calls, processes()), key=lambda one: one[0])
-    scored = [one for _, one, _ in found]
+    scored = [one for _, some, _ in found for one in some]
     best = {one.told["x"]: one for one in scored if "best" in one.told["condition"]}
     most = {modality: best[name] for modality, name in ceilings(params).items()}
     untrained = {net(one): one for one in scored if one.told["condition"] == ["init"]}
     rows = share_rows(scored, most, untrained, params.evaluate.resamples, options.seed)
     rows += [row for *_, some in found for row in some]
     table = write_results(TABLE, "reality", pd.DataFrame(rows).explode("condition", ignore_index=True))
-    say(f"{len(found)} representations, layers chosen on validation rows: {chosen}")
+    say(f"{len(scored)} representations, layers chosen on validation rows: {chosen}")
     return f"{len(table)} scores in {TABLE}"
 
 

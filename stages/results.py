@@ -14,6 +14,7 @@ from jam.params import Params, load_params
 from jam.results import read_results
 from stages.common import METRICS, PLOTS, TABLES, run, say
 
+SINGLE = ("audit", "blind", "contrasts", "evaluate", "kernels", "pairs", "reality", "when")
 SWEEPS = {
     "layers": ("cells", "frozen", "best", "depth", "trends"),
     "scale": ("cells", "effects", "trends"),
@@ -25,8 +26,7 @@ def tables(params: Params, root: Path = Path()) -> list[Path]:
     """All tables of results of a run in a folder."""
     found = [
         *(TABLES / "encoders" / f"{name}.csv" for name in params.encoders),
-        *(TABLES / "evaluate" / f"{name}.csv" for name in params.space_names),
-        *(TABLES / f"{name}.csv" for name in ("audit", "blind", "contrasts", "kernels", "pairs", "reality", "when")),
+        *(TABLES / f"{name}.csv" for name in SINGLE),
         *(TABLES / name / f"{what}.csv" for name, parts in SWEEPS.items() for what in parts),
     ]
     return [root / path for path in found]

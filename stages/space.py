@@ -12,30 +12,32 @@ By hand:  python -m stages.space spread
 """
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from jam.align.closed_form import fit_closed_form
-from jam.align.looks import Looks
-from jam.align.space import Space
-from jam.align.train import train
-from jam.device import pick_device
 from jam.errors import InputError
 from jam.io import atomic_folder, write_csv
 from jam.parallel import in_processes, processes
 from jam.params import Configuration, Objective, load_params
 from stages.common import METRICS, SPACES, run, say
-from stages.inputs import load_items
+
+if TYPE_CHECKING:
+    from jam.align.space import Space
 
 
-def fit(name: str, seed: int, configuration: Configuration, told: str) -> Space:
+def fit(name: str, seed: int, configuration: Configuration, told: str) -> "Space":
     """Train or solve one space; a closed form heeds no seed.
 
     Raises:
         InputError: the features do not allow it.
     """
+    from jam.align.closed_form import fit_closed_form  # torch, for the processes that train: two seconds to import
+    from jam.align.train import train
+    from jam.device import pick_device
+    from stages.inputs import load_items
+
     params = load_params()
     spec = params.space(name)
     items, validation = (load_items(spec.sides, split) for split in ("train", "val"))
@@ -50,12 +52,12 @@ def fit(name: str, seed: int, configuration: Configuration, told: str) -> Space:
         raise InputError(str(error)) from error
 
 
-def fitted(key: int, *call: Any) -> tuple[int, Space]:
+def fitted(key: int, *call: Any) -> tuple[int, "Space"]:
     """What `fit` gives, under a number, as processes end in any order."""
     return key, fit(*call)
 
 
-def fit_all(name: str) -> tuple[dict[int, Space], pd.DataFrame]:
+def fit_all(name: str) -> tuple[dict[int, "Space"], pd.DataFrame]:
     """A space for each seed, and the history of everything that was tried."""
     spec = load_params().space(name)
     tried = getattr(spec.fit, "configurations", ()) or (Configuration(),)
@@ -73,8 +75,10 @@ def fit_all(name: str) -> tuple[dict[int, Space], pd.DataFrame]:
     return spaces, told.assign(space=name, kept=told["configuration"] == best)
 
 
-def judged(space: Space, trials: list[Space]) -> Space:
+def judged(space: "Space", trials: list["Space"]) -> "Space":
     """The space with all looks at validation rows that led to it, those of the trials that lost too."""
+    from jam.align.looks import Looks
+
     if space.looks is None:
         return space
     looks = [trial.looks for trial in trials if trial.looks]

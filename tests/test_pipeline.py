@@ -83,12 +83,12 @@ def test_a_stage_depends_on_all_code_that_it_loads(checkout):
     [
         (
             "spaces.negcon.learning_rate", 0.002, "space@negcon",
-            "space@negcon evaluate@negcon contrasts kernels reality audit pairs scale retrieve plots",
+            "space@negcon evaluate kernels reality audit pairs scale retrieve plots",
         ),
         ("sweeps.layers.y", [0, 1], "sweep@layers", "sweep@layers plots"),
         (
             "spaces_of_three.three.z.layer", 1, "space_of_three@three",
-            "space_of_three@three evaluate_of_three@three contrasts kernels reality audit pairs scale retrieve plots",
+            "space_of_three@three evaluate kernels reality audit pairs scale retrieve plots",
         ),
     ],
 )  # fmt: skip
@@ -113,7 +113,7 @@ def rerun(checkout, path, text, *options):
 
 
 AFTER = {
-    "contrasts", "kernels", "reality", "audit", "retrieve", "pairs", "scale", "sweep@layers", "sweep@pareto", "plots",
+    "evaluate", "kernels", "reality", "audit", "retrieve", "pairs", "scale", "sweep@layers", "sweep@pareto", "plots",
 }  # fmt: skip
 
 
@@ -121,10 +121,10 @@ AFTER = {
     ("file", "expected"),
     [
         ("jam/report/style.py", {"plots"}),
-        ("jam/losses/spread.py", {"space@spread", "evaluate@spread", *AFTER}),
+        ("jam/losses/spread.py", {"space@spread", *AFTER}),
         (
             "jam/losses/cca.py",
-            {"space@cca", "space_of_two@two_texts", "evaluate@cca", "evaluate_of_two@two_texts", *AFTER},
+            {"space@cca", "space_of_two@two_texts", *AFTER},
         ),
     ],
 )  # fmt: skip
@@ -135,8 +135,8 @@ def test_a_line_of_code_reruns_what_hangs_on_it(checkout, file, expected):
 
 
 STAGES = (
-    "dataset", "encoder@vision_s", "features@minilm", "space@spread", "space_of_three@three", "evaluate@con", "kernels",
-    "reality", "when", "audit", "contrasts", "pairs", "scale", "sweep@layers",
+    "dataset", "encoder@vision_s", "features@minilm", "space@spread", "space_of_three@three", "evaluate", "kernels",
+    "reality", "when", "audit", "pairs", "scale", "sweep@layers",
 )  # fmt: skip
 
 
@@ -180,7 +180,7 @@ def test_a_bad_parameter_stops_a_stage_with_one_line(tmp_path):
     assert "training.epochs" in refused(tmp_path, "stages.space", "con")
 
 
-@pytest.mark.parametrize("words", ["space short", "evaluate short", "encoder con", "sweep kernels"])
+@pytest.mark.parametrize("words", ["space short", "encoder con", "sweep kernels"])
 def test_a_stage_does_not_write_what_is_another_ones(tmp_path, words):
     shutil.copy(ROOT / "params.yaml", tmp_path)
     stage, name, *args = words.split()
@@ -191,6 +191,6 @@ def test_a_stage_does_not_write_what_is_another_ones(tmp_path, words):
 def test_the_committed_tree_has_no_orphans():
     """Every committed metric belongs to a name that params.yaml lists."""
     params = load_params(ROOT / "params.yaml")
-    for folder in ("evaluate", "curves", "tables/evaluate"):
+    for folder in ("evaluate", "curves"):
         assert {path.stem for path in (ROOT / "metrics" / folder).iterdir()} == set(params.space_names), folder
     assert {path.stem for path in (ROOT / "metrics" / "tables" / "encoders").iterdir()} == set(params.encoders)

@@ -11,7 +11,7 @@ import states as drawn
 from jam.metrics import cka, expected_products
 from jam.metrics.kernels.given import gram_of
 from jam.metrics.kernels.nulls import deal
-from jam.reality.kernels import kernel_rows, without_each
+from jam.reality.kernels import Known, kernel_rows, without_each
 from jam.reality.raw import raw_rows
 from jam.reality.representations import Representation, whitened
 from jam.reality.shares import BOUND, GAINED, PRECISION, RECALL, common_share, net, score_shares, share_rows
@@ -205,7 +205,7 @@ def test_whitened_directions_have_unit_variance_and_hold_nearly_all(truth):
 def test_the_oracles_kernel_is_that_of_reality_and_the_worlds_own_is_its_own(truth):
     counts = {split: truth.factors[split]["count"] for split in SIZES}
     test = oracle(truth)
-    rows = pd.DataFrame(kernel_rows(representation("oracle", test, second=test["test"]), truth, 19, 5, 0))
+    rows = pd.DataFrame(kernel_rows(representation("oracle", test, second=test["test"]), Known(truth), 19, 5, 0))
     rows = rows.set_index(rows["metric"] + rows["label"].fillna("") + rows["held"].fillna(""))
     for name in ("reality_kernel", "reality_kernelcount"):
         assert rows.loc[name, "value"] > 0.98
@@ -219,9 +219,9 @@ def test_the_oracles_kernel_is_that_of_reality_and_the_worlds_own_is_its_own(tru
         kinds = np.zeros((len(states), 161))
         np.add.at(kinds, (np.arange(len(states))[:, None], states), 1)
         made[split] = kinds[:, 1:] @ root / np.count_nonzero(states, axis=1)[:, None]
-    known = pd.DataFrame(kernel_rows(representation("pmi", made), truth, 19, 5, 0))
+    known = pd.DataFrame(kernel_rows(representation("pmi", made), Known(truth), 19, 5, 0))
     assert known.loc[(known["metric"] == "pmi_kernel"), "value"].min() > 0.9
-    trivial = pd.DataFrame(kernel_rows(representation("count", _noisy(counts)), truth, 19, 5, 0))
+    trivial = pd.DataFrame(kernel_rows(representation("count", _noisy(counts)), Known(truth), 19, 5, 0))
     plain, held = (trivial.loc[(trivial["metric"] == "reality_kernel") & here, "value"].item()
                    for here in (trivial["held"].isna(), trivial["held"] == "count"))  # fmt: skip
     assert plain > 0.3
@@ -262,5 +262,5 @@ def test_a_world_without_statistics_has_no_kernel_of_its_own(truth):
     uniform = Truth.of(truth.ids, truth.states, Habitats.drawn(0, 3, 0.08, np.random.default_rng(0)), {})
     assert uniform.pmi is None
     assert truth.pmi is not None
-    rows = kernel_rows(representation("oracle", oracle(uniform)), uniform, permutations=20, folds=5, seed=0)
+    rows = kernel_rows(representation("oracle", oracle(uniform)), Known(uniform), permutations=20, folds=5, seed=0)
     assert {row["metric"] for row in rows} == {"reality_kernel", "factor_cka"}

@@ -260,7 +260,7 @@ def test_the_loss_of_a_space_is_the_sum_over_its_pairs_and_a_third_side_leaves_t
     joint = Joint(objective, training(), first(listed(objective, training())), items, pairs, 0).eval()
     true = {side: torch.as_tensor(rows.table[rows.true[:, 0]]) for side, rows in items.sides.items()}
     false = {"text": torch.as_tensor(items.sides["text"].table[items.sides["text"].false[:, 0]])}
-    align, rebuild = joint(true, false, {}, alpha=0.3)
+    align, rebuild = joint(*joint.standardised(true, false), true, {}, alpha=0.3)
     z = {side: joint.adapters[side](views) for side, views in true.items()}
     q, options = joint.adapters["text"](false["text"]), {"alpha": 0.3, "neighbours": 0, "context": None}
     loss = load_loss(objective.loss)

@@ -86,10 +86,19 @@ class Joint(nn.Module):
             if scale.requires_grad:
                 scale.clamp_(max=math.log(MAX_LOGIT_SCALE))
 
+    def standardised(self, true: Views, false: Views) -> tuple[Views, Views]:
+        """Features as inputs of the towers."""
+        adapters = self.adapters
+        return (
+            {name: adapters[name].standardise(views) for name, views in true.items()},
+            {name: adapters[name].standardise(views) for name, views in false.items()},
+        )
+
     def forward(
         self,
         true: Views,
         false: Views,
+        raw: Views,
         same: Mapping[Pair, Tensor],
         context: Tensor | None = None,
         alpha: float | None = None,
@@ -98,17 +107,18 @@ class Joint(nn.Module):
         """L_align, a sum over the pairs, and L_rec of a batch, both scalars; L_rec is 0 where there is no decoder.
 
         Args:
-            true: a view of each item on every side.
-            false: a false view of each item, on the second sides of pairs, for losses that take them.
+            true: a view of each item on every side, `standardised`.
+            false: a false view of each item, on the second sides of pairs, for losses that take them; likewise.
+            raw: the true views as they are, where there are decoders.
             same: by pair (b, b), with false views (b, 2b): those that are true of another item too, as losses take it.
             context: (b, b) booleans, which items are of one context, for Spread.
             alpha: weight of the fine term, for Spread.
             cross: weight of reconstruction across the sides of each pair.
         """
         adapters = self.adapters
-        latents = {name: adapters[name](views) for name, views in true.items()}
-        away = {name: adapters[name](views) for name, views in false.items()}
-        rebuild = self._reconstruction(true, latents, cross)
+        latents = {name: adapters[name].tower.encode(views) for name, views in true.items()}
+        away = {name: adapters[name].tower.encode(views) for name, views in false.items()}
+        rebuild = self._reconstruction(raw, latents, cross)
         most = len(true[self.names[0]]) - 1  # of a small batch
         options = {"alpha": alpha, "neighbours": min(self.neighbours, most), "context": context}
         align = torch.zeros_like(rebuild)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from jam.align.blocks import upcast
+from jam.align.blocks import Standardise, upcast
 from jam.io import release
 
 Pooling = Literal["sample", "mean", "max"]
@@ -48,6 +48,17 @@ def on_device(table: np.ndarray, device: torch.device) -> Table:
     if device.type != "cpu":
         return as_tensor(table).to(device)
     return Mapped(table) if isinstance(table, np.memmap) and table.nbytes > Mapped.BUDGET else as_tensor(table)
+
+
+def standardised(table: Table, standardise: Standardise, batch_size: int) -> Tensor | None:
+    """All rows as inputs of a tower, where two tables have room in memory: made once instead of at every step.
+
+    A batch at a time, as the steps would: products of the same shapes have the same last bits.
+    """
+    if isinstance(table, Mapped) or table.nbytes > Mapped.BUDGET:
+        return None
+    with torch.no_grad():
+        return torch.cat([standardise(rows) for rows in table.split(batch_size)])
 
 
 def pool_rows(table: Table, rows: Tensor, pooling: Literal["mean", "max"]) -> Tensor:

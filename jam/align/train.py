@@ -20,7 +20,7 @@ from jam.align.items import Items
 from jam.align.objective import Joint, Pair, parameter_groups
 from jam.align.setting import Setting, listed, one_by_one
 from jam.align.space import Side, Space
-from jam.align.tables import Pooling, Table, draw, on_device, pool_rows
+from jam.align.tables import Pooling, Table, draw, on_device, pool_rows, standardised
 from jam.align.validation import Validation
 from jam.fit import Parts, between, fit
 from jam.params import Objective, Training
@@ -108,6 +108,11 @@ def _train_one(
     generator = np.random.default_rng(seed)
     tables = {name: on_device(side.table, device) for name, side in items.sides.items()}
     joint = Joint(objective, training, setting, items, pairs, seed).to(device)
+    inputs = {
+        name: standardised(table, joint.adapters[name].standardise, training.batch_size)
+        for name, table in tables.items()
+    }
+    ready = training.captions == "sample" and all(rows is not None for rows in inputs.values())
     alpha = setting.alpha
     for _, y in pairs:
         if joint.loss.negatives and not items.sides[y].has_false:
@@ -128,8 +133,9 @@ def _train_one(
 
     def step(batch: Batch, epoch: int) -> Parts:
         alpha_now = None if alpha is None else at(alpha, epoch)
-        told = batch.gather(tables)
-        align, rebuild = joint(*told, batch.same, batch.context, alpha_now, objective.cross_reconstruction)
+        true, false = batch.gather(tables) if joint.reconstructs or not ready else ({}, {})
+        seen = batch.gather(inputs) if ready else joint.standardised(true, false)  # type: ignore[arg-type]
+        align, rebuild = joint(*seen, true, batch.same, batch.context, alpha_now, objective.cross_reconstruction)
         return {"loss": align + weight_at(epoch) * rebuild, "align": align, "reconstruction": rebuild}
 
     history: list[dict[str, Any]] = []

@@ -40,6 +40,12 @@ class Validation:
         rng = np.random.default_rng(0)
         some = np.sort(rng.permutation(len(items))[:MOST])
         self._flat = {name: side.flat() for name, side in items.sides.items()}
+        self._negatives = {}  # by side: items, rows of false views of them, places in `_flat` of what those are made of
+        for name, side in items.sides.items():
+            item, false, origin = side.negatives()
+            rows = self._flat[name][0]
+            order = np.argsort(rows, kind="stable")
+            self._negatives[name] = item, false, order[np.searchsorted(rows, origin, sorter=order)]
         self._some = {name: np.flatnonzero(np.isin(item, some)) for name, (_, item) in self._flat.items()}
         things = np.arange(len(items)) if items.truth is None else items.truth.things
         shuffled = np.tile(things, (1 + DRAWS, 1))  # the first row is the truth
@@ -66,10 +72,10 @@ class Validation:
                 forth, back = items.truth.recall_at_1(latents[x], items_x, latents[y], y, rows_y)
             recalls |= {f"validation_{x}_to_{y}": forth, f"validation_{y}_to_{x}": back}
             for here, there in ((x, y), (y, x)):
-                item, false, origin = items.sides[there].negatives()
+                item, false, made_from = self._negatives[there]
                 if len(item):
                     first = np.searchsorted(self._flat[here][1], item)
-                    told, untold = (adapters[there].encode(items.sides[there].table[rows]) for rows in (origin, false))
+                    told, untold = latents[there][made_from], adapters[there].encode(items.sides[there].table[false])
                     correct = hard_negative_correct(latents[here], told, untold, first, np.arange(len(item)))
                     right.append(float(np.mean(correct)))
         self._best = np.maximum(self._best, self._shuffled(latents)[1:])

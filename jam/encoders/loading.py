@@ -34,7 +34,7 @@ def load_pretrained(
             short or lacks some.
     """
     # transformers takes seconds to import, and only a call that loads a model needs it.
-    from transformers import AutoImageProcessor, AutoModel, AutoTokenizer
+    from transformers import AutoModel
 
     # A report of unused heads is no news; weights that are missing are an error below.
     with quiet(), in_one_line(folder, f"{folder}: transformers cannot load it"):
@@ -49,8 +49,12 @@ def load_pretrained(
             output_loading_info=True,
         )
         if modality == "image":
+            from transformers import AutoImageProcessor
+
             processor: Any = AutoImageProcessor.from_pretrained(folder, backend="pil", trust_remote_code=False)
         else:
+            from transformers import AutoTokenizer
+
             # Right padding leaves every real token at the position that it has without padding.
             processor = AutoTokenizer.from_pretrained(folder, padding_side="right", trust_remote_code=False)
             if processor.pad_token is None:

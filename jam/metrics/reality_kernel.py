@@ -6,7 +6,7 @@ a representation of private noise in many dimensions would be told to contain ev
 matrices in double precision, 8 MB each at n = 1,000: rows of validation and test sets, not of train sets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,8 +59,35 @@ class RealityScore(KernelScore):
     ceiling: float | None
 
 
+@dataclass(frozen=True)
+class Kernels:
+    """Kernels of the same rows by name, made once to be held against many representations: plain and U-centred."""
+
+    grams: dict[str, Tensor]
+    centred: dict[str, Tensor]
+
+    @classmethod
+    def of(cls, factors: Mapping[str, Array], given: Mapping[str, Array] | None = None) -> "Kernels":
+        """Those of factors, (n, c) columns, and such as are given, (n, n) symmetric.
+
+        Raises:
+            ValueError: none at all, fewer than 4 rows, or other numbers of rows; a matrix that is not symmetric.
+            InputError: a number is not finite; one does not vary.
+        """
+        grams = {name: gram_of(columns, name) for name, columns in factors.items()}
+        grams |= {name: as_gram(gram, name) for name, gram in (given or {}).items()}
+        if len({len(gram) for gram in grams.values()}) != 1:
+            raise ValueError(f"factors: got rows {[len(gram) for gram in grams.values()]}, expected as many in all")
+        return cls(grams, {name: u_centred(gram, name) for name, gram in grams.items()})
+
+    def some(self, names: Iterable[str]) -> "Kernels":
+        """Those of the names."""
+        names = list(names)
+        return Kernels(*({name: of[name] for name in names} for of in (self.grams, self.centred)))
+
+
 @torch.no_grad()
-def fit_kernel(x: Array, factors: Mapping[str, Array]) -> dict[str, float]:
+def fit_kernel(x: Array, factors: Mapping[str, Array] | Kernels) -> dict[str, float]:
     """The weights w ≥ 0 of factors that bring Σ_a w_a·K_a nearest to the kernel of a representation.
 
     They minimise ‖K̃ − Σ_a w_a·K̃_a‖ over U-centred kernels: non-negative least squares on the matrix of unbiased HSICs.
@@ -69,7 +96,7 @@ def fit_kernel(x: Array, factors: Mapping[str, Array]) -> dict[str, float]:
 
     Args:
         x: (n, d) features; rows are taken as given, columns are centred here.
-        factors: name → (n, c) columns of the state of the same rows.
+        factors: name → (n, c) columns of the state of the same rows, or their kernels.
 
     Returns:
         By factor its weight in the units of x: of x = [√w_1·F_1, √w_2·F_2, …] these are w. All 0 if no kernel of the
@@ -94,7 +121,7 @@ def fit_kernel(x: Array, factors: Mapping[str, Array]) -> dict[str, float]:
 @torch.no_grad()
 def score_kernel(
     x: Array,
-    factors: Mapping[str, Array],
+    factors: Mapping[str, Array] | Kernels,
     weights: Mapping[str, float],
     second: Array | None = None,
     groups: Groups = None,
@@ -105,7 +132,7 @@ def score_kernel(
 
     Args:
         x: (n, d) features; rows are taken as given, columns are centred here.
-        factors: name → (n, c) columns of the state of the same rows.
+        factors: name → (n, c) columns of the state of the same rows, or their kernels.
         weights: by factor, as `fit_kernel` gives them. If all are 0 the score is 0 and its p-value 1.
         second: (n, d2) features of a second view of each row's item: another rendering or caption of the same scene.
         groups: (n,) labels; rows with the same label are permuted together.
@@ -125,7 +152,7 @@ def score_kernel(
     reliability, ceiling = None, None
     if second is not None:
         reliability, ceiling = kernel_ceiling(x, second)
-    score = _score(kernel, reality, groups, permutations, seed)
+    [score] = _scores(kernel, [reality], groups, permutations, seed)
     by_factor = {name: _cosine(kernel, state) for name, state in states.items()}
     return RealityScore(**vars(score), by_factor=by_factor, reliability=reliability, ceiling=ceiling)
 
@@ -179,9 +206,29 @@ def pmi_kernel_score(
         ValueError: fewer than 4 rows; a matrix of another shape, or not symmetric.
         InputError: a number is not finite; x or the kernel does not vary.
     """
-    kernel = gram_of(x, "x")
-    given = as_gram(gram, "gram", len(kernel)).to(kernel.device)
-    return _score(u_centred(kernel, "x"), u_centred(given, "gram"), groups, permutations, seed)
+    given = as_gram(gram, "gram", len(as_rows(x, "x")))
+    return kernel_scores(x, Kernels.of({}, {"gram": given}), groups, permutations, seed)["gram"]
+
+
+@torch.no_grad()
+def kernel_scores(
+    x: Array, kernels: Kernels, groups: Groups = None, permutations: int = 200, seed: int = 0
+) -> dict[str, KernelScore]:
+    """Unbiased CKA of a representation with each of several kernels, under the same permutations.
+
+    Args:
+        x: (n, d) features; rows are taken as given, columns are centred here.
+        kernels: of the same rows.
+        groups: (n,) labels; rows with the same label are permuted together.
+        permutations: size of the null, at least 1.
+        seed: of the permutations.
+
+    Raises:
+        ValueError: fewer than 4 rows, or other numbers of rows.
+        InputError: a number is not finite; x does not vary.
+    """
+    kernel, states = _kernels(x, kernels)
+    return dict(zip(states, _scores(kernel, list(states.values()), groups, permutations, seed), strict=True))
 
 
 def partial_out(x: Array, z: Array) -> Floats:
@@ -215,27 +262,33 @@ def partial_out(x: Array, z: Array) -> Floats:
     return found
 
 
-def _kernels(x: Array, factors: Mapping[str, Array]) -> tuple[Tensor, dict[str, Tensor]]:
+def _kernels(x: Array, factors: Mapping[str, Array] | Kernels) -> tuple[Tensor, dict[str, Tensor]]:
     """U-centred kernels of a representation and of each factor."""
-    if not factors:
-        raise ValueError("factors: got none, expected at least one")
-    kernel, states = u_centred(gram_of(x, "x"), "x"), {}
-    for name, columns in factors.items():
-        gram = gram_of(columns, name)
-        if len(gram) != len(kernel):
-            raise ValueError(f"x, {name}: got {len(kernel)} and {len(gram)} rows, expected as many in both")
-        states[name] = u_centred(gram.to(kernel.device), name)
-    return kernel, states
+    if not isinstance(factors, Kernels):
+        if not factors:
+            raise ValueError("factors: got none, expected at least one")
+        factors = Kernels.of(factors)
+    kernel = u_centred(gram_of(x, "x"), "x")
+    for name, state in factors.centred.items():
+        if len(state) != len(kernel):
+            raise ValueError(f"x, {name}: got {len(kernel)} and {len(state)} rows, expected as many in both")
+    return kernel, {name: state.to(kernel.device) for name, state in factors.centred.items()}
 
 
-def _score(x: Tensor, y: Tensor, groups: Groups, permutations: int, seed: int) -> KernelScore:
-    n, lengths = len(x), torch.linalg.vector_norm(x) * torch.linalg.vector_norm(y)
-    orders = draw_orders(n, permutations, seed, groups)
-    if not lengths > 0:
-        return KernelScore(0.0, 1.0, 0.0, 0.0, 0.0, n)
-    value, null = _cosine(x, y), (permuted_products(x, y, orders) / lengths).cpu().numpy()
-    calibrated, threshold = calibrate(value, null)
-    return KernelScore(value, p_value(value, null), calibrated, threshold, float(null.mean()), n)
+def _scores(x: Tensor, ys: Sequence[Tensor], groups: Groups, permutations: int, seed: int) -> list[KernelScore]:
+    """Of U-centred kernels; 0 with one of zeros."""
+    n, orders = len(x), draw_orders(len(x), permutations, seed, groups)
+    products = permuted_products(x, ys, orders).cpu().numpy()
+    scores = []
+    for y, null in zip(ys, products.T, strict=True):
+        length = float(torch.linalg.vector_norm(x) * torch.linalg.vector_norm(y))
+        if not length > 0:
+            scores.append(KernelScore(0.0, 1.0, 0.0, 0.0, 0.0, n))
+            continue
+        value, chance = _cosine(x, y), null / length
+        calibrated, threshold = calibrate(value, chance)
+        scores.append(KernelScore(value, p_value(value, chance), calibrated, threshold, float(chance.mean()), n))
+    return scores
 
 
 def _cosine(x: Tensor, y: Tensor) -> float:

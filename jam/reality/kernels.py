@@ -1,6 +1,7 @@
 """The kernel of a representation held against kernels of the state, plain and with the trivial held constant."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from jam.metrics.kernels.given import gram_of
 from jam.metrics.kernels.nulls import deal, jackknife_interval
 from jam.metrics.readout import Floats
-from jam.metrics.reality_kernel import KernelScore, fit_kernel, partial_out, pmi_kernel_score, score_kernel
+from jam.metrics.reality_kernel import Kernels, KernelScore, fit_kernel, kernel_scores, partial_out, score_kernel
 from jam.reality.representations import Representation
 from jam.reality.truth import Truth
 
@@ -22,7 +23,27 @@ Name = tuple[str, str | None]
 REALITY, FACTOR, PMI = "reality_kernel", "factor_cka", "pmi_kernel"
 
 
-def kernel_rows(of: Representation, truth: Truth, permutations: int, folds: int, seed: int) -> list[Row]:
+class Known:
+    """Kernels of the state, made once for all representations that meet the same: see `jam.reality.truth.Truth`."""
+
+    def __init__(self, truth: Truth) -> None:
+        self.truth = truth
+        self.at = cache(self._at)
+
+    def _at(self, split: str, held_for: str | None) -> Kernels:
+        """Of the factors, and of test items the PMI; of a modality, what goes with them is held constant."""
+        factors, given = self.truth.kernel_factors(split), {}
+        if split == "test" and self.truth.pmi is not None:
+            given = {PMI: self.truth.pmi}
+        if held_for is not None:
+            _, z = self.truth.held(split, held_for)
+            # What is held constant is no factor any more: nothing of it is left.
+            factors = {name: partial_out(f, z) for name, f in factors.items() if name != "count"}
+            given = {name: _without(gram, z) for name, gram in given.items()}
+        return Kernels.of(factors, given)
+
+
+def kernel_rows(of: Representation, known: Known, permutations: int, folds: int, seed: int) -> list[Row]:
     """Unbiased CKA with the kernel of reality, with that of each factor alone, and with the world's PMI kernel.
 
     The first has its weights from val rows; all are of test rows, each with a jackknife interval, the null of permuted
@@ -31,33 +52,29 @@ def kernel_rows(of: Representation, truth: Truth, permutations: int, folds: int,
     """
     rows = []
     for constant in (False, True):
-        rows += _rows(of, truth, constant, permutations, folds, seed)
+        rows += _rows(of, known, constant, permutations, folds, seed)
     return rows
 
 
-def _rows(of: Representation, truth: Truth, constant: bool, permutations: int, folds: int, seed: int) -> list[Row]:
-    held, x, second = None, dict(of.features), of.second
-    states = {split: truth.kernel_factors(split) for split in ("val", "test")}
-    pmi = truth.pmi
+def _rows(of: Representation, known: Known, constant: bool, permutations: int, folds: int, seed: int) -> list[Row]:
+    held, x, second, truth = None, dict(of.features), of.second, known.truth
     if constant:
         for split in ("val", "test"):
             held, z = truth.held(split, of.modality)
             x[split] = partial_out(x[split], z)
-            # What is held constant is no factor any more: nothing of it is left.
-            states[split] = {name: partial_out(f, z) for name, f in states[split].items() if name != "count"}
-        pmi = None if pmi is None else _without(pmi, z)
         second = None if second is None else partial_out(second, truth.held("test", of.modality, 1)[1])
+    states = {split: known.at(split, of.modality if constant else None) for split in ("val", "test")}
+    tested = states["test"]
     weights = fit_kernel(x["val"], states["val"])
     options: Any = {"permutations": permutations, "seed": seed}
-    found = score_kernel(x["test"], states["test"], weights, second, **options)
-    grams = {name: gram_of(columns, name) for name, columns in states["test"].items()}
+    found = score_kernel(x["test"], tested.some(weights), weights, second, **options)
+    whole = torch.stack([weights[name] * tested.grams[name] for name in weights]).sum(dim=0)
     scores: dict[Name, KernelScore] = {(REALITY, None): found}
-    whole = torch.stack([weights[name] * gram for name, gram in grams.items()]).sum(dim=0)
     kernels: dict[Name, Tensor] = {(REALITY, None): whole}
-    for name, gram in () if constant else grams.items():
-        scores[FACTOR, name], kernels[FACTOR, name] = pmi_kernel_score(x["test"], gram, **options), gram
-    if pmi is not None:
-        scores[PMI, None], kernels[PMI, None] = pmi_kernel_score(x["test"], pmi, **options), torch.from_numpy(pmi)
+    alone = tested.some([name for name in tested.grams if name == PMI or not constant])
+    for name, score in kernel_scores(x["test"], alone, **options).items() if alone.grams else ():
+        key: Name = (PMI, None) if name == PMI else (FACTOR, name)
+        scores[key], kernels[key] = score, alone.grams[name]
     parts = without_each(gram_of(x["test"], "x"), kernels, deal(found.n, folds, seed))
     rows = []
     for (metric, label), score in scores.items():

@@ -4,13 +4,15 @@ No state, scan or sentence of a validation or test item is in anything that is t
 true and false captions of either side are meant. (A caption of another item, tier ``easy``, is one of its own split.)
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from jam.data.schema import FINE, SPLITS, View
+from jam.parallel import in_processes, processes
 from jam.world.claims import Claim
 from jam.world.gallery import fine_gallery
 from jam.world.habitats import Habitats, habitats_of
@@ -19,6 +21,7 @@ from jam.world.sets import SETS, Drawn, draw_sets
 from jam.world.state import COLOURS, DIGITS, SIZES, States, counts_of, factors, facts, scene_of
 from jam.world.texts import Spoken, claims_of, describe, false_texts, strangers, true_texts
 
+FEW = 3000  # scenes that are drawn faster here than in processes of their own
 SCAN_SHARES = {"images": 0.5, "train": 0.25, "val": 0.125, "test": 0.125}
 
 Row = dict[str, Any]
@@ -73,39 +76,26 @@ def build_world(
     sets = draw_sets(statistics, sizes, seed, of_sets)
     pools = share_scans(SCAN_SHARES, of_scans)
 
-    def seen(name: str, renderings: int) -> list[list[View]]:
-        return [_images(state, renderings, pools[name], pictures[name], nuisance) for state in sets[name].states]
-
-    def told(name: str, taken: Collection[str] = ()) -> list[Spoken]:
-        speech = {"mention": mention, "synonyms": synonyms}
-        return [describe(scene_of(state), captions, words[name], taken, **speech) for state in sets[name].states]
-
-    documents = told("documents")
-    known = {text for document in documents for text, _ in document}  # sentences of all sets before
-    rows, claims = {}, {}
-    for split in SPLITS:
-        tested, states, rng = split == "test", sets[split].states, words[split]
-        taken = frozenset() if split == "train" else frozenset(known)
-        spoken = told(split, taken)
-        rows[split] = _items(split, sets[split], seen(split, 2 if tested else 1))
-        for i, (row, state, own) in enumerate(zip(rows[split], states, spoken, strict=True)):
-            row["captions"] = true_texts(scene_of(state), own, rng, taken, tested=tested)
-            others = strangers(states, spoken, i, rng)
-            row["negatives"] = false_texts(state, own, others, rng, taken, tested=tested)
-            known |= {view.content for view in row["captions"]} | {false["text"] for false in row["negatives"]}
-        if split != "train":
-            claims[split] = [claims_of(state, own) for state, own in zip(states, spoken, strict=True)]
+    renderings = {"images": 1, "train": 1, "val": 1, "test": 2}
+    drawn = {name: (sets[name].states, renderings[name], pools[name], pictures[name], nuisance) for name in renderings}
+    calls: list[tuple[Any, ...]] = [("texts", _told, sets, words, captions, {"mention": mention, "synonyms": synonyms})]
+    calls += [(name, _seen, *drawn[name]) for name in sorted(drawn, key=lambda name: -len(sets[name].states))]
     if fine:
-        drawn = np.concatenate([part.states for part in sets.values()])
+        known = np.concatenate([part.states for part in sets.values()])
         fitting: dict[str, Any] = {"groups": fine, "edits": edits, "seed": seed, "nuisance": nuisance}
-        rows[FINE] = fine_gallery(sets["test"].states, drawn, pools["test"], **fitting)
+        calls.append((FINE, partial(fine_gallery, **fitting), sets["test"].states, known, pools["test"]))
+    few = sum(sizes.values()) < FEW  # no more than another process takes to start
+    found = dict(in_processes(_named, calls, 1 if few else min(2, processes())))
+    documents, texts, claims = found["texts"]
+    rows = {split: _items(split, sets[split], found[split], texts[split]) for split in SPLITS}
+    if fine:
+        rows[FINE] = found[FINE]
     labels = presence_labels(sets["images"].states)
     images = [
         {"id": f"image-{i:05d}", "image": image.content, "labels": label}
-        for i, ([image], label) in enumerate(zip(seen("images", 1), labels, strict=True))
+        for i, ([image], label) in enumerate(zip(found["images"], labels, strict=True))
     ]
-    texts = [{"id": f"document-{i:05d}", "captions": [text for text, _ in own]} for i, own in enumerate(documents)]
-    return World(statistics, sets, rows, claims, images, texts)
+    return World(statistics, sets, rows, claims, images, documents)
 
 
 def presence_labels(states: States) -> list[list[dict[str, str]]]:
@@ -118,19 +108,66 @@ def presence_labels(states: States) -> list[list[dict[str, str]]]:
     return [[{"name": name, "value": str(column[i])} for name, column in told.items()] for i in range(len(states))]
 
 
-def _images(state: np.ndarray, count: int, pool: Pool, rng: np.random.Generator, nuisance: float) -> list[View]:
-    """Renderings of a scene, the first for all uses, further ones (form ``again``) to tell what is private."""
-    scene, found = scene_of(state), []
-    for number in range(count):
-        scans, private = draw_scans(scene, pool, rng), draw_private(rng, nuisance)
-        found.append(View(picture(scene, scans, private, rng, nuisance), "again" if number else "", private))
+def _named(name: str, function: Callable[..., Any], *given: Any) -> tuple[str, Any]:
+    """What a function gives, under a name."""
+    return name, function(*given)
+
+
+def _told(
+    sets: Mapping[str, Drawn], words: Mapping[str, np.random.Generator], captions: int, speech: Mapping[str, float]
+) -> tuple[list[Row], dict[str, list[Row]], dict[str, list[list[Claim]]]]:
+    """All sentences: rows of documents; by split the texts of each item; what the captions of tested items claim.
+
+    One after the other, as no sentence of a set before may be one of the next.
+    """
+
+    def spoken_of(name: str, taken: Collection[str] = ()) -> list[Spoken]:
+        return [describe(scene_of(state), captions, words[name], taken, **speech) for state in sets[name].states]
+
+    documents = [[text for text, _ in own] for own in spoken_of("documents")]
+    known = {text for document in documents for text in document}
+    texts: dict[str, list[Row]] = {}
+    claims = {}
+    for split in SPLITS:
+        tested, states, rng = split == "test", sets[split].states, words[split]
+        taken = frozenset() if split == "train" else frozenset(known)
+        spoken, texts[split] = spoken_of(split, taken), []
+        for i, (state, own) in enumerate(zip(states, spoken, strict=True)):
+            true = true_texts(scene_of(state), own, rng, taken, tested=tested)
+            false = false_texts(state, own, strangers(states, spoken, i, rng), rng, taken, tested=tested)
+            texts[split].append({"captions": true, "negatives": false})
+            known |= {view.content for view in true} | {one["text"] for one in false}
+        if split != "train":
+            claims[split] = [claims_of(state, own) for state, own in zip(states, spoken, strict=True)]
+    rows = [{"id": f"document-{i:05d}", "captions": document} for i, document in enumerate(documents)]
+    return rows, texts, claims
+
+
+def _seen(states: States, count: int, pool: Pool, rng: np.random.Generator, nuisance: float) -> list[list[View]]:
+    """Renderings of each scene, the first for all uses, further ones (form ``again``) to tell what is private."""
+    found = []
+    for state in states:
+        scene, views = scene_of(state), []
+        for number in range(count):
+            scans, private = draw_scans(scene, pool, rng), draw_private(rng, nuisance)
+            views.append(View(picture(scene, scans, private, rng, nuisance), "again" if number else "", private))
+        found.append(views)
     return found
 
 
-def _items(split: str, drawn: Drawn, images: list[list[View]]) -> list[Row]:
-    """Rows of a split without texts; items of one context have habitat and number of things in common."""
-    told = zip(drawn.habitat.tolist(), counts_of(drawn.states).tolist(), facts(drawn.states), images, strict=True)
+def _items(split: str, drawn: Drawn, images: list[list[View]], texts: list[Row]) -> list[Row]:
+    """Rows of a split; items of one context have habitat and number of things in common."""
+    told = zip(
+        drawn.habitat.tolist(), counts_of(drawn.states).tolist(), facts(drawn.states), images, texts, strict=True
+    )
     return [
-        {"id": f"{split}-{i:05d}", "image": views, "context": f"{habitat}|{count}", "labels": [], "reality": state}
-        for i, (habitat, count, state, views) in enumerate(told)
+        {
+            "id": f"{split}-{i:05d}",
+            "image": views,
+            "context": f"{habitat}|{count}",
+            "labels": [],
+            "reality": state,
+            **own,
+        }
+        for i, (habitat, count, state, views, own) in enumerate(told)
     ]

@@ -91,9 +91,9 @@ def inner_products(kernels: Sequence[Tensor]) -> Tensor:
     return flat @ flat.T
 
 
-def permuted_products(x: Tensor, y: Tensor, orders: RowOrders) -> Tensor:
-    """Σ_ij of the products of two U-centred (n, n) matrices, under each order of the rows of y; (permutations,)."""
-    return shift_products(orders, [x], [y], matrix_bands, x.device)[:, 0, 0]
+def permuted_products(x: Tensor, ys: Sequence[Tensor], orders: RowOrders) -> Tensor:
+    """Σ_ij of the products of a U-centred (n, n) matrix with others, by order of their rows; (orders, others)."""
+    return shift_products(orders, [x], ys, matrix_bands, x.device)[:, 0]
 
 
 @torch.no_grad()
