@@ -40,12 +40,7 @@ class Validation:
         rng = np.random.default_rng(0)
         some = np.sort(rng.permutation(len(items))[:MOST])
         self._flat = {name: side.flat() for name, side in items.sides.items()}
-        self._negatives = {}  # by side: items, rows of false views of them, places in `_flat` of what those are made of
-        for name, side in items.sides.items():
-            item, false, origin = side.negatives()
-            rows = self._flat[name][0]
-            order = np.argsort(rows, kind="stable")
-            self._negatives[name] = item, false, order[np.searchsorted(rows, origin, sorter=order)]
+        self._negatives = {name: side.negatives() for name, side in items.sides.items()}
         self._some = {name: np.flatnonzero(np.isin(item, some)) for name, (_, item) in self._flat.items()}
         things = np.arange(len(items)) if items.truth is None else items.truth.things
         shuffled = np.tile(things, (1 + DRAWS, 1))  # the first row is the truth
@@ -72,10 +67,11 @@ class Validation:
                 forth, back = items.truth.recall_at_1(latents[x], items_x, latents[y], y, rows_y)
             recalls |= {f"validation_{x}_to_{y}": forth, f"validation_{y}_to_{x}": back}
             for here, there in ((x, y), (y, x)):
-                item, false, made_from = self._negatives[there]
+                item, false, origin = self._negatives[there]
                 if len(item):
                     first = np.searchsorted(self._flat[here][1], item)
-                    told, untold = latents[there][made_from], adapters[there].encode(items.sides[there].table[false])
+                    told = self._of_rows(adapters[there], there, origin, latents[there])
+                    untold = adapters[there].encode(items.sides[there].table[false])
                     correct = hard_negative_correct(latents[here], told, untold, first, np.arange(len(item)))
                     right.append(float(np.mean(correct)))
         self._best = np.maximum(self._best, self._shuffled(latents)[1:])
@@ -110,6 +106,15 @@ class Validation:
 
     def _latents(self, adapters: Mapping[str, Adapter]) -> dict[str, np.ndarray]:
         return {name: adapters[name].encode(side.table[self._flat[name][0]]) for name, side in self.items.sides.items()}
+
+    def _of_rows(self, adapter: Adapter, side: str, rows: np.ndarray, latents: np.ndarray) -> np.ndarray:
+        """Latents of some rows: those of true views are known, and false views are made from such as a rule."""
+        known = self._flat[side][0]
+        order = np.argsort(known, kind="stable")
+        place = order[np.searchsorted(known, rows, sorter=order).clip(max=len(known) - 1)]
+        if (known[place] == rows).all():
+            return latents[place]
+        return adapter.encode(self.items.sides[side].table[rows])
 
     def _shuffled(self, latents: Mapping[str, np.ndarray]) -> np.ndarray:
         """Mean R@1 over pairs, both ways, for the truth and every draw, (1 + DRAWS,): is the nearest one right?"""
