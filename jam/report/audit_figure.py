@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from jam.report.audit_table import ORDER, REFERENCES, whole_of
 from jam.report.labels import metric
-from jam.report.style import BLACK, BLUE, GREY, ORANGE, STYLE
+from jam.report.style import BLACK, BLUE, GREY, ORANGE, STYLE, note
 from jam.results import select
 
 OUTCOMES = {"reality_recall": "tracks recall", "precision": "tracks precision"}
@@ -49,6 +49,10 @@ def audit(results: pd.DataFrame) -> Figure:
         for axis in axes[-1]:
             axis.set_xlabel("Spearman's ρ")
         figure.legend(handles=_handles(), ncols=5, loc="outside lower center", fontsize=9)
+        note(
+            figure,
+            "bars and band: 95 % intervals over encoders; the band compares with nothing, so it is the same in a row",
+        )
     return figure
 
 

@@ -11,7 +11,7 @@ ORDER = (
 )  # fmt: skip
 TRIVIAL = ("effective_rank", "width", "reality_recall", "precision")
 REFERENCES = {
-    "across": "the other modality", "within": "the same modality", "unlike": "the same, other objective",
+    "across": "the other modality", "within": "the same modality", "unlike": "the same modality,\nother objective",
 }  # fmt: skip
 
 

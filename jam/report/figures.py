@@ -14,7 +14,7 @@ from PIL import Image
 
 from jam.report import tables
 from jam.report.labels import KINDS, MISMATCHES, label, metric
-from jam.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION, looks
+from jam.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, STYLE, VERMILION, looks, note
 from jam.results import select
 
 
@@ -53,6 +53,7 @@ def spaces(results: pd.DataFrame, names: Sequence[str], sides: tuple[str, str]) 
                 axis.annotate("chance", at, color=GREY, fontsize=8, xytext=(3, 0), textcoords="offset points")
         axes[0].set_yticks(range(len(names)), [label(name) for name in names])
         axes[0].set_ylim(len(names) - 0.4, -0.6)
+        note(figure, "bars: 95 % intervals over seeds and scenes")
     return figure
 
 
@@ -68,7 +69,7 @@ def hard_negatives(results: pd.DataFrame, names: Sequence[str]) -> Figure:
     kinds = [kind for kind in KINDS if len(select(means, kind=kind))]
     rows = means[means["kind"].notna()].set_index(["subject", "kind"])
     with plt.rc_context(STYLE):
-        figure, axis = plt.subplots(figsize=(8, 3.6))
+        figure, axis = plt.subplots(figsize=(10, 4))
         offsets = np.linspace(-0.32, 0.32, len(names))
         for offset, (name, (colour, marker)) in zip(offsets, looks(names).items(), strict=True):
             for x, kind in enumerate(kinds):
@@ -79,11 +80,14 @@ def hard_negatives(results: pd.DataFrame, names: Sequence[str]) -> Figure:
                     label=label(name) if x == 0 else None,
                 )  # fmt: skip
         axis.axhline(0.5, color=GREY, linewidth=1, linestyle=":")
-        axis.annotate("chance", (-0.48, 0.5), color=GREY, fontsize=8, xytext=(0, 3), textcoords="offset points")
+        axis.annotate(
+            "chance, one of two", (-0.48, 0.5), color=GREY, fontsize=8, xytext=(0, 3), textcoords="offset points"
+        )
         axis.set_xticks(range(len(kinds)), [label(kind).replace(" ", "\n") for kind in kinds])
         axis.set_xlim(-0.5, len(kinds) - 0.5)
         axis.grid(axis="x", visible=False)
-        axis.set_title("Hard negatives: is the true view nearer to its item than one with one thing changed?")
+        axis.set_title("Is the true view nearer to its item than one with one thing changed?")
+        note(figure, "bars: 95 % intervals over seeds and scenes")
         axis.set_ylabel("accuracy")
         axis.legend(ncols=1, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
@@ -92,14 +96,14 @@ def hard_negatives(results: pd.DataFrame, names: Sequence[str]) -> Figure:
 def training_curves(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
     """Validation score and losses by epoch; a thin line a training, a thick one the mean while none has stopped."""
     panels = {
-        "validation_score": "validation score, by which epochs are chosen",
-        "loss_align": "alignment loss",
-        "loss_reconstruction": "reconstruction loss (1 = predicting the mean)",
+        "validation_score": "validation score,\nby which epochs are chosen",
+        "loss_align": "alignment loss,\neach objective's own",
+        "loss_reconstruction": "reconstruction loss, with a decoder\n(1: predicting the mean)",
     }
     panels = {column: title for column, title in panels.items() if column in curves}
     trained = [name for name in names if name in set(curves["space"])]
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(1, len(panels), figsize=(11 / 3 * len(panels), 3.2), squeeze=False)
+        figure, axes = plt.subplots(1, len(panels), figsize=(11 / 3 * len(panels), 4.1), squeeze=False)
         axes = axes[0]
         for name, (colour, marker) in looks(names).items():
             mine = curves[curves["space"] == name]
@@ -118,7 +122,9 @@ def training_curves(curves: pd.DataFrame, names: Sequence[str]) -> Figure:
             axis.set_xlabel("epoch")
         if "loss_reconstruction" in panels:
             axes[-1].set_ylim(bottom=0)
-        axes[0].legend()
+        handles, names_of = axes[0].get_legend_handles_labels()
+        figure.legend(handles, names_of, ncols=4, loc="outside lower center", fontsize=9)
+        note(figure, "thin: one training; thick: their mean, as long as none has stopped")
     return figure
 
 
@@ -153,7 +159,9 @@ def conditions(kernels: pd.DataFrame, metrics: Sequence[str], rows: Sequence[tup
             axis.set_title(metric(name))
         handles, labels = axes[0][0].get_legend_handles_labels()
         handles.append(plt.Line2D([], [], color=VERMILION, linestyle="--", linewidth=1.2))
-        figure.legend(handles, [*labels, "95 % of the null"], ncols=4, loc="outside lower center")
+        figure.legend(handles, [*labels, "95 % of rows permuted lie below"], ncols=4, loc="outside lower center")
+        figure.supylabel("similarity of image and text views", fontsize=9)
+        note(figure, "bars: 95 % jackknife intervals over items; scales differ between the lines")
     return figure
 
 
@@ -196,12 +204,14 @@ def retrieved(found: pd.DataFrame, images: Mapping[str, Mapping[str, Any]]) -> F
     """
     places = [name for name in found if name.startswith("place_")]
     with plt.rc_context({**STYLE, "figure.constrained_layout.use": False}):
-        size = (1.5 * len(places) + 3.2, 1.55 * len(found) + 0.4)
+        size = (1.5 * len(places) + 3.2, 1.55 * len(found) + 0.55)
         first = found.iloc[0]
         figure, axes = plt.subplots(len(found), len(places), figsize=size, squeeze=False)
-        figure.subplots_adjust(left=3.2 / size[0], right=0.99, top=0.97, bottom=0.01, hspace=0.08, wspace=0.05)
+        figure.subplots_adjust(
+            left=3.2 / size[0], right=0.99, top=1 - 0.5 / size[1], bottom=0.01, hspace=0.08, wspace=0.05
+        )
         for line, row in zip(axes, found.to_dict("records"), strict=True):
-            told = f"{_wrap(row['caption'], 34)}\n(the right one is number {row['rank']} of {row['of']})"
+            told = f"{_wrap(row['caption'], 34)}\n(its own image is number {row['rank']} of {row['of']})"
             line[0].text(-0.08, 0.5, told, transform=line[0].transAxes, fontsize=8, ha="right", va="center")
             for axis, place in zip(line, places, strict=True):
                 axis.imshow(Image.open(io.BytesIO(images[row[place]]["bytes"])).convert("RGB"))
@@ -213,8 +223,10 @@ def retrieved(found: pd.DataFrame, images: Mapping[str, Mapping[str, Any]]) -> F
                     edge.set(visible=right, color=GREEN, linewidth=3)
         for place, axis in enumerate(axes[0], start=1):
             axis.set_title(str(place), fontsize=9)
-        space = f"{label(first['space'])}, seed {first['seed']}: best space on validation rows"
-        figure.text(0.01, 1 - 0.08 / size[1], space, fontsize=8, va="top")
+        space = (
+            f"test images nearest to a caption, its own framed\n{label(first['space'])}, the best on validation rows"
+        )
+        figure.text(0.01, 1 - 0.08 / size[1], space, fontsize=8.5, va="top")
     return figure
 
 

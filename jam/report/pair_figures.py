@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jam.report.labels import label, metric
 from jam.report.pair_tables import MODALITIES, OBJECTIVES, effect, predictor
-from jam.report.style import BLACK, GREY, SERIES, STYLE, looks
+from jam.report.style import BLACK, GREY, SERIES, STYLE, looks, note
 from jam.results import select
 
 TRUE = {"metric": "true_recall"}
@@ -49,6 +50,7 @@ def pairs(results: pd.DataFrame) -> Figure:
             _law(next(free), results)
         for axis in free:
             axis.axis("off")
+        note(figure, "bands: 95 % intervals, over encoders (mean of all pairs) or items")
     return figure
 
 
@@ -103,9 +105,9 @@ def _law(axis: Axes, results: pd.DataFrame) -> None:
     r2 = select(results, condition="law", metric="r2", **where).iloc[0]
     ends_of = f"[{r2['low']:.2f}, {r2['high']:.2f}]"
     axis.set_title(f"foretold by {predictor(told['predictor'])}: R² {r2['value']:.2f} {ends_of}")
-    axis.set_xlabel("foretold by encoders of which neither is in the pair")
+    axis.set_xlabel("foretold from pairs that share no encoder with it")
     axis.set_ylabel(f"true R@1, CCA on {told['pairs']:,} pairs")
-    axis.legend(fontsize=7.5, title="with texts of all kinds", title_fontsize=7.5)
+    axis.legend(fontsize=7.5, title="images; each with all texts", title_fontsize=7.5)
 
 
 def scale(results: pd.DataFrame) -> Figure:
@@ -129,6 +131,8 @@ def scale(results: pd.DataFrame) -> Figure:
         for axis, name in zip(axes, outcomes, strict=True):
             _effects(axis, effects[effects["metric"] == name], rows)
             axis.set_title(f"effect on {'raw ' * (name != 'true_recall')}{metric(name)}")
+            axis.xaxis.set_major_locator(MaxNLocator(4))
+        note(below, "filled: p ≤ .05; bars: 95 % intervals of permutation tests, where there are permutations enough")
     return figure
 
 

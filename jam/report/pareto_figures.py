@@ -54,7 +54,9 @@ def pareto(results: pd.DataFrame) -> Figure:
         figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8.5)
         seeds = cells["seed"].nunique()
         told = "the weight λ of reconstruction grows along each line (hollow: cross-reconstruction)"
-        figure.suptitle(f"{told}; bars: deviation over {seeds} seeds", fontsize=9)
+        figure.suptitle(
+            f"{told}; bars: standard deviation over {seeds} seeds; both panels have the same R@1", fontsize=9
+        )
     return figure
 
 
@@ -125,5 +127,7 @@ def private(results: pd.DataFrame) -> Figure:
         handles, names = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside lower center", ncols=len(names), fontsize=8.5)
         weights = f"λ {first['lambda_first']:g}{', cross' if first['cross'] else ''}"
-        figure.suptitle(f"private factors, {variant(first.to_dict())}; aligns best with {weights}", fontsize=9.5)
+        figure.suptitle(
+            f"{variant(first.to_dict())}, which aligns best with {weights}; bars: 95 % intervals", fontsize=9.5
+        )
     return figure

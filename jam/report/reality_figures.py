@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jam.report.labels import label
-from jam.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SERIES, SKY, STYLE, VERMILION, looks
+from jam.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, SERIES, SKY, STYLE, VERMILION, looks, note
 from jam.results import select
 
 LINES: tuple[tuple[str, Any], ...] = ((BLACK, "--"), (GREY, ":"), (BLUE, "-."), (VERMILION, (0, (1, 3))))
@@ -19,7 +19,7 @@ MEAN: dict[str, Any] = {"metric": "reality_recall", "label": "mean", "against": 
 CKA: dict[str, Any] = {"metric": "unbiased_cka", "condition": "raw"}
 FAMILIES: dict[str, tuple[str, str, str]] = {
     "labels": ("labels of what is there", BLUE, "o"),
-    "contrastive": ("contrastive, no labels", ORANGE, "s"),
+    "contrastive": ("contrastive, without labels", ORANGE, "s"),
     "causal": ("the next word", GREEN, "D"),
     "masked": ("words left out", PINK, "v"),
     "package": ("MiniLM", SKY, "^"),
@@ -63,12 +63,13 @@ def when(results: pd.DataFrame, control: pd.DataFrame | None) -> Figure:
             _raw(axes[0][-1], raw, percents, colours, lines)
         for axis in axes[0]:
             axis.set_xticks(range(len(percents)), [str(percent) for percent in percents])
-            axis.set_xlabel("% of the training")
+            axis.set_xlabel("% of the training" + " of both sides" * (axis is axes[0][-1] and len(raw) > 0))
         handles = [
             Line2D([], [], color=colour, marker=marker, linewidth=1.6, markersize=5, label=label(name))
             for name, (colour, marker) in colours.items()
         ] + [Line2D([], [], color=c, linestyle=dashes, label=label(name)) for name, (c, dashes) in lines.items()]
         figure.legend(handles=handles, ncols=5, loc="outside lower center", fontsize=9)
+        note(figure, "bars: 95 % intervals over scenes; of some encoders only the beginning and the end were kept")
     return figure
 
 
@@ -102,7 +103,7 @@ def _raw(
         axis.plot(places, rows["value"].astype(float), color=colour, linestyle=dashes, linewidth=1.3)
     axis.axhline(0, color=GREY, linewidth=0.8)
     axis.set_title("raw CKA with images")
-    axis.set_ylabel(f"{raw['held'].iloc[0]} held constant", fontsize=9)
+    axis.set_ylabel(f"CKA, {raw['held'].iloc[0]} held constant", fontsize=9)
 
 
 def reality_map(results: pd.DataFrame) -> Figure:
@@ -173,6 +174,7 @@ def _handles(points: pd.DataFrame, looks_of: Mapping[str, tuple[str, str, str]])
     return [
         *found,
         Line2D([], [], marker="x", markersize=5, label="the same before training", **none),
+        Line2D([], [], marker="o", markersize=4, label="another seed (small)", **none),
         Line2D([], [], marker="s", markerfacecolor="none", markersize=5, label="whitened (hollow)", **none),
         Line2D([], [], color=GREY, linestyle=":", label="ceiling of recall"),
         Line2D([], [], marker="_", markersize=7, label="ceiling of precision", **none),

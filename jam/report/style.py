@@ -9,7 +9,7 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from jam.io import atomic_path
 
@@ -20,8 +20,8 @@ BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BLACK = (
 GREY = "#8a8a8a"
 # By place in a list of things that are told apart
 SERIES = (
-    (BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (SKY, "^"), (PINK, "v"), (VERMILION, "P"), (GREY, "X"), (BLACK, "*"),
-    ("#7a5195", "<"), ("#8c6d31", ">"),
+    (BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (SKY, "^"), (PINK, "v"), (VERMILION, "P"), (GREY, "X"), (BLACK, "h"),
+    ("#7a5195", "<"), ("#8c6d31", ">"), ("#00303f", "d"), ("#9a031e", "p"),
 )  # fmt: skip
 STYLE: Any = {
     "figure.dpi": 150, "savefig.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10,
@@ -32,8 +32,13 @@ STYLE: Any = {
 
 
 def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each name; beyond ten they come again."""
+    """A colour and a marker for each name; beyond twelve they come again."""
     return {name: SERIES[i % len(SERIES)] for i, name in enumerate(names)}
+
+
+def note(figure: Figure | SubFigure, told: str) -> None:
+    """What marks mean, in small print below a figure."""
+    figure.supxlabel(told, fontsize=8.5, color="#444444")
 
 
 def save(figure: Figure, path: str | Path) -> None:

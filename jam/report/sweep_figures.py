@@ -10,14 +10,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from jam.report.labels import metric
+from jam.report.labels import label, metric
 from jam.report.style import STYLE, VERMILION
 from jam.report.tables import number, setting, variant
 from jam.results import select
 
 TRAINED: dict[str, dict[str, Any]] = {
-    "trained: recall": {"metric": "recall", "direction": "both", "condition": None, "split": "test"},
-    "trained: hard negatives": {
+    "R@1, own captions alone": {"metric": "recall", "direction": "both", "condition": None, "split": "test"},
+    "hard negatives": {
         "metric": "hard_negatives",
         "tier": "hard",
         "condition": None,
@@ -25,7 +25,7 @@ TRAINED: dict[str, dict[str, Any]] = {
     },
 }
 PRESERVATION = {"metric": "preservation", "direction": "both", "condition": None, "split": "test"}
-TRUE = {**TRAINED["trained: recall"], "metric": "true_recall"}
+TRUE = {**TRAINED["R@1, own captions alone"], "metric": "true_recall"}
 PRIVATE = {**PRESERVATION, "metric": "private", "label": "mean"}
 FROZEN = ("mutual_knn", "unbiased_cka")
 WIDEST = 8.5  # inches of cells side by side: text stays legible where the page scales the figure
@@ -34,7 +34,9 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 def layers(results: pd.DataFrame) -> Figure:
     """What training makes of every pair of layers, and how alike they were before it; of experiment ``layers``."""
-    panels = {f"{title}, test": _map(results, ("x_layer", "y_layer"), where) for title, where in TRAINED.items()}
+    panels = {
+        f"trained: {title}, test": _map(results, ("x_layer", "y_layer"), where) for title, where in TRAINED.items()
+    }
     panels |= {
         f"frozen: {metric(name)}, validation": _map(
             results, ("x_layer", "y_layer"), {"metric": name, "condition": "frozen", "split": "val"}
@@ -42,8 +44,8 @@ def layers(results: pd.DataFrame) -> Figure:
         for name in FROZEN
     }
     best = select(results, condition="best of all").iloc[0]
-    names = (f"{best['x']}, layer", f"{best['y']}, layer")
-    told = "framed: the two layers with the highest recall on validation rows after training"
+    names = (f"{label(best['x'])}, layer", f"{label(best['y'])}, layer")
+    told = "framed: the pair of layers with the highest recall on validation rows after training"
     return heatmaps(panels, names, (best["x_layer"], best["y_layer"]), told)
 
 
@@ -52,12 +54,12 @@ def pareto_maps(results: pd.DataFrame) -> Figure:
     found = select(results, error=None, condition=None)
     rows = found.to_dict("records")
     found = found.assign(loss_name=[variant(row) for row in rows], setting=[setting(row) for row in rows])
-    panels = {**TRAINED, "preservation, mean of both": PRESERVATION}
-    panels |= {"trained: true R@1": TRUE, "private factors, mean of both": PRIVATE}
-    panels["R² of x"] = {"metric": "reconstruction_r2", "direction": "x", "split": "test"}
+    panels = {**TRAINED, "neighbours kept, mean of both sides": PRESERVATION}
+    panels |= {"true R@1": TRUE, "private factors, mean of both sides": PRIVATE}
+    panels["R² of the reconstruction of x"] = {"metric": "reconstruction_r2", "direction": "x", "split": "test"}
     return heatmaps(
         {title: _map(found, ("loss_name", "setting"), where) for title, where in panels.items()},
-        ("loss", "reconstruction"),
+        ("loss", "weight of reconstruction"),
     )
 
 
@@ -93,7 +95,7 @@ def heatmaps(
     with plt.rc_context(STYLE):
         size = (
             across * (width + 0.2) + 0.085 * max(words) + 0.6,
-            lines * (height + 0.16 * deep + 0.6) + 0.2 * bool(told),
+            lines * (height + 0.16 * deep + 0.6) + 0.2 + 0.2 * bool(told),
         )
         figure, axes = plt.subplots(lines, across, figsize=size, squeeze=False, sharey=True)
         for axis, (title, table) in zip(axes.flat, panels.items(), strict=False):
@@ -117,8 +119,9 @@ def heatmaps(
             line[0].set_ylabel(names[0])
         for axis in list(axes.flat)[len(panels) :]:
             axis.axis("off")
-        if told:
-            figure.supxlabel(told, fontsize=8.5, color=VERMILION)
+        figure.supxlabel(
+            f"{told}\n" * bool(told) + "colours: from each map's lowest to its highest value", fontsize=8.5
+        )
     return figure
 
 
