@@ -51,6 +51,21 @@ def audit_table(results: pd.DataFrame) -> str:
     return grid(mine, f"rank correlation over {_counted(mine)}", rows, columns, show)
 
 
+def audit_sides_table(results: pd.DataFrame) -> str:
+    """The same of raw scores for each modality by itself: across from here to there, within by kin of its own."""
+    mine = select(results, experiment="audit", among="trained", against=None, form="raw")
+    present = set(mine["metric"])
+    rows: dict[str, Where] = {metric(name): {"metric": name} for name in ORDER if name in present}
+    columns: dict[str, Where] = {
+        f"{what}: {reference}, {modality}s": {"outcome": outcome, "reference": reference, "modality": modality}
+        for outcome, what in (("reality_recall", "recall"), ("precision", "precision"))
+        for reference in ("across", "within")
+        for modality in dict.fromkeys(mine["modality"])
+        if modality != "both"
+    }
+    return grid(mine, "rank correlation", rows, columns, lambda found: with_interval(found, 2))
+
+
 def whole_of(rows: pd.DataFrame) -> str:
     """What stands for all modalities: the mean of both, or the one that there is."""
     names = list(rows["modality"])
