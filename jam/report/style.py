@@ -37,8 +37,8 @@ def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def note(figure: Figure | SubFigure, told: str) -> None:
-    """What marks mean, in small print below a figure."""
-    figure.supxlabel(told, fontsize=8.5, color="#444444")
+    """What marks mean, in small print above a figure: below there may be a legend."""
+    figure.suptitle(told, fontsize=9)
 
 
 def save(figure: Figure, path: str | Path) -> None:
