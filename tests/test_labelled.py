@@ -11,21 +11,25 @@ from PIL import Image
 from pydantic import ValidationError
 
 from jam.data.labelled import labelled_folder, labelled_hub
+from jam.data.schema import write_world
 from jam.downstream.digits import single_digits
 from jam.downstream.sources import task_of_images, tasks_of_items, tasks_of_singles
+from jam.encoders import Encoder
 from jam.errors import InputError
+from jam.features import extract_features
 from jam.params import HubData
 from jam.params.downstream import Downstream, LabelledFolder
 from jam.world.build import build_world, pools_of
 from jam.world.habitats import habitats_of
 from jam.world.image import scan_digits
-from jam.world.sets import SETS, set_of
-from jam.world.state import COLOURS, codes_of, facts, state_of, states_of_facts
+from jam.world.state import COLOURS, codes_of, facts
 from tests.test_folder import photo
+from tests.tiny_encoders import png, vision_folder
 
 OPTIONS = {"test": 0.3, "max_pixels": 10**6, "max_side": 64}
 WORLD = {
-    "pretrain_images": 20, "pretrain_text": 20, "train": 60, "val": 20, "test": 20, "captions": 1, "fine": 0, "edits": 1,
+    "pretrain_images": 20, "pretrain_text": 20, "train": 60, "val": 20, "test": 20, "captions": 1, "fine": 0,
+    "edits": 1,
     "habitats": 5, "objects": 3, "one_object": 0.08, "synonyms": 0.85, "mention": 0.85, "nuisance": 1.0,
 }  # fmt: skip
 
@@ -77,7 +81,7 @@ def test_copies_of_one_photo_are_one(tmp_path):
     (root / "cat" / "copy.png").write_bytes(photo(1))
     assert sum(map(len, read(root).values())) == 20
     (root / "dog" / "copy.png").write_bytes(photo(1))
-    with pytest.raises(InputError, match="'dog/copy.png': got the labels 'cat' and 'dog' for one photo, expected one"):
+    with pytest.raises(InputError, match=r"'dog/copy.png': got the labels 'cat' and 'dog' for one photo, expected one"):
         read(root)
 
 
@@ -171,7 +175,7 @@ def test_pools_of_scans_are_those_of_the_world():
     assert not {s for d in pools["train"] for s in d} & {s for d in pools["test"] for s in d}
 
 
-def test_single_digits_are_of_the_split_s_own_scans_and_scenes():
+def test_single_digits_are_of_the_split_s_own_scans():
     drawn = {split: single_digits(split, 300, 3, 1.0) for split in ("train", "test")}
     pools = pools_of(3)
     for split, one in drawn.items():
@@ -179,21 +183,8 @@ def test_single_digits_are_of_the_split_s_own_scans_and_scenes():
         np.testing.assert_array_equal(scan_digits()[one.scans].astype(str), one.labels["digit"])
         assert {image.size for image in one.images} == {(48, 32)}
         assert set(one.labels["colour"]) == set(COLOURS)
-    assert not set(drawn["train"].scenes) & set(drawn["test"].scenes)
     again = single_digits("test", 300, 3, 1.0)
     assert [image.tobytes() for image in again.images] == [image.tobytes() for image in drawn["test"].images]
-    some = states_of_scenes(drawn["test"].scenes)
-    assert (set_of(some, 3) == SETS.index("test")).all()
-
-
-def states_of_scenes(codes):
-    """All states of one thing that have these numbers."""
-    from jam.world.state import CELLS, KINDS
-
-    all_states = np.zeros((CELLS * KINDS, CELLS), np.uint8)
-    for i in range(len(all_states)):
-        all_states[i, i // KINDS] = 1 + i % KINDS
-    return all_states[np.isin(codes_of(all_states), codes)]
 
 
 def test_digits_are_resampled_by_scan_and_colours_by_scene():
@@ -220,13 +211,6 @@ def test_the_habitat_has_an_exact_ceiling():
     assert (count.ceiling, count.chance, len(of.classes)) == (1.0, pytest.approx(1 / 3), 4)
     assert of.majority < of.ceiling < 1
     assert not of.words
-    assert states_of_facts(facts(states[:1])).tolist() == [state_of_first(states)]
-
-
-def state_of_first(states):
-    from jam.world.state import scene_of
-
-    return state_of(scene_of(states[0])).tolist()
 
 
 SECTION = {
@@ -241,7 +225,7 @@ SECTION = {
     [
         ({"sources": ["folder"]}, "folder: got none, expected this section"),
         ({"sources": ["hub"]}, "hub: got none, expected this section"),
-        ({"sources": ["folder"], "folder": {"path": "mine", **OPTIONS}}, "reads: got 'jam/data/labelled.py', expected mine"),
+        ({"sources": ["folder"], "folder": {"path": "mine", **OPTIONS}}, "reads: got .*, expected mine"),
         ({"prompts": {"digit": ["a digit"]}}, "prompts.digit: got 'a digit', expected {} in it once"),
         ({"hub": {"repo": "a/b", **CIFAR, "columns": {"image": "img", "captions": "c"}, "template": None}},
          "hub.columns.labels: got none"),
@@ -251,3 +235,22 @@ def test_bad_parameters_are_named(changes, message):
     Downstream.model_validate(SECTION)
     with pytest.raises(ValidationError, match=message):
         Downstream.model_validate(SECTION | changes)
+
+
+def test_an_image_has_the_features_that_its_stage_gives_it(tmp_path):
+    """What a probe sees is what the adapters were trained on."""
+    folder = vision_folder(tmp_path / "tiny")
+    drawn = single_digits("train", 5, 0, 1.0)
+    rows = [
+        {"id": str(i), "image": {"bytes": png(image), "path": f"{i}.png"}, "captions": [], "negatives": [],
+         "context": None, "labels": [], "reality": None}
+        for i, image in enumerate(drawn.images)
+    ]  # fmt: skip
+    write_world(tmp_path / "world", {"train": rows})
+    views = tmp_path / "world" / "views" / "image.parquet"
+    encoder = Encoder.load(folder)
+    store = extract_features(encoder, views, tmp_path / "features", scratch=tmp_path / "scratch")
+    [task, *_] = tasks_of_singles(
+        lambda images: encoder.encode(images, layer=3), {"train": 5, "test": 2}, 0, 1.0, {"digits": ["digit"]}
+    )
+    np.testing.assert_allclose(task.train.features, store.layer(3), atol=1e-5)

@@ -109,7 +109,7 @@ def _seen_by(task: Task, condition: str, adapter: Adapter | None) -> Task:
 
 @torch.inference_mode()
 def _whitened(adapter: Adapter, features: np.ndarray) -> np.ndarray:
-    found: np.ndarray = adapter.standardise(torch.from_numpy(features)).numpy()
+    found: np.ndarray = adapter.standardise(torch.tensor(features)).numpy()
     return found
 
 
