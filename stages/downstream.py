@@ -22,6 +22,7 @@ from jam.downstream.probing import Spoken, probe_table, prompts_of
 from jam.downstream.similar import cosines_before, similarity_tables
 from jam.errors import InputError
 from jam.io import write_csv
+from jam.parallel import one_thread
 from jam.params import Params, load_params
 from jam.params.downstream import IN_PROMPT
 from jam.results import write_results
@@ -65,9 +66,10 @@ def similarities(params: Params, spaces: Folders) -> tuple[pd.DataFrame, pd.Data
     if known := load_relevance(sides, "test", [(x, y)]):
         places = [np.unique(items["test"].sides[name].flat()[1], return_index=True)[1] for name in (x, y)]
         true = known[x, y][np.ix_(*places)]
-    before = cosines_before(first, true, options.penalties)
     units, resamples = items_as_units("test"), params.evaluate.resamples
-    rows, drawn = similarity_tables((x, y), before, first["test"], true, spaces, units, options, resamples)
+    with one_thread():
+        before = cosines_before(first, true, options.penalties)
+        rows, drawn = similarity_tables((x, y), before, first["test"], true, spaces, units, options, resamples)
     return pd.DataFrame(rows), drawn
 
 

@@ -19,7 +19,7 @@ HISTOGRAM = {"matched": (BLUE, "with their own texts"), "mismatched": (ORANGE, "
 
 
 def downstream(results: pd.DataFrame) -> Figure:
-    """Accuracy on every task by every method, with intervals: frozen, whitened, and each space; dotted: chance.
+    """Accuracy on every task by every method, with intervals: frozen, whitened, and in each space; chance and the best.
 
     Args:
         results: of experiment ``downstream``.
@@ -46,7 +46,7 @@ def _panel(axis: Axes, found: pd.DataFrame, tasks: Sequence[str], rows: Mapping[
     looks = [(BLACK, "o"), (GREY, "X"), *SERIES]
     step = 0.8 / len(rows)
     for number, (name, where) in enumerate(rows.items()):
-        colour, marker = (BLACK, "o") if where["condition"] == "before" else looks[1 + number]
+        colour, marker = looks[number]
         mine = select(found, **where).set_index("label").reindex(tasks)
         value, low, high = (mine[column].to_numpy(dtype=float) for column in ("value", "low", "high"))
         at = np.arange(len(tasks)) - 0.4 + step * (number + 0.5)
@@ -55,6 +55,8 @@ def _panel(axis: Axes, found: pd.DataFrame, tasks: Sequence[str], rows: Mapping[
     chance = found.groupby("label")["null_mean"].first().reindex(tasks).to_numpy(dtype=float)
     places = np.arange(len(tasks))
     axis.vlines(chance, places - 0.45, places + 0.45, color=GREY, linestyle=":", linewidth=1.4, label="chance")
+    best = found.groupby("label")["ceiling"].first().reindex(tasks).to_numpy(dtype=float)
+    axis.vlines(best, places - 0.45, places + 0.45, color=GREY, linewidth=1, label="best possible, where known")
     axis.set_yticks(places, tasks)
     axis.set_ylim(len(tasks) - 0.5, -0.5)
     axis.set_xlim(0, 1.02)
