@@ -59,6 +59,9 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "reference": TEXT, "null_mean": REAL, "calibrated": REAL, "partial": REAL,  # with the number of things held
         "form": TEXT, "outcome": TEXT, "among": TEXT, "encoders": WHOLE,  # of correlations
     },
+    "downstream": {  # null_mean: a class drawn at random; units: of the test rows, which are resampled
+        "label": TEXT, "shots": WHOLE, "null_mean": REAL, "majority": REAL, "units": WHOLE,
+    },
     "layers": {"tier": TEXT, "kind": TEXT, "error": TEXT, "null_mean": REAL, "calibrated": REAL},
     "pairs": {
         "method": TEXT, "pairs": WHOLE, "x_seed": WHOLE, "y_seed": WHOLE, "predictor": TEXT, "foretold": TEXT,

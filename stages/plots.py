@@ -14,6 +14,7 @@ from jam.io import atomic_folder, write_csv
 from jam.params import Params, load_params
 from jam.report import (
     audit_figure,
+    downstream_figures,
     figures,
     pair_figures,
     pareto_figures,
@@ -68,6 +69,9 @@ def main() -> str:
     }
     if len(select(of["pareto"], condition="left")):  # something is private
         drawn["private"] = pareto_figures.private(of["pareto"])
+    drawn["similarity"] = downstream_figures.similarity(pd.read_csv(TABLES / "similarity.csv"), of["downstream"])
+    if len(select(of["downstream"], metric="probe")):  # some labelled images were read
+        drawn["downstream"] = downstream_figures.downstream(of["downstream"])
     epochs = trained[trained["epoch"].notna() & trained["kept"]]
     if len(epochs):  # some space is no closed form
         drawn["training_curves"] = figures.training_curves(epochs, names)

@@ -12,6 +12,7 @@ from jam.params import Params, load_params
 from jam.report import sweep_tables, tables
 from jam.report.audit_table import audit_sides_table, audit_table
 from jam.report.contrast_tables import budget_table, contrast_table, fall_table, kept_table, private_table
+from jam.report.downstream_tables import downstream_table, similarity_table, zero_shot_table
 from jam.report.pair_tables import curves_table, effects_table, law_table, pairs_table, stands_table
 from jam.report.reality_tables import reality_table, when_table
 from jam.results import read_results, select
@@ -56,6 +57,9 @@ def built_tables(
         "when": when_table(select(results, experiment="when"), control),
         "audit": audit_table(results),
         "audit_sides": audit_sides_table(results),
+        "downstream": downstream_table(results),
+        "zero_shot": zero_shot_table(results),
+        "similarity": similarity_table(results),
         "layers": tables.best_layers_table(results),
         "layer_trends": tables.trend_table(
             results, "layers", tables.frozen_predictors(FROZEN, within=True), tables.TRAINED

@@ -14,7 +14,7 @@ from jam.params import Params, load_params
 from jam.results import read_results
 from stages.common import METRICS, PLOTS, TABLES, run, say
 
-SINGLE = ("audit", "blind", "contrasts", "evaluate", "kernels", "pairs", "reality", "when")
+SINGLE = ("audit", "blind", "contrasts", "downstream", "evaluate", "kernels", "pairs", "reality", "when")
 SWEEPS = {
     "layers": ("cells", "frozen", "best", "depth", "trends"),
     "scale": ("cells", "effects", "trends"),

@@ -47,6 +47,7 @@ spaces:
   con: {model: linear, loss: con, latent: 8, learning_rate: 0.01}
   cca: {loss: cca, components: [6], shrinkage: [0.01]}
 kernels: {spaces: [con], permutations: 20, folds: 4}
+downstream: {sources: [], spaces: [con], permutations: 20}
 evaluate: {resamples: 50}
 sweeps:
   epochs: 60

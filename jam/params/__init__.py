@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from jam.errors import InputError
 from jam.params.data import CaveData, Dataset, FolderData, HubData
+from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Name, Section, Seed, Seeds, Some
 from jam.params.spaces import (
@@ -29,8 +30,8 @@ from jam.params.spaces import (
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer",
-    "Objective", "Params", "Side", "SpaceSpec", "Training", "load_params", "one_line",
+    "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream", "EncoderSpec", "FolderData",
+    "HubData", "Layer", "Objective", "Params", "Side", "SpaceSpec", "Training", "load_params", "one_line",
 ]  # fmt: skip
 
 
@@ -103,6 +104,7 @@ class Params(Section):
     training: Training
     evaluate: Evaluate
     kernels: Kernels
+    downstream: Downstream
     audit: Audit
     sweeps: Sweeps
 
@@ -156,6 +158,9 @@ class Params(Section):
             "sweeps.pairs.curves", [name for one in pairs.curves for name in (one.x, one.y)], self.encoders
         )
         yield from _unknown("kernels.spaces", self.kernels.spaces, self.spaces)
+        yield from _unknown("downstream.spaces", self.downstream.spaces, self.spaces)
+        if "cave" in self.downstream.sources and self.dataset.source != "cave":
+            yield f"downstream.sources: got cave with dataset.source {self.dataset.source}, expected it with cave alone"
         for name in names:
             fit = self.space(name).fit
             if isinstance(fit, Objective) and fit.neighbours >= self.training.batch_size:
