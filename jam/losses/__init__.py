@@ -9,7 +9,7 @@ from jam.lazy import lazily
 if TYPE_CHECKING:
     from jam.losses.con import contrastive_loss
     from jam.losses.contract import ClosedForm, Loss, load_loss
-    from jam.losses.matryoshka import matryoshka
+    from jam.losses.nested import matryoshka
     from jam.losses.negcon import negcon_loss
     from jam.losses.spread import spread_loss, spread_terms
 
@@ -21,7 +21,7 @@ __getattr__, __dir__ = lazily(
     {
         "jam.losses.con": ("contrastive_loss",),
         "jam.losses.contract": ("ClosedForm", "Loss", "load_loss"),
-        "jam.losses.matryoshka": ("matryoshka",),
+        "jam.losses.nested": ("matryoshka",),
         "jam.losses.negcon": ("negcon_loss",),
         "jam.losses.spread": ("spread_loss", "spread_terms"),
     },
