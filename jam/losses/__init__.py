@@ -9,8 +9,8 @@ from jam.lazy import lazily
 if TYPE_CHECKING:
     from jam.losses.con import contrastive_loss
     from jam.losses.contract import ClosedForm, Loss, load_loss
-    from jam.losses.nested import matryoshka
     from jam.losses.negcon import negcon_loss
+    from jam.losses.nested import matryoshka
     from jam.losses.spread import spread_loss, spread_terms
 
 __all__ = [
