@@ -21,19 +21,16 @@ from jam.align.adapter import Adapter
 from jam.align.rows import negative_rows
 from jam.align.space import load_adapters
 from jam.align.train import train
-from jam.contrasts import contrast_rows, observations
 from jam.device import pick_device
-from jam.evaluate import Key, Outcome, summarise
+from jam.evaluate import Key, Outcome
 from jam.parallel import in_processes, processes
 from jam.params import Configuration, Objective, Params, load_params
 from jam.results import write_results
-from jam.shortlist import multiply_adds
+from jam.width_rows import METHODS, Cell, curve_tables, difference_tables
 from jam.widths import Questions, first, mean_outcomes, principal, principal_axes, random
 from stages.common import METRICS, SPACES, TABLES, require_listed, run, say
 from stages.inputs import items_as_units, load_items, load_relevance, load_sides
 
-METHODS = ("matryoshka", "separate", "truncation", "principal", "random")
-Cell = tuple[str, int, int | None]  # method, dims and, of adaptive retrieval, the shortlist
 Found = dict[Cell, dict[Key, Outcome]]
 
 
@@ -96,27 +93,6 @@ def full_width(params: Params, name: str) -> int:
     return objective.latent[0]
 
 
-def rows(name: str, runs: Mapping[Cell, Mapping[int, dict[Key, Outcome]]], asked: Questions) -> list[pd.DataFrame]:
-    """Means over seeds with intervals, costs, and differences of the space from each other method."""
-    params = load_params()
-    full, resamples, units = full_width(params, name), params.evaluate.resamples, items_as_units("test")
-    parts = []
-    for (method, dims, shortlist), found in runs.items():
-        table = summarise(found, len(asked.items), resamples, units=units)
-        means = table[table["seed"].isna()].drop(columns="seed")
-        if shortlist is not None:
-            m = means["direction"].map({"x_to_y": asked.right.shape[1], "y_to_x": asked.right.shape[0]})
-            cost = m.map(lambda size, d=dims, k=shortlist: multiply_adds(size, full, d, k))
-            told = means[["x", "y", "direction"]].assign(metric="multiply_adds", value=cost)
-            means = pd.concat([means, told.assign(n=m, seeds=len(found))])
-        parts.append(means.assign(method=method, dims=dims, shortlist=shortlist))
-    for dims in params.matryoshka[name].dims:
-        observed = {method: observations(runs[method, dims, None]) for method in METHODS}
-        told = pd.DataFrame(contrast_rows(observed, [(METHODS[0], other) for other in METHODS[1:]], units, resamples))
-        parts.append(told.assign(method=told["subject"], dims=dims))
-    return parts
-
-
 def main(name: str) -> str:
     """Run the stage and say where its results are."""
     params = load_params()
@@ -130,7 +106,9 @@ def main(name: str) -> str:
             runs[cell][seed] = outcomes
     order = sorted(runs, key=lambda cell: (METHODS.index(cell[0]), cell[2] or 0, cell[1]))
     ordered = {cell: {seed: runs[cell][seed] for seed in params.align.seeds} for cell in order}
-    table = pd.concat(rows(name, ordered, questions(params)), ignore_index=True)
+    of = questions(params), full_width(params, name), params.evaluate.resamples, items_as_units("test")
+    parts = [*curve_tables(ordered, *of), *difference_tables(ordered, params.matryoshka[name].dims, *of[2:])]
+    table = pd.concat(parts, ignore_index=True)
     path = TABLES / "matryoshka" / f"{name}.csv"
     write_results(path, "matryoshka", table.assign(subject=name, split="test"))
     return f"{len(table)} numbers in {path}"
