@@ -45,6 +45,9 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
     "encoders": {"label": TEXT},
     "evaluate": {"tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL},  # of a recall: drawn at random
     "contrasts": {"tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL},
+    "matryoshka": {
+        "method": TEXT, "dims": WHOLE, "shortlist": WHOLE, "tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL,
+    },
     "kernels": {"null_mean": REAL, "calibrated": REAL},
     "reality": {
         "label": TEXT, "modality": TEXT, "family": TEXT, "checkpoint": WHOLE, "held": TEXT, "null_mean": REAL,

@@ -16,6 +16,7 @@ from jam.report import (
     audit_figure,
     downstream_figures,
     figures,
+    matryoshka_figure,
     pair_figures,
     pareto_figures,
     reality_figures,
@@ -89,6 +90,7 @@ def main() -> str:
         drawn["pairs"] = pair_figures.pairs(of["pairs"])
     if "scale" in of and len(select(of["scale"], effect="none")):
         drawn["scale"] = pair_figures.scale(of["scale"])
+    drawn |= {name: matryoshka_figure.dims_curve(of["matryoshka"], name) for name in params.matryoshka}
     if evaluated["kind"].isin(KINDS).any():  # not only captions of other images
         drawn["hard_negatives"] = figures.hard_negatives(evaluated, names)
     if len(select(of["kernels"], condition=MISMATCHES)):

@@ -13,6 +13,7 @@ from jam.report import sweep_tables, tables
 from jam.report.audit_table import audit_sides_table, audit_table
 from jam.report.contrast_tables import budget_table, contrast_table, fall_table, kept_table, private_table
 from jam.report.downstream_tables import downstream_table, similarity_table, zero_shot_table
+from jam.report.matryoshka_tables import adaptive_table, dims_table
 from jam.report.pair_tables import curves_table, effects_table, law_table, pairs_table, stands_table
 from jam.report.reality_tables import reality_table, when_table
 from jam.results import read_results, select
@@ -55,6 +56,8 @@ def built_tables(
         "detail": tables.detail_table(results, params.kernels.spaces, kernels),
         "reality": reality_table(results),
         "when": when_table(select(results, experiment="when"), control),
+        **{f"{name}": dims_table(results, name) for name in params.matryoshka},
+        **{f"{name}_adaptive": adaptive_table(results, name) for name in params.matryoshka},
         "audit": audit_table(results),
         "audit_sides": audit_sides_table(results),
         "downstream": downstream_table(results),

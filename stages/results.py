@@ -27,6 +27,7 @@ def tables(params: Params, root: Path = Path()) -> list[Path]:
     found = [
         *(TABLES / "encoders" / f"{name}.csv" for name in params.encoders),
         *(TABLES / f"{name}.csv" for name in SINGLE),
+        *(TABLES / "matryoshka" / f"{name}.csv" for name in params.matryoshka),
         *(TABLES / name / f"{what}.csv" for name, parts in SWEEPS.items() for what in parts),
     ]
     return [root / path for path in found]

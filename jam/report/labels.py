@@ -70,6 +70,7 @@ METRICS: dict[str, Metric] = {
     "coefficient": Metric("coefficient", ceiling=None),
     "hypervolume": Metric("hypervolume", ceiling=None),
     "parameters": Metric("parameters", ceiling=None),
+    "multiply_adds": Metric("multiply-adds a query", "lower", ceiling=None),
     "width": Metric("width", ceiling=None),
     "quality": Metric("quality"),
     "perplexity": Metric("perplexity", "lower", ceiling=None),
@@ -79,6 +80,8 @@ METRICS: dict[str, Metric] = {
 LABELS: dict[str, str] = {
     "con": "Con", "negcon": "NegCon", "spread": "Spread",
     "spread_curriculum": "Spread, α rising", "linear": "linear, Con", "mlp": "MLP, Con",
+    "matryoshka": "Matryoshka", "separate": "trained for the width", "truncation": "first dimensions",
+    "principal": "principal axes", "random": "random dimensions", "binding": "swaps (binding)", "other": "other edits",
     "linear_negcon": "linear, NegCon", "mlp_negcon": "MLP, NegCon",
     "ceiling": "oracle and parser, CCA", "ridge": "ridge", "procrustes": "Procrustes", "cca": "CCA",
     "matched": "matched", "easy": "another item's view", "hard": "one thing changed",
