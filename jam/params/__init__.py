@@ -14,6 +14,7 @@ from jam.errors import InputError
 from jam.params.data import CaveData, Dataset, FolderData, HubData
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Name, Section, Seed, Seeds, Some
+from jam.params.hypotheses import Ablated, Hypotheses, KernelMetric, OrNone, Reference, Tower
 from jam.params.spaces import (
     ClosedForm,
     Configuration,
@@ -29,8 +30,9 @@ from jam.params.spaces import (
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer",
-    "Objective", "Params", "Side", "SpaceSpec", "Training", "load_params", "one_line",
+    "Ablated", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData",
+    "Hypotheses", "Layer", "Objective", "Params", "Reference", "Side", "SpaceSpec", "Tower", "Training", "load_params",
+    "one_line",
 ]  # fmt: skip
 
 
@@ -65,7 +67,7 @@ class Evaluate(Section):
 class Kernels(Section):
     """Section ``kernels``: kernel alignment between representations, and with reality."""
 
-    metrics: Some[Literal["mutual_knn", "cka", "unbiased_cka", "cknna", "svcca", "cca", "rsa"]]
+    metrics: Some[KernelMetric]
     spaces: Some[Name]
     k: Count
     permutations: Count
@@ -104,6 +106,8 @@ class Params(Section):
     evaluate: Evaluate
     kernels: Kernels
     audit: Audit
+    reference: Annotated[Reference | None, OrNone]
+    hypotheses: Annotated[Hypotheses | None, OrNone]
     sweeps: Sweeps
 
     @property
@@ -156,6 +160,11 @@ class Params(Section):
             "sweeps.pairs.curves", [name for one in pairs.curves for name in (one.x, one.y)], self.encoders
         )
         yield from _unknown("kernels.spaces", self.kernels.spaces, self.spaces)
+        if self.reference:
+            trained = [name for name, fit in self.spaces.items() if isinstance(fit, Objective)]
+            yield from self.reference.problems_with(self.encoders, trained)
+        if self.hypotheses:
+            yield from self.hypotheses.problems_with(self.reference, self.spaces, self.kernels.metrics)
         for name in names:
             fit = self.space(name).fit
             if isinstance(fit, Objective) and fit.neighbours >= self.training.batch_size:
