@@ -22,7 +22,7 @@ from jam.parallel import in_processes, processes
 from jam.params import Reference, load_params
 from jam.reference.ablation import WITH, WITHOUT, ablation_rows
 from jam.reference.controls import FROZEN, SHUFFLED, principal, random_map, whitened
-from jam.reference.gains import Aligned, Floats, Row, gain_rows
+from jam.reference.gains import Aligned, Row, gain_rows
 from jam.reference.scoring import Distinct, scored
 from jam.results import write_results
 from stages.common import SPACES, TABLES, run, say
@@ -42,10 +42,10 @@ def gains(spec: Reference, made: dict[Any, Any]) -> Iterator[Row]:
     """Rows of results of every space and side, beside controls, of which those made elsewhere are given by name."""
     params = load_params()
     kernels, seeds = params.kernels, params.align.seeds
-    states = {split: load_states(split) for split in (VAL, TEST)}
-    references = {"encoder": tuple(reference_rows(spec, split) for split in (VAL, TEST))}
-    if states[TEST] is not None:
-        references["state"] = tuple(states.values())  # type: ignore[assignment]
+    references = {"encoder": (reference_rows(spec, VAL), reference_rows(spec, TEST))}
+    states = load_states(VAL), load_states(TEST)
+    if states[0] is not None and states[1] is not None:
+        references["state"] = states[0], states[1]
     distinct, named = Distinct(), {}
     for side in (params.align.x, params.align.y):
         train, val, test = (first_views(side, split) for split in ("train", VAL, TEST))
@@ -68,9 +68,9 @@ def gains(spec: Reference, made: dict[Any, Any]) -> Iterator[Row]:
     given = list(references.values()), kernels.metrics, kernels.k, deal(len(units), kernels.folds, kernels.seed, units)
     scores = done([(place, scored, some, *given) for place, some in enumerate(distinct.chunks())])
     of_val, of_test = (np.concatenate([scores[place][i] for place in range(len(scores))]) for i in (0, 1))
-    for (name, side), numbers in named.items():
+    for (name, where), numbers in named.items():
         of = Aligned(
-            {"subject": name, "x": side, "y": spec.encoder},
+            {"subject": name, "x": where, "y": spec.encoder},
             *({what: table[some] for what, some in numbers.items()} for table in (of_test, of_val)),
         )
         yield from gain_rows(of, kernels.metrics, list(references), kernels.k, seeds, len(np.unique(units)))
@@ -98,8 +98,8 @@ def main() -> str:
         write_results(TABLE, "reference", [])
         return f"no reference is asked for; {TABLE} is empty"
     sides = (params.align.x, params.align.y)
-    trained = [load_adapters(SPACES / name / str(seeds[0])) for name in spec.spaces]
-    widths = list(dict.fromkeys(adapters[side.side].config["d_latent"] for adapters in trained for side in sides))
+    first = [load_adapters(SPACES / name / str(seeds[0]))[sides[0].side] for name in spec.spaces]
+    widths = list(dict.fromkeys(adapter.config["d_latent"] for adapter in first))
     splits = ("train", VAL) if spec.ablated is not None and load_states(TEST) is not None else ()
     calls: list[tuple[Any, ...]] = [(split, wordless, split) for split in splits]
     calls += [((SHUFFLED, name, seed), trained_on_shuffled, name, seed) for name in spec.spaces for seed in seeds]

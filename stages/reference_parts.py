@@ -1,4 +1,4 @@
-"""What the stage `reference` reads, trains and measures, much of it in processes of their own. Not a stage of the graph."""
+"""What the stage `reference` reads, trains and measures, in processes of their own. Not a stage of the graph."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -78,21 +78,24 @@ def autoencoded(side: Side, width: int, seed: int) -> Adapter:
     """An autoencoder of the first views of one side alone."""
     params = load_params()
     assert params.reference is not None
-    rows = (first_features(side, split) for split in ("train", "val"))
-    return autoencoder(*rows, width, params.reference.autoencoder, params.training, seed)
+    train_rows, validation = (first_features(side, split) for split in ("train", "val"))
+    return autoencoder(train_rows, validation, width, params.reference.autoencoder, params.training, seed)
 
 
 def wordless(split: str) -> np.ndarray:
-    """Features of the first captions of a split without the words that are ablated, (n, d), as of all other captions."""
+    """Features of the first captions of a split without the ablated words, (n, d), made as those of all others."""
     params = load_params()
     assert params.reference is not None
     assert params.reference.ablated is not None
     y, words = params.align.y, params.reference.ablated.words
-    ids = load_items((params.align.x, y), split).ids
-    captions = first_contents(WORLD, params.encoders[y.encoder].modality, ids.tolist())  # type: ignore[union-attr]
-    texts, place = np.unique([without(captions[name], words, article) for name in ids], return_inverse=True)  # type: ignore[union-attr]
-    encoder = Encoder.load(ENCODERS / y.encoder)
-    return encoder.encode(texts.tolist(), params.features.batch_size, y.layer)[place]
+    _, index = read_layer(layer_path(y))
+    ids = index["id"].loc[one_row_each(index, split)].tolist()
+    captions = first_contents(WORLD, params.encoders[y.encoder].modality, ids)
+    texts = [without(captions[name], words, article) for name in ids]
+    some = list(dict.fromkeys(texts))
+    place = {text: row for row, text in enumerate(some)}
+    encoded = Encoder.load(ENCODERS / y.encoder).encode(some, params.features.batch_size, y.layer)
+    return encoded[[place[text] for text in texts]]
 
 
 def recalled(spec: Ablated, texts: Mapping[str, np.ndarray] | None, seed: int) -> dict[str, np.ndarray]:

@@ -30,9 +30,9 @@ from jam.params.spaces import (
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "Ablated", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData",
-    "Hypotheses", "Layer", "Objective", "Params", "Reference", "Side", "SpaceSpec", "Tower", "Training", "load_params",
-    "one_line",
+    "Ablated", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "EncoderSpec", "FolderData",
+    "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Side", "SpaceSpec", "Tower", "Training",
+    "load_params", "one_line",
 ]  # fmt: skip
 
 

@@ -1,6 +1,5 @@
 """What words cause: the same pairs with and without the words for one attribute, and what is told of it after."""
 
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -76,7 +75,7 @@ def over_seeds_and_items(rows: Floats, units: npt.NDArray[np.int64], resamples: 
 
 
 def ablation_rows(
-    found: Mapping[str, Mapping[str, Floats]],
+    found: Mapping[str, Mapping[Any, Floats]],
     attribute: str,
     against: Sequence[str],
     units: npt.NDArray[np.int64],

@@ -39,8 +39,8 @@ def alignments(
     parts = [np.arange(len(references[0])), *(np.flatnonzero(folds != f) for f in np.unique(folds))]
     found = []
     for rows in parts:
-        some = ([each[rows] for each in side] for side in (xs, references))
-        scores = layer_alignment(*some, metrics, k, normalize=False).scores
+        here, there = ([each[rows] for each in side] for side in (xs, references))
+        scores = layer_alignment(here, there, metrics, k, normalize=False).scores
         found.append(np.stack([scores[metric] for metric in metrics], axis=1))
     return np.stack(found, axis=-1)
 
@@ -101,7 +101,7 @@ def gain_rows(
     for (i, metric), (j, reference) in ((a, b) for a in enumerate(metrics) for b in enumerate(references)):
         own, *others = (of.test[name][:, i, j] for name in ("", *controls))
         by_name = dict(zip(controls, others, strict=True))
-        best = max(controls, key=lambda name: of.val[name][:, i, j, 0].mean())  # noqa: B023
+        best = max(controls, key=lambda name: of.val[name][:, i, j, 0].mean())
         shared = {
             **of.told, "split": "test", "metric": metric, "reference": reference, "k": k if metric in WITH_K else None,
             "n": n,
