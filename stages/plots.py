@@ -1,6 +1,6 @@
 """Draw all figures, and write the data of those that `dvc plots show` draws.
 
-Reads   metrics/tables/, metrics/curves/, metrics/hypotheses.csv, data/world/ (samples); where the control world has been
+Reads   metrics/tables/, metrics/curves/, metrics/hypotheses.csv, data/world/ (samples); where the control world was
         run, its metrics/tables/when.csv
 Writes  plots/figures/*.png, plots/data/*.csv
 
