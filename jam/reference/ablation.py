@@ -98,7 +98,7 @@ def ablation_rows(
     def row(condition: str, label: str, rows: Floats, against: str | None = None) -> Row:
         return {
             "split": "test", "metric": METRIC, "condition": condition, "label": label, "against": against,
-            "seeds": len(rows), "n": len(units), "interval": "bootstrap over seeds and items",
+            "seeds": len(rows), "n": len(np.unique(units)), "interval": "bootstrap over seeds and items",
             **over_seeds_and_items(rows, units, resamples)._asdict(),
         }  # fmt: skip
 

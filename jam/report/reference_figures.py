@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from jam.report.labels import label, metric
-from jam.report.reference_tables import CONTROLS, REFERENCES
+from jam.report.reference_tables import CONTROLS, REFERENCES, small
 from jam.report.style import BLACK, GREEN, GREY, STYLE, VERMILION, looks
 from jam.results import select
 
@@ -38,6 +38,8 @@ def reference(results: pd.DataFrame) -> Figure:
                 axis.set_title(f"{side}, held against {REFERENCES[of]}")
         for axis in axes[-1]:
             axis.set_xlabel("gain in alignment beyond the best control")
+        for axis in axes.flat:
+            axis.locator_params(axis="x", nbins=6)
         axes[0][0].set_yticks(range(len(names)), [metric(name) for name in names])
         axes[0][0].set_ylim(len(names) - 0.4, -0.6)
         figure.legend(handles=_handles(spaces), ncols=5, loc="outside lower center", fontsize=8.5)
@@ -92,9 +94,11 @@ def verdicts(table: pd.DataFrame) -> Figure:
         heads = table["id"].drop_duplicates().index
         for place in heads:
             row = table.loc[place]
+            p = small(row["p_holm"])
             axis.annotate(
-                f"{row['verdict']}, p = {row['p_holm']:.3f}", (1.01, place), xycoords=("axes fraction", "data"),
-                va="center", color=VERDICTS[row["verdict"]], fontweight="bold", fontsize=9,
+                f"{row['verdict']}, p {p if p.startswith('<') else f'= {p}'}", (1.01, place),
+                xycoords=("axes fraction", "data"), va="center", color=VERDICTS[row["verdict"]], fontweight="bold",
+                fontsize=9,
             )  # fmt: skip
             if place:
                 axis.axhline(place - 0.5, color=GREY, linewidth=0.6)

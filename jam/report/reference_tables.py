@@ -64,6 +64,11 @@ def ablation_table(results: pd.DataFrame) -> str:
     return table.replace("| specific |", "| more than of the others |")
 
 
+def small(p: float) -> str:
+    """A p value, which three digits may not tell from nothing."""
+    return number(p) if p >= 0.0005 else "< .001"
+
+
 def hypothesis_table(verdicts: pd.DataFrame) -> str:
     """A line a hypothesis: its rule, what was found, the corrected p value and the verdict."""
     lines = []
@@ -75,7 +80,7 @@ def hypothesis_table(verdicts: pd.DataFrame) -> str:
         first = mine.iloc[0]
         told = f"{len(effects)} effects, {first['seeds']} seeds, n = {first['n']}"
         lines.append(
-            [f"**{name}**: {statement}", rule, f"{'; '.join(effects)} ({told})", number(first["p_holm"]),
+            [f"**{name}**: {statement}", rule, f"{'; '.join(effects)} ({told})", small(first["p_holm"]),
              f"**{first['verdict']}**"]
         )  # fmt: skip
     return markdown(["hypothesis", "rule", "found", "p (Holm)", "verdict"], lines)
