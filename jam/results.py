@@ -81,6 +81,7 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "loss": TEXT, "alpha_first": REAL, "alpha_last": REAL, "goal": TEXT, "kept": TEXT, "settings": WHOLE,
         "lambda_first": REAL, "lambda_last": REAL, "cross": REAL,
     },
+    "reference": {"reference": TEXT, "label": TEXT},  # held against: an encoder, or the state
     "trends": {"grid": TEXT, "predictor": TEXT, "predictor_side": TEXT, "within": TEXT, "tier": TEXT},
 }  # fmt: skip
 

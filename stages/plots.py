@@ -1,7 +1,7 @@
 """Draw all figures, and write the data of those that `dvc plots show` draws.
 
-Reads   metrics/tables/, metrics/curves/, data/world/ (samples); where the control world has been run, its
-        metrics/tables/when.csv
+Reads   metrics/tables/, metrics/curves/, metrics/hypotheses.csv, data/world/ (samples); where the control world was
+        run, its metrics/tables/when.csv
 Writes  plots/figures/*.png, plots/data/*.csv
 
 By hand:  python -m stages.plots
@@ -20,6 +20,7 @@ from jam.report import (
     pair_figures,
     pareto_figures,
     reality_figures,
+    reference_figures,
     sweep_figures,
     world_figures,
 )
@@ -28,7 +29,7 @@ from jam.report.labels import KINDS, MISMATCHES, label
 from jam.report.style import save
 from jam.results import read_results, select
 from stages.common import PLOTS, TABLES, UNIFORM, WORLD, run
-from stages.results import all_results, curves
+from stages.results import all_results, curves, verdicts
 
 
 def scenes() -> tuple[pd.DataFrame, dict[str, bytes]]:
@@ -102,6 +103,10 @@ def main() -> str:
         drawn["reality"] = reality_figures.reality_map(of["reality"])
         drawn["when"] = reality_figures.when(of["when"], control)
         drawn["audit"] = audit_figure.audit(of["audit"])
+    if "reference" in of:
+        drawn["reference"] = reference_figures.reference(of["reference"])
+    if len(judged := verdicts()):
+        drawn["verdicts"] = reference_figures.verdicts(judged)
 
     for name, table in plot_data(params, results, epochs).items():
         write_csv(PLOTS / "data" / f"{name}.csv", table.dropna(axis="columns", how="all") if len(table) else table)

@@ -45,7 +45,7 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
     assert set(figures) == {
         "captions", "habitats", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "when",
         "audit", "layers", "layers_trained", "matryoshka", "pairs", "scale", "pareto", "pareto_heatmap", "private",
-        "retrieved", "downstream", "similarity",
+        "retrieved", "downstream", "similarity", "reference", "verdicts",
     }  # fmt: skip
     assert min(figures.values()) > 10_000
     shown = command(checkout, "dvc", "metrics", "show")
@@ -84,16 +84,18 @@ def test_a_stage_depends_on_all_code_that_it_loads(checkout):
     [
         (
             "spaces.negcon.learning_rate", 0.002, "space@negcon",
-            "space@negcon evaluate kernels reality audit downstream pairs scale retrieve plots",
+            "space@negcon evaluate kernels reality audit downstream reference hypotheses pairs scale retrieve plots",
         ),
         ("sweeps.layers.y", [0, 1], "sweep@layers", "sweep@layers plots"),
         (
             "spaces.matryoshka.dims", [16, 32], "space@matryoshka",
-            "space@matryoshka matryoshka@matryoshka evaluate kernels reality audit pairs scale retrieve plots",
+            "space@matryoshka matryoshka@matryoshka evaluate kernels reality audit downstream reference hypotheses "
+            "pairs scale retrieve plots",
         ),
         (
             "spaces_of_three.three.z.layer", 1, "space_of_three@three",
-            "space_of_three@three evaluate kernels reality audit downstream pairs scale retrieve plots",
+            "space_of_three@three evaluate kernels reality audit downstream reference hypotheses pairs scale retrieve "
+            "plots",
         ),
     ],
 )  # fmt: skip
@@ -118,8 +120,8 @@ def rerun(checkout, path, text, *options):
 
 
 AFTER = {
-    "evaluate", "kernels", "reality", "audit", "retrieve", "downstream", "pairs", "scale", "sweep@layers",
-    "sweep@pareto", "matryoshka@matryoshka", "plots",
+    "evaluate", "kernels", "reality", "audit", "retrieve", "downstream", "reference", "hypotheses", "pairs", "scale",
+    "sweep@layers", "sweep@pareto", "matryoshka@matryoshka", "plots",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from jam.params.data import CaveData, Dataset, FolderData, HubData
 from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Distinct, Name, Section, Seed, Seeds, Some
+from jam.params.hypotheses import Ablated, Hypotheses, KernelMetric, OrNone, Reference, Tower
 from jam.params.spaces import (
     ClosedForm,
     Configuration,
@@ -30,8 +31,9 @@ from jam.params.spaces import (
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream", "EncoderSpec", "FolderData",
-    "HubData", "Layer", "Objective", "Params", "Side", "SpaceSpec", "Training", "load_params", "one_line",
+    "Ablated", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream", "EncoderSpec",
+    "FolderData", "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Side", "SpaceSpec", "Tower",
+    "Training", "load_params", "one_line",
 ]  # fmt: skip
 
 
@@ -66,7 +68,7 @@ class Evaluate(Section):
 class Kernels(Section):
     """Section ``kernels``: kernel alignment between representations, and with reality."""
 
-    metrics: Some[Literal["mutual_knn", "cka", "unbiased_cka", "cknna", "svcca", "cca", "rsa"]]
+    metrics: Some[KernelMetric]
     spaces: Some[Name]
     k: Count
     permutations: Count
@@ -120,6 +122,8 @@ class Params(Section):
     downstream: Downstream
     matryoshka: dict[Name, Widths]
     audit: Audit
+    reference: Annotated[Reference | None, OrNone]
+    hypotheses: Annotated[Hypotheses | None, OrNone]
     sweeps: Sweeps
 
     @property
@@ -176,6 +180,11 @@ class Params(Section):
         if "cave" in self.downstream.sources and self.dataset.source != "cave":
             yield f"downstream.sources: got cave with dataset.source {self.dataset.source}, expected it with cave alone"
         yield from self._odd_widths()
+        if self.reference:
+            trained = [name for name, fit in self.spaces.items() if isinstance(fit, Objective)]
+            yield from self.reference.problems_with(self.encoders, trained)
+        if self.hypotheses:
+            yield from self.hypotheses.problems_with(self.reference, self.spaces, self.kernels.metrics)
         for name in names:
             fit = self.space(name).fit
             if isinstance(fit, Objective) and fit.neighbours >= self.training.batch_size:
