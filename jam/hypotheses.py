@@ -48,15 +48,16 @@ def stated(rules: Hypotheses, side: str, results: pd.DataFrame) -> Iterator[Hypo
         )
     if two := rules.performant:
         nearer = {**reference, "subject": two.subject, "metric": two.metric, "reference": "encoder"}
+        task = f"{two.data}: {two.label}"
         probe = {"experiment": "downstream", "metric": "probe_difference", "subject": two.subject, "x": side}
         yield Hypothesis(
             "H2",
             "what is aligned comes near to what performs, and performs as before",
-            f"gain in {two.metric} with the reference beyond the best control > 0 and probe on {two.data} after − "
+            f"gain in {two.metric} with the reference beyond the best control > 0 and probe on {task} after − "
             f"before > −{two.margin}",
             (
                 _effect(results, "gain beyond the best control", 0.0, **nearer, condition="beyond_best"),
-                _effect(results, f"probe on {two.data}", -two.margin, **probe, label=two.data, seed=None),
+                _effect(results, f"probe on {task}", -two.margin, **probe, label=task, seed=None),
             ),
         )
     if three := rules.mechanism:

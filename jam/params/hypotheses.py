@@ -76,11 +76,14 @@ class Linear(Section):
 
 
 class Performant(Section):
-    """H2: nearer to the reference by this ``metric``, and no probe on ``data`` falls by more than the ``margin``."""
+    """H2: nearer to the reference by this ``metric``, and the probe for ``label`` on ``data`` falls by no more than the
+    ``margin``; a source of `Downstream` and one of its labels.
+    """
 
     subject: Name
     metric: KernelMetric
     data: Name
+    label: Name
     margin: NonNegative
 
 
