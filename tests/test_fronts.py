@@ -124,7 +124,8 @@ def test_the_grid_crosses_only_where_it_is_asked_to():
     entries = GRIDS["pareto"](params, lambda layer: f"{layer.encoder}-{layer.layer}")
     crossed = {entry.columns["lambda_first"] for entry in entries if entry.columns["cross"]}
     assert crossed == {weights[0] for weights in pareto.crossed}
-    assert len(entries) == 4 * len(pareto.seeds) * (len(pareto.reconstruction) + len(pareto.crossed))
+    losses = sum(len(pareto.alphas) if loss == "spread" else 1 for loss in pareto.losses)
+    assert len(entries) == losses * len(pareto.seeds) * (len(pareto.reconstruction) + len(pareto.crossed))
     assert {entry.cell.sides["x"] for entry in entries} == {f"{pareto.x.encoder}-{pareto.x.layer}"}
     assert {entry.cell.training.epochs for entry in entries} == {pareto.epochs}
     assert {entry.cell.known.modalities for entry in entries} == {(("x", "image"), ("y", "text"))}
