@@ -109,10 +109,10 @@ def test_layers_tell_their_splits_and_what_is_framed():
     # fmt: on
     drawn = sweep_figures.layers(results_table("layers", rows))
     assert [axis.get_title(loc="left") for axis in drawn.axes] == [
-        "trained: recall, test",
+        "trained: R@1, own captions alone, test",
         "frozen: mutual kNN, validation",
     ]
-    assert "framed: the two layers with the highest recall on validation rows" in drawn.get_supxlabel()
+    assert "framed: the pair of layers with the highest recall on validation rows" in drawn.get_supxlabel()
 
 
 def test_the_mean_curve_ends_where_the_first_training_stops():
@@ -149,7 +149,9 @@ def test_a_contact_sheet_names_its_space():
     found = pd.DataFrame([{"space": "con", "seed": "2", "id": "a", "caption": "red", "rank": "1", "of": "9",
                            "place_1": "a", "place_2": "b"}])  # fmt: skip
     drawn = figures.retrieved(found, {"a": encoded(4, 4), "b": encoded(4, 4)})
-    assert [text.get_text() for text in drawn.texts] == ["Con, seed 2: best space on validation rows"]
+    assert [text.get_text() for text in drawn.texts] == [
+        "test images nearest to a caption, its own framed\nCon, the best on validation rows"
+    ]
 
 
 def test_tables_read_results_and_show_a_dash_where_there_is_none():
