@@ -1,7 +1,7 @@
 """Is one space better than another? Paired on the items that both were scored on, over the seeds of either."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from jam.evaluate import Key, Outcome, PerRow
+from jam.metrics.verdicts import holm
 
 OBSERVED = ("item", "seed", "total", "count")
 COMPARED = ("recall", "true_recall", "average_precision", "fine_recall", "hard_negatives", "preservation", "private")
@@ -82,16 +83,6 @@ def contrast_rows(
         for row, p in zip(found, holm([row["p"] for row in found]), strict=True):
             rows.append(row | {"p": p})
     return rows
-
-
-def holm(p: Iterable[float]) -> list[float]:
-    """Adjusted p values (Holm 1979), in the order given."""
-    values = np.array(list(p))
-    order = np.argsort(values)
-    steps = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
-    found = np.empty(len(values))
-    found[order] = np.minimum(steps, 1)
-    return [float(value) for value in found]
 
 
 Sampled = dict[tuple[Any, ...], tuple[float, npt.NDArray[np.float64]]]

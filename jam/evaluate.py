@@ -103,9 +103,13 @@ def evaluate(
     for x, y in pairs:
         outcomes |= _retrieval(x, y, latents, flat)
         if relevant and (x, y) in relevant:
-            outcomes |= _true_retrieval(x, y, latents, flat, relevant[x, y], ranked)
+            outcomes |= true_retrieval(x, y, latents, flat, relevant[x, y], ranked)
         if len(negatives.get(y, ())):
-            outcomes |= _negatives(x, y, latents[x][first[x]], adapters[y], items.sides[y].table, negatives[y])
+            true, false = (
+                adapters[y].encode(items.sides[y].table[negatives[y][column].to_numpy()])
+                for column in ("true_row", "row")
+            )
+            outcomes |= hard_negatives(x, y, latents[x][first[x]], true, false, negatives[y])
     for name, adapter in adapters.items():
         rows, mapped = features[name][first[name]], latents[name][first[name]]
         if adapter.reconstructs:
@@ -145,7 +149,7 @@ def chance_of_recall(right: np.ndarray, n: int, k: int) -> np.ndarray:
     return 1 - (left / (n - drawn)).prod(axis=-1)
 
 
-def _true_retrieval(
+def true_retrieval(
     x: str,
     y: str,
     latents: Mapping[str, np.ndarray],
@@ -153,6 +157,7 @@ def _true_retrieval(
     relevant: np.ndarray,
     ranked: bool,
 ) -> dict[Key, Outcome]:
+    """R@1 of any right answer both ways, ``relevant`` (n, m) tells which; with ``ranked`` average precision too."""
     found: dict[Key, Outcome] = {}
     for direction, a, b, right in (("x_to_y", x, y, relevant), ("y_to_x", y, x, relevant.T)):
         asked = latents[a], latents[b], right
@@ -190,12 +195,12 @@ def fine_recall(
     return outcomes
 
 
-def _negatives(
-    x: str, y: str, anchors: np.ndarray, adapter: Adapter, table: np.ndarray, negatives: pd.DataFrame
+def hard_negatives(
+    x: str, y: str, anchors: np.ndarray, true: np.ndarray, false: np.ndarray, negatives: pd.DataFrame
 ) -> dict[Key, Outcome]:
+    """Accuracy on false views by kind and by tier: of vectors of items (n, d), of true and of false views (q, d)."""
     found: dict[Key, Outcome] = {}
     item = negatives["item"].to_numpy()
-    true, false = (adapter.encode(table[negatives[column].to_numpy()]) for column in ("true_row", "row"))
     correct = hard_negative_correct(anchors, true, false, item, np.arange(len(item)))
     tier, kind = (negatives[column].to_numpy() for column in ("tier", "kind"))
     for group in np.unique(kind):

@@ -45,6 +45,9 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
     "encoders": {"label": TEXT},
     "evaluate": {"tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL},  # of a recall: drawn at random
     "contrasts": {"tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL},
+    "matryoshka": {
+        "method": TEXT, "dims": WHOLE, "shortlist": WHOLE, "tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL,
+    },
     "kernels": {"null_mean": REAL, "calibrated": REAL},
     "reality": {
         "label": TEXT, "modality": TEXT, "family": TEXT, "checkpoint": WHOLE, "held": TEXT, "null_mean": REAL,
@@ -58,6 +61,9 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "encoder": TEXT, "modality": TEXT, "family": TEXT, "checkpoint": WHOLE,  # an entry of `encoders`
         "reference": TEXT, "null_mean": REAL, "calibrated": REAL, "partial": REAL,  # with the number of things held
         "form": TEXT, "outcome": TEXT, "among": TEXT, "encoders": WHOLE,  # of correlations
+    },
+    "downstream": {  # null_mean: a class drawn at random; units: of the test rows, which are resampled
+        "label": TEXT, "shots": WHOLE, "null_mean": REAL, "majority": REAL, "units": WHOLE,
     },
     "layers": {"tier": TEXT, "kind": TEXT, "error": TEXT, "null_mean": REAL, "calibrated": REAL},
     "pairs": {
@@ -75,6 +81,7 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "loss": TEXT, "alpha_first": REAL, "alpha_last": REAL, "goal": TEXT, "kept": TEXT, "settings": WHOLE,
         "lambda_first": REAL, "lambda_last": REAL, "cross": REAL,
     },
+    "reference": {"reference": TEXT, "label": TEXT},  # held against: an encoder, or the state
     "trends": {"grid": TEXT, "predictor": TEXT, "predictor_side": TEXT, "within": TEXT, "tier": TEXT},
 }  # fmt: skip
 

@@ -3,6 +3,7 @@
 By hand:  python -m jam.search data/spaces photos "a red seven on the left"
           python -m jam.search data/spaces/spread/0 photos --save photos.npz            embed once …
           python -m jam.search data/spaces/spread/0 photos.npz "two blue threes" -k 3   … ask often
+          python -m jam.search data/spaces/matryoshka/0 photos.npz "a big nine" -d 64   … by 64 dimensions
 
 Of a folder of spaces, the one of images and texts that scored best on validation rows is taken; spaces of several
 runs in it, which cannot be compared, are named.
@@ -23,6 +24,7 @@ import numpy as np
 from PIL import Image
 from safetensors.torch import save
 
+from jam.align.adapter import check_dims, truncated
 from jam.align.looks import Choice
 from jam.align.space import SPACE, Side, Space, best_of, read_space
 from jam.data.images import decode_image
@@ -171,6 +173,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("images", type=Path, help="folder of images, or a file of an earlier --save")
     parser.add_argument("queries", nargs="*", help="texts to look for")
     parser.add_argument("-k", type=int, default=5, help="images to show for each query")
+    parser.add_argument("-d", "--dims", type=int, help="compare by the first so many dimensions; all by default")
     parser.add_argument("--save", type=Path, help="keep the images' embeddings in this file (numpy's .npz)")
     parser.add_argument("--encoders", help="folder of the encoders; by default the space's own, or data/encoders")
     parser.add_argument("--device", help="cuda, mps or cpu; the fastest present by default")
@@ -186,6 +189,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     among = f", the best of {choice.number} on validation rows" if choice.number > 1 else ""
     print(f"space {choice.folder}{among}" + (f"\nwarning: {space.doubt}" if space.doubt else ""), file=sys.stderr)
     seen, told = space.of_modality("image"), space.of_modality("text")
+    check_dims(args.dims, seen.adapter.config["d_latent"])
     made_by = fingerprint(seen)
     if args.images.is_file():
         paths, vectors = load_embeddings(args.images, made_by)
@@ -196,7 +200,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         with atomic_path(args.save) as part, part.open("wb") as file:  # to an open file numpy adds no suffix
             np.savez(file, paths=np.array(paths), vectors=vectors, made_by=made_by)
         print(f"{len(paths)} images embedded in {args.save}")
-    for query, vector in zip(args.queries, told.encode(args.queries) if args.queries else [], strict=True):
+    vectors = truncated(vectors, args.dims)  # all are saved
+    asked = truncated(told.encode(args.queries), args.dims) if args.queries else vectors[:0]
+    for query, vector in zip(args.queries, asked, strict=True):
         print(f"{query}:")
         for rank, (row, cosine) in enumerate(zip(*nearest(vector, vectors, args.k), strict=True), start=1):
             print(f"{rank:>3}  {cosine:.3f}  {paths[row]}")

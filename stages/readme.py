@@ -12,12 +12,15 @@ from jam.params import Params, load_params
 from jam.report import sweep_tables, tables
 from jam.report.audit_table import audit_sides_table, audit_table
 from jam.report.contrast_tables import budget_table, contrast_table, fall_table, kept_table, private_table
+from jam.report.downstream_tables import downstream_table, similarity_table, zero_shot_table
+from jam.report.matryoshka_tables import adaptive_table, dims_table
 from jam.report.pair_tables import curves_table, effects_table, law_table, pairs_table, stands_table
 from jam.report.reality_tables import reality_table, when_table
+from jam.report.reference_tables import ablation_table, control_table, gain_table, hypothesis_table
 from jam.results import read_results, select
 from jam.sweep.frozen import METRICS as FROZEN
 from stages.common import METRICS, UNIFORM, run
-from stages.results import all_results, curves
+from stages.results import all_results, curves, verdicts
 
 # JAM's objectives with each other, and what else there is with the plainest trained one
 CONTRASTS = (
@@ -28,7 +31,11 @@ FILES = (Path("README.md"), METRICS / "README.md")
 
 
 def built_tables(
-    results: pd.DataFrame, tried: pd.DataFrame, params: Params, control: pd.DataFrame | None = None
+    results: pd.DataFrame,
+    tried: pd.DataFrame,
+    params: Params,
+    judged: pd.DataFrame,
+    control: pd.DataFrame | None = None,
 ) -> dict[str, str]:
     """Every table by the name of its marker.
 
@@ -36,6 +43,7 @@ def built_tables(
         results: of all stages.
         tried: training curves and grids of closed forms.
         params: of the run.
+        judged: what became of the hypotheses.
         control: what the uniform world tells of trainings.
     """
     spaces, kernels = list(params.spaces), params.kernels.metrics
@@ -54,8 +62,13 @@ def built_tables(
         "detail": tables.detail_table(results, params.kernels.spaces, kernels),
         "reality": reality_table(results),
         "when": when_table(select(results, experiment="when"), control),
+        **{f"{name}": dims_table(results, name) for name in params.matryoshka},
+        **{f"{name}_adaptive": adaptive_table(results, name) for name in params.matryoshka},
         "audit": audit_table(results),
         "audit_sides": audit_sides_table(results),
+        "downstream": downstream_table(results),
+        "zero_shot": zero_shot_table(results),
+        "similarity": similarity_table(results),
         "layers": tables.best_layers_table(results),
         "layer_trends": tables.trend_table(
             results, "layers", tables.frozen_predictors(FROZEN, within=True), tables.TRAINED
@@ -70,13 +83,18 @@ def built_tables(
         "pareto": sweep_tables.pareto_table(results),
         "pareto_private": sweep_tables.private_table(results),
         "pareto_losses": sweep_tables.losses_table(results),
+        "reference": gain_table(results, "encoder"),
+        "reference_state": gain_table(results, "state"),
+        "reference_controls": control_table(results),
+        "ablation": ablation_table(results),
+        "hypotheses": hypothesis_table(judged),
     }
 
 
 def main() -> str:
     """Rewrite the tables."""
     control = read_results([UNIFORM]) if UNIFORM.is_file() else None
-    found = built_tables(all_results(), curves(load_params()), load_params(), control)
+    found = built_tables(all_results(), curves(load_params()), load_params(), verdicts(), control)
     for path in FILES:
         text = tables.fill(path.read_text(encoding="utf-8"), found)
         with atomic_path(path) as part:

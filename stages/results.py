@@ -14,7 +14,9 @@ from jam.params import Params, load_params
 from jam.results import read_results
 from stages.common import METRICS, PLOTS, TABLES, run, say
 
-SINGLE = ("audit", "blind", "contrasts", "evaluate", "kernels", "pairs", "reality", "when")
+SINGLE = (
+    "audit", "blind", "contrasts", "downstream", "evaluate", "kernels", "pairs", "reality", "reference", "when",
+)  # fmt: skip
 SWEEPS = {
     "layers": ("cells", "frozen", "best", "depth", "trends"),
     "scale": ("cells", "effects", "trends"),
@@ -27,6 +29,7 @@ def tables(params: Params, root: Path = Path()) -> list[Path]:
     found = [
         *(TABLES / "encoders" / f"{name}.csv" for name in params.encoders),
         *(TABLES / f"{name}.csv" for name in SINGLE),
+        *(TABLES / "matryoshka" / f"{name}.csv" for name in params.matryoshka),
         *(TABLES / name / f"{what}.csv" for name, parts in SWEEPS.items() for what in parts),
     ]
     return [root / path for path in found]
@@ -45,6 +48,14 @@ def curves(params: Params) -> pd.DataFrame:
             raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)")
     told = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
     return told if "epoch" in told else told.assign(epoch=pd.NA)  # all are closed forms
+
+
+def verdicts(root: Path = Path()) -> pd.DataFrame:
+    """What became of the hypotheses, as `jam.hypotheses.verdict_table`; empty where none is stated."""
+    path = root / METRICS / "hypotheses.csv"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)")
+    return pd.read_csv(path)
 
 
 def main() -> str:

@@ -34,7 +34,7 @@ dataset:
   reads: mine
   seed: 0
   arrays: {train: 0.6, val: 0.2, rows: {seeing: mine/seen_ids.npy, saying: mine/said.npz}}
-replace: [encoders, spaces, spaces_of_two, spaces_of_three]
+replace: [encoders, spaces, spaces_of_two, spaces_of_three, reference, hypotheses]
 encoders:
   seen: {modality: seeing, source: arrays, reads: mine/seen.npy}
   said: {modality: saying, source: arrays, reads: mine/said.npz}
@@ -47,6 +47,7 @@ spaces:
   con: {model: linear, loss: con, latent: 8, learning_rate: 0.01}
   cca: {loss: cca, components: [6], shrinkage: [0.01]}
 kernels: {spaces: [con], permutations: 20, folds: 4}
+downstream: {sources: [], spaces: [con], permutations: 20}
 evaluate: {resamples: 50}
 sweeps:
   epochs: 60

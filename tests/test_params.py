@@ -36,7 +36,7 @@ def test_a_preset_states_what_differs_and_can_be_gone_back_from(tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     preset("mini")
     mini = yaml.safe_load(Path("params.yaml").read_text())
-    assert list(mini["spaces"]) == ["con", "negcon", "spread", "cca"]  # emptied first
+    assert list(mini["spaces"]) == ["con", "negcon", "spread", "matryoshka", "cca"]  # emptied first
     assert mini["align"]["x"] == {"side": "image", "encoder": "vision_s", "layer": 4}  # what is not stated stays
     preset("cave")
     assert Path("params.yaml").read_text() == (ROOT / "params.yaml").read_text()
@@ -63,7 +63,7 @@ def test_a_preset_states_what_differs_and_can_be_gone_back_from(tmp_path, monkey
     Path("presets/odd.yaml").unlink()
     Path("presets/mine.yaml").write_text("kernels: {seed: null}\n")
     assert "seed" not in yaml.safe_load(built("mine"))["kernels"]
-    with pytest.raises(InputError, match=r"preset: got 'x', expected one of \['cave', 'mine'"):
+    with pytest.raises(InputError, match=r"preset: got 'x', expected one of \['adapters', 'cave', 'mine'"):
         preset("x")
 
 
@@ -119,6 +119,16 @@ def changed(tmp_path, where, value):
         ),
         ("sweeps.scale.y", [{"encoder": "minilm", "layer": n} for n in (1, 2)], r"scale: got .*minilm.*each once"),
         ("sweeps.pareto.alphas", [], r"pareto: alphas: got \[\] with losses"),
+        ("spaces.matryoshka.dims", [512], r"spaces\.matryoshka: dims: got 512 with a latent of 256, expected at most"),
+        ("spaces.linear.dims", [8], r"spaces\.linear: dims, mrl_weight, clip_weight: got some of them"),
+        ("matryoshka.matryoshka.plain", "cca", r"matryoshka\.matryoshka\.plain: got 'cca', expected a trained one"),
+        ("matryoshka.matryoshka.dims", [300], r"matryoshka\.matryoshka: got 300 dimensions with a latent of 256"),
+        (
+            "matryoshka.con",
+            {"plain": "linear", "dims": [8], "draws": 1, "shortlists": [], "by": []},
+            r"matryoshka\.con: expected the name of one of spaces that has dims",
+        ),
+        ("spaces.matryoshka.latent", [256, 300], r"spaces\.matryoshka\.latent: got several, expected one"),
         ("kernels.metrics", ["cka2"], r"kernels\.metrics\.0: .*\(got 'cka2'\)"),
         ("encoders.minilm.package", None, r"encoders\.minilm: got no 'package'"),
         ("encoders", {"a.b": {"modality": "text", "source": "package", "package": "x"}}, r"encoders\.a\.b.*pattern"),

@@ -44,7 +44,8 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
     figures = {path.stem: path.stat().st_size for path in (checkout / "plots" / "figures").glob("*.png")}
     assert set(figures) == {
         "captions", "habitats", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "when",
-        "audit", "layers", "layers_trained", "pairs", "scale", "pareto", "pareto_heatmap", "private", "retrieved",
+        "audit", "layers", "layers_trained", "matryoshka", "pairs", "scale", "pareto", "pareto_heatmap", "private",
+        "retrieved", "downstream", "similarity", "reference", "verdicts",
     }  # fmt: skip
     assert min(figures.values()) > 10_000
     shown = command(checkout, "dvc", "metrics", "show")
@@ -83,12 +84,18 @@ def test_a_stage_depends_on_all_code_that_it_loads(checkout):
     [
         (
             "spaces.negcon.learning_rate", 0.002, "space@negcon",
-            "space@negcon evaluate kernels reality audit pairs scale retrieve plots",
+            "space@negcon evaluate kernels reality audit downstream reference hypotheses pairs scale retrieve plots",
         ),
         ("sweeps.layers.y", [0, 1], "sweep@layers", "sweep@layers plots"),
         (
+            "spaces.matryoshka.dims", [16, 32], "space@matryoshka",
+            "space@matryoshka matryoshka@matryoshka evaluate kernels reality audit downstream reference hypotheses "
+            "pairs scale retrieve plots",
+        ),
+        (
             "spaces_of_three.three.z.layer", 1, "space_of_three@three",
-            "space_of_three@three evaluate kernels reality audit pairs scale retrieve plots",
+            "space_of_three@three evaluate kernels reality audit downstream reference hypotheses pairs scale retrieve "
+            "plots",
         ),
     ],
 )  # fmt: skip
@@ -113,7 +120,8 @@ def rerun(checkout, path, text, *options):
 
 
 AFTER = {
-    "evaluate", "kernels", "reality", "audit", "retrieve", "pairs", "scale", "sweep@layers", "sweep@pareto", "plots",
+    "evaluate", "kernels", "reality", "audit", "retrieve", "downstream", "reference", "hypotheses", "pairs", "scale",
+    "sweep@layers", "sweep@pareto", "matryoshka@matryoshka", "plots",
 }  # fmt: skip
 
 
@@ -136,7 +144,7 @@ def test_a_line_of_code_reruns_what_hangs_on_it(checkout, file, expected):
 
 STAGES = (
     "dataset", "encoder@vision_s", "features@minilm", "space@spread", "space_of_three@three", "evaluate", "kernels",
-    "reality", "when", "audit", "pairs", "scale", "sweep@layers",
+    "reality", "when", "audit", "downstream", "pairs", "scale", "sweep@layers", "matryoshka@matryoshka",
 )  # fmt: skip
 
 

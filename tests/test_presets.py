@@ -31,11 +31,11 @@ from stages.results import all_results
 
 FAMILY = {
     "dinov2-giant": "dinov2_giant", "dinov2": "dinov2", "vit-mae": "mae", "clip-vit": "clip_vision", "vit-base": "vit",
-    "bloomz": "bloom", "pythia": "pythia", "Qwen2": "qwen2", "Llama": "llama", "bert": "bert", "gemma-2": "gemma2",
-    "OLMo-2": "olmo2",
+    "bloomz": "bloom", "pythia": "pythia", "Qwen2": "qwen2", "Llama": "llama", "distilbert": "distilbert",
+    "bert": "bert", "resnet-18": "resnet18", "gemma-2": "gemma2", "OLMo-2": "olmo2",
 }  # fmt: skip
 STATES = {"layers": "num_hidden_layers", "width": "hidden_size"}
-NAMES = {"bloom": {"layers": "n_layer", "width": "hidden_size"}}
+NAMES = {"bloom": {"layers": "n_layer", "width": "hidden_size"}, "distilbert": {"layers": "n_layers", "width": "dim"}}
 PHOTOS = 160
 LITE2 = (1, 3, 3, 4, 4, 5, 1)  # blocks of each of its stages
 FEWEST = 20  # photos of one's own, as the preset promises
@@ -90,8 +90,25 @@ PUBLISHED = {
 }
 
 
+def cifar10(split, each):
+    """A file with the columns of uoft-cs/cifar10: so many images of each of ten classes, named in the metadata."""
+    rng, rows = np.random.default_rng(len(split)), []
+    for i in range(10 * each):
+        buffer = io.BytesIO()
+        picture(rng, 8).save(buffer, "PNG")
+        rows.append({"img": {"bytes": buffer.getvalue(), "path": f"{i}.png"}, "label": i % 10})
+    features = {"label": {"names": [*WORDS], "_type": "ClassLabel"}}
+    table = pa.Table.from_pylist(rows)
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})}), buffer)
+    return buffer.getvalue()
+
+
 def serve_data(server, params, folder):
     """The data that the preset names: on the hub with the real set's columns, or in the user's folder."""
+    if "hub" in params["downstream"]["sources"]:
+        files = {f"plain_text/{split}-0.parquet": cifar10(split, each) for split, each in (("train", 30), ("test", 4))}
+        server.add(params["downstream"]["hub"]["repo"], files, "datasets")
     if params["dataset"]["source"] == "folder":
         target = folder / params["dataset"]["reads"]
         target.mkdir(parents=True)
@@ -115,9 +132,12 @@ def serve_models(server, params, scratch):
         family = family_of(spec["model"])
         aligned = name in (params["align"]["x"]["encoder"], params["align"]["y"]["encoder"])
         keys = NAMES.get(family, STATES)
-        widest = max(max(params["spaces"]["cca"]["components"]), params["spaces"]["con"]["latent"] + 4)
+        asked = [*params["spaces"]["cca"]["components"], *params["spaces"]["procrustes"]["components"]]
+        widest = max(*asked, params["spaces"]["con"]["latent"] + 4)
         width = widest if aligned else params["spaces"]["con"]["latent"] + 4
         sizes = {keys["width"]: -(-width // 16) * 16, keys["layers"]: layers_of(params, name)}
+        if family.startswith("resnet"):
+            sizes = {"hidden_sizes": [8, 8, 16, width]}
         if family.startswith("dinov2"):
             sizes["mlp_ratio"] = 1  # of the same width: less to build, to serve and to read
         save_tiny(scratch / name, family, **sizes)
@@ -149,7 +169,7 @@ def launching(path, variables):
     server.communicate()
 
 
-@pytest.mark.parametrize("preset", ["paper", "photos", "platonic"])
+@pytest.mark.parametrize("preset", ["adapters", "paper", "photos", "platonic"])
 def test_a_preset_runs_from_end_to_end(preset, tmp_path, monkeypatch):
     folder = new_checkout(tmp_path / "tree", preset)
     text = (folder / "params.yaml").read_text()

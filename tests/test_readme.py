@@ -11,7 +11,7 @@ from jam.report.tables import fill, number
 from jam.results import read_results
 from stages.common import UNIFORM
 from stages.readme import FILES, built_tables
-from stages.results import all_results, curves
+from stages.results import all_results, curves, verdicts
 
 ROOT = Path(__file__).parent.parent
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).parent.parent
 def test_the_tables_are_those_of_the_committed_results(monkeypatch):
     monkeypatch.chdir(ROOT)
     control = read_results([UNIFORM])
-    found = built_tables(all_results(), curves(load_params()), load_params(), control)
+    found = built_tables(all_results(), curves(load_params()), load_params(), verdicts(), control)
     markers = []
     for path in FILES:
         text = path.read_text(encoding="utf-8")

@@ -51,7 +51,9 @@ def prepare(folder, encoders, sides):
         "encoders": encoders, "spaces_of_two": {}, "spaces_of_three": {},
         "align": {"x": sides[0], "y": sides[1], "seeds": [0]},
         "spaces": {"con": {"loss": "cca", "components": [4], "shrinkage": [0.1]}},
+        "matryoshka": {}, "reference": {}, "hypotheses": {},
     }  # fmt: skip
+    params["downstream"] |= {"sources": [], "spaces": ["con"]}
     params["dataset"]["cave"] |= {
         "pretrain_images": 5, "pretrain_text": 5, "train": 150, "val": 60, "test": 60, "fine": 0
     }  # fmt: skip

@@ -67,6 +67,23 @@ def test_a_query_finds_the_nearest_images(root, name, capsys):
     assert capsys.readouterr().out.splitlines() == lines
 
 
+def test_a_search_by_fewer_dimensions_takes_the_first_and_saves_all(root, capsys):
+    search(root, root / "photos", "red seven", "--save", str(root / "all.npz"), "-d", "2")
+    images = load(root)["image"].encode([Image.open(root / "photos" / name) for name in NAMES], dims=2)
+    cosines = (images @ load(root)["text"].encode(["red seven"], dims=2).T)[:, 0]
+    expected = [
+        f"{rank:>3}  {cosines[row]:.3f}  {NAMES[row]}" for rank, row in enumerate(np.argsort(-cosines), start=1)
+    ]
+    assert capsys.readouterr().out.splitlines()[1:] == ["red seven:", *expected]
+    with np.load(root / "all.npz") as saved:
+        assert saved["vectors"].shape == (3, 3)
+    search(root, root / "all.npz", "red seven", "-d", "2")
+    assert capsys.readouterr().out.splitlines() == ["red seven:", *expected]
+    for dims in ("0", "4"):
+        with pytest.raises(InputError, match=f"dims: got {dims} of a space of 3 dimensions, expected 1 to 3"):
+            search(root, root / "all.npz", "red seven", "-d", dims)
+
+
 def test_of_several_spaces_the_best_on_validation_rows_is_taken_and_a_doubtful_one_is_told(root, capsys):
     for seed, (name, score) in enumerate((("a", 0.2), ("b", 0.4), ("c", 0.3))):
         chance = {"validation_recall": score, "validation_null": 0.5, "validation_p": 0.4}

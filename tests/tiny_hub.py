@@ -119,7 +119,7 @@ def pieces(name: str) -> Any:
     return getattr(hf, name)(vocab=numbers, merges=[tuple(pair) for pair in learnt["merges"]])
 
 
-def save_tiny(folder: Path, family: str, side: str = "right", **sizes_of_model: int) -> Path:
+def save_tiny(folder: Path, family: str, side: str = "right", **sizes_of_model: Any) -> Path:
     """Write a model of the family with weights far from zero, so that every token and layer matters."""
     tiny = FAMILIES[family]
     config = json.loads(json.dumps(tiny.config))

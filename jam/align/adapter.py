@@ -17,6 +17,32 @@ from jam.io import read_json, replace_folder, write_json
 from jam.metrics._rows import Array, as_rows
 
 
+def check_dims(dims: int | None, width: int) -> None:
+    """InputError unless vectors of a width can be cut to their first ``dims`` coordinates (None: not cut)."""
+    if dims is not None and not 1 <= dims <= width:
+        raise InputError(f"dims: got {dims} of a space of {width} dimensions, expected 1 to {width}")
+
+
+def truncated(vectors: np.ndarray, dims: int | None) -> np.ndarray:
+    """Unit vectors of a space at fewer dimensions: the first ``dims`` coordinates, normalised again.
+
+    Args:
+        vectors: (n, d) of a space.
+        dims: 1 … d; None for the vectors as they are.
+
+    Returns:
+        (n, dims) of the same type, rows of length 1 (or of zeros).
+
+    Raises:
+        InputError: there are not so many dimensions.
+    """
+    check_dims(dims, vectors.shape[1])
+    if dims is None:
+        return vectors
+    cut = vectors[:, :dims]
+    return np.ascontiguousarray(cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12))
+
+
 class Adapter(nn.Module):
     """Standardise → tower, for one modality.
 
@@ -60,21 +86,23 @@ class Adapter(nn.Module):
         return self.standardise.unscaled(self.tower.decode(self(features)))
 
     @torch.inference_mode()
-    def encode(self, features: Array, batch_size: int = 4096) -> np.ndarray:
+    def encode(self, features: Array, batch_size: int = 4096, dims: int | None = None) -> np.ndarray:
         """Map features to unit vectors of the shared space, in evaluation mode.
 
         Args:
             features: (n, d_in), raw, of any kind that the metrics take: numpy (memory maps too), torch, a table, lists.
             batch_size: rows at a time, which bounds the memory.
+            dims: keep the first so many coordinates, all by default; cut, then normalised.
 
         Returns:
-            (n, d_latent) float32 with rows of length 1.
+            (n, d_latent) float32, or (n, dims), with rows of length 1.
 
         Raises:
             ValueError: no rows, or their width is not ``d_in``.
-            InputError: a row that gives no finite vector, named.
+            InputError: a row that gives no finite vector, named; or there are not so many dimensions.
         """
-        return self._in_batches(lambda x: functional.normalize(self(x), dim=1), features, batch_size)
+        check_dims(dims, self.config["d_latent"])
+        return self._in_batches(lambda x: functional.normalize(self(x)[:, :dims], dim=1), features, batch_size)
 
     @torch.inference_mode()
     def autoencode(self, features: Array, batch_size: int = 4096) -> np.ndarray:

@@ -11,6 +11,7 @@ from jam.align.adapter import Adapter
 from jam.align.items import Items
 from jam.align.setting import Setting
 from jam.losses import Loss, load_loss
+from jam.losses.nested import with_full
 from jam.params import Objective, Training
 
 MAX_LOGIT_SCALE = 100.0  # CLIP's clamp: beyond it the softmax is a hard maximum and training is unstable
@@ -47,8 +48,7 @@ class Joint(nn.Module):
     ) -> None:
         super().__init__()
         torch.manual_seed(seed)
-        loss = load_loss(objective.loss)
-        assert isinstance(loss, Loss)  # as the schema of an objective promises
+        loss = aligning(objective, setting.latent)
         self.loss, self.neighbours, self.pairs = loss, objective.neighbours, tuple(pairs)
         if objective.context and items.contexts is None:
             raise ValueError(
@@ -140,6 +140,16 @@ class Joint(nn.Module):
         for x, y in self.pairs if cross > 0 else ():
             loss = loss + cross * (error(x, y) + error(y, x))
         return loss / len(self.names)
+
+
+def aligning(objective: Objective, latent: int) -> Loss:
+    """The loss of an objective, at its several ``dims`` where it has such."""
+    loss = load_loss(objective.loss)
+    assert isinstance(loss, Loss)  # as the schema of an objective promises
+    if objective.dims is None:
+        return loss
+    assert objective.mrl_weight is not None and objective.clip_weight is not None  # noqa: PT018 (likewise)
+    return with_full(loss, objective.dims, latent, objective.mrl_weight, objective.clip_weight)
 
 
 def parameter_groups(joint: Joint) -> list[dict[str, object]]:

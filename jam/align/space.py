@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from jam.align.adapter import Adapter
+from jam.align.adapter import Adapter, check_dims
 from jam.align.looks import Candidate, Choice, Looks, choose
 from jam.errors import InputError
 from jam.io import read_json, replace_folder, write_json
@@ -48,16 +48,17 @@ class Side:
                 f"the layers 0 … {len(dims) - 1}, whose widths are {list(dims)}"
             )
 
-    def encode(self, views: Any, batch_size: int = 64) -> np.ndarray:
-        """Views as unit vectors, (n, d_latent) float32: images or texts where there is an encoder, else features."""
+    def encode(self, views: Any, batch_size: int = 64, dims: int | None = None) -> np.ndarray:
+        """Views as unit vectors, (n, d_latent) float32: images or texts where there is an encoder, else features.
+
+        With ``dims`` of its first so many coordinates, (n, dims), see `Adapter.encode`.
+        """
         if self.encoder is None:
-            return self.adapter.encode(views)
+            return self.adapter.encode(views, dims=dims)
+        width = self.adapter.config["d_latent"]
+        check_dims(dims, width)
         features = self.encoder.encode(views, batch_size, self.layer)
-        return (
-            self.adapter.encode(features)
-            if len(features)
-            else np.empty((0, self.adapter.config["d_latent"]), np.float32)
-        )
+        return self.adapter.encode(features, dims=dims) if len(features) else np.empty((0, dims or width), np.float32)
 
 
 @dataclass(frozen=True)

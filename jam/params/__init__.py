@@ -12,8 +12,10 @@ from pydantic import Field, ValidationError
 
 from jam.errors import InputError
 from jam.params.data import CaveData, Dataset, FolderData, HubData
+from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
-from jam.params.fields import Count, Name, Section, Seed, Seeds, Some
+from jam.params.fields import Count, Distinct, Name, Section, Seed, Seeds, Some
+from jam.params.hypotheses import Ablated, Hypotheses, KernelMetric, OrNone, Reference, Tower
 from jam.params.spaces import (
     ClosedForm,
     Configuration,
@@ -29,8 +31,9 @@ from jam.params.spaces import (
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "EncoderSpec", "FolderData", "HubData", "Layer",
-    "Objective", "Params", "Side", "SpaceSpec", "Training", "load_params", "one_line",
+    "Ablated", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream", "EncoderSpec",
+    "FolderData", "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Side", "SpaceSpec", "Tower",
+    "Training", "load_params", "one_line",
 ]  # fmt: skip
 
 
@@ -65,12 +68,25 @@ class Evaluate(Section):
 class Kernels(Section):
     """Section ``kernels``: kernel alignment between representations, and with reality."""
 
-    metrics: Some[Literal["mutual_knn", "cka", "unbiased_cka", "cknna", "svcca", "cca", "rsa"]]
+    metrics: Some[KernelMetric]
     spaces: Some[Name]
     k: Count
     permutations: Count
     folds: Annotated[int, Field(ge=2)]
     seed: Seed
+
+
+class Widths(Section):
+    """An entry of section ``matryoshka``, under the name of a space: what it is at fewer dimensions, beside others.
+
+    ``plain`` names the space of the same loss without ``dims``: it is trained at each width, and cut from the full one.
+    """
+
+    plain: Name
+    dims: Some[Count]  # at which all are scored
+    draws: Count  # of random dimensions
+    shortlists: Distinct[Count]  # of adaptive retrieval, how many …
+    by: Distinct[Count]  # … by how many dimensions
 
 
 class Audit(Section):
@@ -103,7 +119,11 @@ class Params(Section):
     training: Training
     evaluate: Evaluate
     kernels: Kernels
+    downstream: Downstream
+    matryoshka: dict[Name, Widths]
     audit: Audit
+    reference: Annotated[Reference | None, OrNone]
+    hypotheses: Annotated[Hypotheses | None, OrNone]
     sweeps: Sweeps
 
     @property
@@ -156,6 +176,15 @@ class Params(Section):
             "sweeps.pairs.curves", [name for one in pairs.curves for name in (one.x, one.y)], self.encoders
         )
         yield from _unknown("kernels.spaces", self.kernels.spaces, self.spaces)
+        yield from _unknown("downstream.spaces", self.downstream.spaces, self.spaces)
+        if "cave" in self.downstream.sources and self.dataset.source != "cave":
+            yield f"downstream.sources: got cave with dataset.source {self.dataset.source}, expected it with cave alone"
+        yield from self._odd_widths()
+        if self.reference:
+            trained = [name for name, fit in self.spaces.items() if isinstance(fit, Objective)]
+            yield from self.reference.problems_with(self.encoders, trained)
+        if self.hypotheses:
+            yield from self.hypotheses.problems_with(self.reference, self.spaces, self.kernels.metrics)
         for name in names:
             fit = self.space(name).fit
             if isinstance(fit, Objective) and fit.neighbours >= self.training.batch_size:
@@ -165,6 +194,18 @@ class Params(Section):
                 )
         if self.dataset.source == "cave":
             yield from self.too_small({"val": self.dataset.cave.val, "test": self.dataset.cave.test})
+
+    def _odd_widths(self) -> Iterator[str]:
+        for name, widths in self.matryoshka.items():
+            where, (nested, plain) = f"matryoshka.{name}", (self.spaces.get(each) for each in (name, widths.plain))
+            if not isinstance(nested, Objective) or nested.dims is None:
+                yield f"{where}: expected the name of one of spaces that has dims"
+            elif not isinstance(plain, Objective) or plain.dims is not None:
+                yield f"{where}.plain: got {widths.plain!r}, expected a trained one of spaces, without dims"
+            elif len({*nested.latent, *(each.latent for each in nested.configurations if each.latent)}) > 1:
+                yield f"spaces.{name}.latent: got several, expected one, as matryoshka scores its first coordinates"
+            elif (most := max([*widths.dims, *widths.by])) > nested.latent[0]:
+                yield f"{where}: got {most} dimensions with a latent of {nested.latent[0]}, expected at most as many"
 
     def too_small(self, rows: Mapping[str, int]) -> Iterator[str]:
         """Which splits (name → images) are too small for what will be measured on them, by each that asks for more."""

@@ -59,6 +59,9 @@ class Objective(Section):
 
     ``latent`` and ``dropout`` are a value or several to try, ``alphas`` those of Spread, each a number or [first, last]
     of a linear curriculum; how, see `jam.align.setting`. ``reconstruction`` is λ at the first and at the last epoch.
+
+    With ``dims`` the loss is mrl_weight · its mean over the first d coordinates of the latents, for each of them, plus
+    clip_weight · itself at full width, see `jam.losses.nested`.
     """
 
     model: Literal["autoencoder", "linear", "mlp"]
@@ -73,6 +76,9 @@ class Objective(Section):
     alphas: Distinct[Ends] = ()
     neighbours: Annotated[int, Field(ge=0)] = 0
     context: bool = False
+    dims: Some[Count] | None = None
+    mrl_weight: Positive | None = None
+    clip_weight: NonNegative | None = None
     configurations: tuple[Configuration, ...] = ()
 
     def _problems(self) -> Iterator[str]:
@@ -82,6 +88,11 @@ class Objective(Section):
             yield f"context, neighbours: got them with loss {self.loss}, expected them for spread alone"
         if self.loss != "spread" and any(each.alpha for each in self.configurations):
             yield f"configurations: got an alpha with loss {self.loss}, expected it for spread alone"
+        if len({part is None for part in (self.dims, self.mrl_weight, self.clip_weight)}) > 1:
+            yield "dims, mrl_weight, clip_weight: got some of them, expected all three or none"
+        narrowest = min([*self.latent, *(each.latent for each in self.configurations if each.latent)])
+        if self.dims and max(self.dims) > narrowest:
+            yield f"dims: got {max(self.dims)} with a latent of {narrowest}, expected at most as many"
         if any(each.changes == {} for each in self.configurations[1:]):
             yield "configurations: got one after the first that changes nothing"
 

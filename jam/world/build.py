@@ -69,12 +69,12 @@ def build_world(
     """Draw a world; `jam.params.CaveData` says what each argument means and which values are possible."""
     # One stream for each use, so that another number of captions leaves scenes, scans and images alone
     streams = map(np.random.default_rng, np.random.SeedSequence(seed).spawn(3 + 2 * len(SETS)))
-    _, of_sets, of_scans, *of_content = streams  # the first is that of `habitats_of`
+    _, of_sets, _, *of_content = streams  # the first is that of `habitats_of`, the third that of `pools_of`
     pictures, words = (dict(zip(SETS, part, strict=True)) for part in (of_content[::2], of_content[1::2]))
     statistics = habitats_of(seed, habitats, objects, one_object)
     sizes = dict(zip(SETS, (pretrain_images, pretrain_text, train, val, test), strict=True))
     sets = draw_sets(statistics, sizes, seed, of_sets)
-    pools = share_scans(SCAN_SHARES, of_scans)
+    pools = pools_of(seed)
 
     renderings = {"images": 1, "train": 1, "val": 1, "test": 2}
     drawn = {name: (sets[name].states, renderings[name], pools[name], pictures[name], nuisance) for name in renderings}
@@ -96,6 +96,12 @@ def build_world(
         for i, ([image], label) in enumerate(zip(found["images"], labels, strict=True))
     ]
     return World(statistics, sets, rows, claims, images, documents)
+
+
+def pools_of(seed: int) -> Mapping[str, Pool]:
+    """The scans of each set of the world that `build_world` draws from a seed, of its third stream."""
+    *_, stream = np.random.SeedSequence(seed).spawn(3)
+    return share_scans(SCAN_SHARES, np.random.default_rng(stream))
 
 
 def presence_labels(states: States) -> list[list[dict[str, str]]]:

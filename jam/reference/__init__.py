@@ -1,0 +1,1 @@
+"""Aligned representations held against one that no alignment has seen: gains, their controls, and what words cause."""
