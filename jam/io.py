@@ -4,11 +4,13 @@ Everything is written beside its destination and moved into place in one step, s
 leaves the old file or none, never a torn one.
 """
 
+import glob
 import hashlib
 import json
 import math
 import mmap
 import os
+import platform
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,12 +23,32 @@ import pandas as pd
 from jam.errors import InputError
 
 
+def part_of(path: Path) -> Path:
+    """A name beside ``path`` for what this process writes; what killed processes of this host left there is removed."""
+    mine = f".{path.name}.part-{platform.node()}-"
+    for left in path.parent.glob(f"{glob.escape(mine)}*"):
+        number = left.name.removeprefix(mine)
+        if number.isdecimal() and not _runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f"{mine}{os.getpid()}")
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; move it to ``path`` on success, delete it on failure."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part{os.getpid()}")
+    part = part_of(path)
     try:
         yield part
         with part.open("rb") as handle:
@@ -41,7 +63,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Yield a new temporary folder beside ``path``; on success it takes the place of ``path``."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part{os.getpid()}")
+    part = part_of(path)
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     try:
@@ -69,7 +91,9 @@ def replaceable(path: str | Path, mark: str, keys: Collection[str] = ()) -> Path
     try:
         folder = Path(path).resolve()
         folder.parent.mkdir(parents=True, exist_ok=True)
-        folder.with_name(f".{folder.name}.part{os.getpid()}").exists()  # the longest name that is needed
+        folder.with_name(
+            f".{folder.name}.part-{platform.node()}-{os.getpid()}"
+        ).exists()  # the longest name that is needed
     except (OSError, RuntimeError, TypeError, ValueError) as error:
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())
         raise InputError(f"{str(path)[:100]}: cannot be a folder ({reason}), expected the path of one") from error

@@ -1,11 +1,17 @@
 """Folders that users name: nothing is lost that is not written anew."""
 
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from jam.errors import InputError
-from jam.io import replace_folder, write_json
+from jam.io import atomic_folder, atomic_path, replace_folder, write_json
+
+ROOT = Path(__file__).parent.parent
 
 
 def save(path: str | Path, text: str = "new") -> None:
@@ -58,3 +64,27 @@ def test_anything_else_is_refused_in_one_line_and_left_as_it_was(
     assert "\n" not in str(refused.value)
     assert "expected" in str(refused.value)
     assert everything(tmp_path) == before
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_a_killed_process_left_is_gone_after_the_next_write(tmp_path, whole):
+    """And what one that still runs is writing stays."""
+    write = atomic_folder if whole else atomic_path
+    child = subprocess.run(
+        [sys.executable, "-c", f"""
+import os, signal
+from jam.io import {write.__name__}
+with {write.__name__}({str(tmp_path / "out")!r}) as part:
+    (part / "half" if part.is_dir() else part).write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""],
+        cwd=ROOT,
+    )  # fmt: skip
+    assert child.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    [left] = tmp_path.iterdir()
+    living = left.with_name(left.name.rsplit("-", 1)[0] + f"-{os.getppid()}")
+    living.write_text("of another process")
+    with write(tmp_path / "out") as part:
+        (part / "whole" if part.is_dir() else part).write_text("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["out", living.name])
