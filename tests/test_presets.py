@@ -137,7 +137,7 @@ def serve_models(server, params, scratch):
         width = widest if aligned else params["spaces"]["con"]["latent"] + 4
         sizes = {keys["width"]: -(-width // 16) * 16, keys["layers"]: layers_of(params, name)}
         if family.startswith("resnet"):
-            sizes = {"hidden_sizes": [8, 8, 16, width]}
+            sizes = {"hidden_sizes": [32, 32, 32, width]}  # wider than the latent of sweeps
         if family.startswith("dinov2"):
             sizes["mlp_ratio"] = 1  # of the same width: less to build, to serve and to read
         save_tiny(scratch / name, family, **sizes)
