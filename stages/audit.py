@@ -12,7 +12,6 @@ Where the world's state isn't known the table is empty.
 By hand:  python -m stages.audit
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from jam.parallel import in_processes, processes
@@ -21,11 +20,10 @@ from jam.reality.audit import align, outcomes
 from jam.reality.audit_rows import score_rows, table_of
 from jam.reality.audited import Audited, audited, references
 from jam.reality.tracking import correlation_rows
-from jam.reality.truth import read_truth
 from jam.results import write_results
-from jam.world.habitats import habitats_of
 from jam.world.state import facts
-from stages.common import FEATURES, SPACES, TABLES, WORLD, run
+from stages.common import FEATURES, SPACES, TABLES, keyed, run
+from stages.truth import known_truth
 
 TABLE = TABLES / "audit.csv"
 CHUNK = 16  # representations that are scored together
@@ -36,19 +34,13 @@ def known(some: list[Audited], *truth: Any) -> list[dict[str, float]]:
     return [outcomes(one.of, *truth) for one in some]
 
 
-def placed(place: tuple[int, int], function: Callable[..., Any], *given: Any) -> tuple[tuple[int, int], Any]:
-    """What a function gives, with its place."""
-    return place, function(*given)
-
-
 def main() -> str:
     """Run the stage and say where its results are."""
     params = load_params()
-    if params.dataset.source != "cave":
+    if (truth := known_truth(params)) is None:
         write_results(TABLE, "audit", [])
         return f"the world's state is not known; {TABLE} is empty"
-    cave, kernels = params.dataset.cave, params.kernels
-    truth = read_truth(WORLD, habitats_of(params.dataset.seed, cave.habitats, cave.objects, cave.one_object))
+    kernels = params.kernels
     compared = references(params, FEATURES, truth.ids)
     ys = [one.rows for one in compared] + [facts(truth.states["test"])]
     everything = list(audited(params, FEATURES, SPACES, truth.ids))
@@ -58,7 +50,7 @@ def main() -> str:
         ((0, i), align, [one.of.features["test"] for one in some], ys, *options) for i, some in enumerate(chunks)
     ]
     calls += [((1, i), known, some, truth.factors, truth.readout) for i, some in enumerate(chunks)]
-    found = dict(in_processes(placed, calls, processes()))
+    found = dict(in_processes(keyed, calls, processes()))
     scores = [found[0, i] for i in range(len(chunks))]
     told = [one for i in range(len(chunks)) for one in found[1, i]]
     rows = score_rows(everything, compared, scores, told)

@@ -44,6 +44,11 @@ def require_listed(what: str, name: str, names: Collection[str]) -> None:
         raise InputError(f"{what}: got {name!r}, expected one of {list(names)}")
 
 
+def keyed(key: Any, function: Callable[..., Any], *given: Any) -> tuple[Any, Any]:
+    """What a function gives, under a name, as processes end in any order."""
+    return key, function(*given)
+
+
 def run(main: Callable[..., str], every_process: bool = False, **arguments: str) -> None:
     """Run a stage, say where its results are, and note time and memory in ``logs/``.
 

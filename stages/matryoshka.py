@@ -24,11 +24,12 @@ from jam.align.train import train
 from jam.device import pick_device
 from jam.evaluate import Key, Outcome
 from jam.parallel import in_processes, processes
-from jam.params import Configuration, Objective, Params, load_params
+from jam.params import Objective, Params, load_params
 from jam.results import write_results
 from jam.width_rows import METHODS, Cell, curve_tables, difference_tables
 from jam.widths import Questions, first, mean_outcomes, principal, principal_axes, random
-from stages.common import METRICS, SPACES, TABLES, require_listed, run, say
+from stages.chosen import chosen
+from stages.common import SPACES, TABLES, require_listed, run, say
 from stages.inputs import items_as_units, load_items, load_relevance, load_sides
 
 Found = dict[Cell, dict[Key, Outcome]]
@@ -46,11 +47,8 @@ def questions(params: Params) -> Questions:
 
 def plain(params: Params, name: str, seed: int, dims: int) -> Mapping[str, Adapter]:
     """Adapters of a plain objective at a width, trained in the configuration that was chosen for it."""
-    objective, sides = params.spaces[name], (params.align.x, params.align.y)
-    assert isinstance(objective, Objective)  # as the schema promises
-    told = pd.read_csv(METRICS / "curves" / f"{name}.csv")
-    (best,) = told.loc[told["kept"], "configuration"].unique()
-    configuration = (objective.configurations or (Configuration(),))[best]
+    sides = params.align.x, params.align.y
+    objective, configuration = chosen(name)
     changed, training = configuration.model_copy(update={"latent": dims}).of(objective, params.training)
     items, validation = (load_items(sides, split) for split in ("train", "val"))
     space = train(items, validation, changed, training, seed=seed, device=pick_device())

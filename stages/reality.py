@@ -24,10 +24,10 @@ from jam.reality.layers import choose_layers
 from jam.reality.listed import ceilings, listed
 from jam.reality.representations import Representation
 from jam.reality.shares import Scored, net, score_shares, share_rows
-from jam.reality.truth import Truth, read_truth
+from jam.reality.truth import Truth
 from jam.results import write_results
-from jam.world.habitats import habitats_of
-from stages.common import FEATURES, SPACES, TABLES, WORLD, run, say
+from stages.common import FEATURES, SPACES, TABLES, run, say
+from stages.truth import known_truth
 
 TABLE = TABLES / "reality.csv"
 CHUNK = 10  # representations that are scored together, so that kernels of the state are made once
@@ -45,12 +45,10 @@ def score(
 def main() -> str:
     """Run the stage and say where its results are."""
     params = load_params()
-    if params.dataset.source != "cave":
+    if (truth := known_truth(params)) is None:
         write_results(TABLE, "reality", [])
         return f"the world's state is not known; {TABLE} is empty"
-    cave, options = params.dataset.cave, params.kernels
-    habitats = habitats_of(params.dataset.seed, cave.habitats, cave.objects, cave.one_object)
-    truth = read_truth(WORLD, habitats)
+    options = params.kernels
     stores = {name: FeatureStore.load(FEATURES / name) for name in params.encoders}
     chosen = choose_layers(stores, params.pairs_of_modalities(controls=False), options.k)
     kernels = options.model_dump(include={"permutations", "folds", "seed"})

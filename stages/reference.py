@@ -25,9 +25,9 @@ from jam.reference.controls import FROZEN, SHUFFLED, principal, random_map, whit
 from jam.reference.gains import Aligned, Row, gain_rows
 from jam.reference.scoring import Distinct, scored
 from jam.results import write_results
-from stages.common import SPACES, TABLES, run, say
+from stages.common import SPACES, TABLES, keyed, run, say
 from stages.inputs import first_views, items_as_units, load_states
-from stages.reference_parts import autoencoded, keyed, recalled, reference_rows, trained_on_shuffled, wordless
+from stages.reference_parts import autoencoded, recalled, reference_rows, trained_on_shuffled, wordless
 
 TABLE = TABLES / "reference.csv"
 VAL, TEST = "val", "test"

@@ -1,10 +1,8 @@
 """What the stage `reference` reads, trains and measures, in processes of their own. Not a stage of the graph."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
-import pandas as pd
 
 from jam.align.adapter import Adapter
 from jam.align.items import Items
@@ -15,21 +13,16 @@ from jam.data.schema import first_views as first_contents
 from jam.encoders import Encoder
 from jam.errors import InputError
 from jam.features.store import layer_name, read_layer
-from jam.params import Ablated, Configuration, Objective, Reference, Side, Training, load_params
+from jam.params import Ablated, Reference, Side, load_params
+from jam.private import TRAIN
 from jam.reference.ablation import first_views, told, without
 from jam.reference.controls import autoencoder, shuffled
 from jam.world.sentence import article
 from jam.world.state import factors, states_of_facts
-from stages.common import ENCODERS, FEATURES, METRICS, WORLD
+from stages.chosen import chosen
+from stages.common import ENCODERS, FEATURES, WORLD
 from stages.inputs import first_views as first_features
 from stages.inputs import layer_path, load_items, load_states
-
-TRAIN = 4000  # training items that readouts are fitted on: the first so many, as elsewhere
-
-
-def keyed(key: Any, function: Callable[..., Any], *given: Any) -> tuple[Any, Any]:
-    """What a function gives, under a name, as processes end in any order."""
-    return key, function(*given)
 
 
 def reference_rows(spec: Reference, split: str) -> np.ndarray:
@@ -49,21 +42,10 @@ def reference_rows(spec: Reference, split: str) -> np.ndarray:
     return np.array(table[rows])
 
 
-def as_chosen(name: str) -> tuple[Objective, Training]:
-    """The objective of a space and the schedule, with what was chosen of its configurations on validation rows."""
-    params, path = load_params(), METRICS / "curves" / f"{name}.csv"
-    fit = params.spaces[name]
-    assert isinstance(fit, Objective)  # as the schema promises
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)")
-    told_of = pd.read_csv(path)
-    place = int(told_of.loc[told_of["kept"].astype(bool), "configuration"].iloc[0])
-    return (fit.configurations or (Configuration(),))[place].of(fit, params.training)
-
-
 def fitted(name: str, items: Items, validation: Items, seed: int) -> dict[str, Adapter]:
     """Adapters by side, trained as those of a space on other items."""
-    space: Space = train(items, validation, *as_chosen(name), seed=seed)
+    objective, configuration = chosen(name)
+    space: Space = train(items, validation, *configuration.of(objective, load_params().training), seed=seed)
     return {side: of.adapter for side, of in space.sides.items()}
 
 

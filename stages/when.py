@@ -20,10 +20,9 @@ from jam.reality.listed import ceilings, still, through_training
 from jam.reality.raw import raw_rows
 from jam.reality.representations import Representation
 from jam.reality.shares import Scored, net, score_shares, share_rows
-from jam.reality.truth import read_truth
 from jam.results import write_results
-from jam.world.habitats import habitats_of
-from stages.common import FEATURES, TABLES, WORLD, run
+from stages.common import FEATURES, TABLES, run
+from stages.truth import known_truth
 
 TABLE = TABLES / "when.csv"
 
@@ -36,11 +35,10 @@ def score(place: int, of: Representation, *options: Any) -> tuple[int, Scored]:
 def main() -> str:
     """Run the stage and say where its results are."""
     params = load_params()
-    if params.dataset.source != "cave":
+    if (truth := known_truth(params)) is None:
         write_results(TABLE, "when", [])
         return f"the world's state is not known; {TABLE} is empty"
-    cave, kernels = params.dataset.cave, params.kernels
-    truth = read_truth(WORLD, habitats_of(params.dataset.seed, cave.habitats, cave.objects, cave.one_object))
+    kernels = params.kernels
     often = params.evaluate.resamples, kernels.seed
     moving = list(through_training(params, FEATURES, truth.ids))
     fixed = {of.told["x"]: of for of in still(params, FEATURES, truth.ids)}

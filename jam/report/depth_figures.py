@@ -1,18 +1,16 @@
 """The figure of depth: a map over layers for every pair of encoders."""
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from jam.report.labels import label, metric
-from jam.report.style import STYLE, VERMILION
+from jam.report.style import STYLE, VERMILION, paint
 from jam.report.sweep_tables import BEST, CLOSED
 from jam.report.tables import number
 from jam.results import select
 
-LUMINANCE = (0.2126, 0.7152, 0.0722)
 CELL, HIGH = 0.52, 0.3  # inches
 
 
@@ -40,18 +38,13 @@ def depth(results: pd.DataFrame) -> Figure:
             axis, own = axes[i, j], select(mine, x=x, y=y)
             table = own.pivot(index="x_layer", columns="y_layer", values="value").astype(float)
             values = table.reindex(index=layers[x], columns=layers[y]).to_numpy()
-            image = axis.imshow(values, cmap="cividis", aspect="auto", origin="lower")
-            for at in np.ndindex(values.shape):
-                light = np.dot(image.cmap(image.norm(values[at]))[:3], LUMINANCE)
-                axis.text(at[1], at[0], number(float(values[at]), 2), ha="center", va="center", fontsize=8,
-                          color="black" if light > 0.45 else "white")  # fmt: skip
+            paint(axis, values, lambda value: number(value, 2))
             for row in select(best, x=x, y=y).to_dict("records"):
                 corner = layers[y].index(row["y_layer"]) - 0.5, layers[x].index(row["x_layer"]) - 0.5
                 axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=VERMILION, linewidth=2.2, clip_on=False))
             axis.set_xticks(range(len(layers[y])), layers[y], fontsize=8)
             axis.set_yticks(range(len(layers[x])), layers[x], fontsize=8)
             axis.tick_params(length=0)
-            axis.grid(visible=False)
             if i == 0:
                 axis.set_title(label(y), loc="center")
             if j == 0:

@@ -1,6 +1,6 @@
 """One style for all figures: colour-blind safe, told apart in grey print by markers and hatches."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,8 @@ import matplotlib
 matplotlib.use("Agg")
 
 import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
 from jam.io import atomic_path
@@ -18,6 +20,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, VERMILION, YELLOW, BLACK = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000",
 )  # fmt: skip
 GREY = "#8a8a8a"
+LUMINANCE = (0.2126, 0.7152, 0.0722)
 # By place in a list of things that are told apart
 SERIES = (
     (BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (SKY, "^"), (PINK, "v"), (VERMILION, "P"), (GREY, "X"), (BLACK, "h"),
@@ -39,6 +42,17 @@ def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
 def note(figure: Figure | SubFigure, told: str) -> None:
     """What marks mean, in small print above a figure: below there may be a legend."""
     figure.suptitle(told, fontsize=9)
+
+
+def paint(axis: Axes, values: np.ndarray, show: Callable[[float], str]) -> None:
+    """A map of values (rows upwards, columns), from its lowest to its highest, with each in figures; NaN as a dash."""
+    image = axis.imshow(values, cmap="cividis", aspect="auto", origin="lower")
+    for i, j in np.ndindex(values.shape):
+        empty = np.isnan(values[i, j])
+        light = np.dot(image.cmap(image.norm(values[i, j]))[:3], LUMINANCE)
+        text, colour = "–" if empty else show(float(values[i, j])), "black" if empty or light > 0.45 else "white"
+        axis.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+    axis.grid(visible=False)
 
 
 def save(figure: Figure, path: str | Path) -> None:

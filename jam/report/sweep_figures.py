@@ -5,13 +5,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from jam.report.labels import label, metric
-from jam.report.style import STYLE, VERMILION
+from jam.report.style import STYLE, VERMILION, paint
 from jam.report.tables import number, setting, variant
 from jam.results import select
 
@@ -29,7 +28,6 @@ TRUE = {**TRAINED["R@1, own captions alone"], "metric": "true_recall"}
 PRIVATE = {**PRESERVATION, "metric": "private", "label": "mean"}
 FROZEN = ("mutual_knn", "unbiased_cka")
 WIDEST = 8.5  # inches of cells side by side: text stays legible where the page scales the figure
-LUMINANCE = (0.2126, 0.7152, 0.0722)
 
 
 def layers(results: pd.DataFrame) -> Figure:
@@ -100,13 +98,7 @@ def heatmaps(
         figure, axes = plt.subplots(lines, across, figsize=size, squeeze=False, sharey=True)
         for axis, (title, table) in zip(axes.flat, panels.items(), strict=False):
             values = table.reindex(index=first.index, columns=first.columns).to_numpy()
-            image = axis.imshow(values, cmap="cividis", aspect="auto", origin="lower")
-            for i, j in np.ndindex(values.shape):
-                empty = np.isnan(values[i, j])
-                light = np.dot(image.cmap(image.norm(values[i, j]))[:3], LUMINANCE)
-                colour = "black" if empty or light > 0.45 else "white"
-                text = "–" if empty else number(float(values[i, j]), 2)
-                axis.text(j, i, text, ha="center", va="center", fontsize=8, color=colour)
+            paint(axis, values, lambda value: number(value, 2))
             if best is not None:
                 corner = (first.columns.get_loc(best[1]) - 0.5, first.index.get_loc(best[0]) - 0.5)
                 axis.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=VERMILION, linewidth=2.2))
@@ -114,7 +106,6 @@ def heatmaps(
             axis.set_xticks(range(len(columns)), columns, fontsize=8.5)
             axis.set_yticks(range(len(rows)), rows, fontsize=8.5)
             axis.set_xlabel(names[1])
-            axis.grid(visible=False)
         for line in axes:
             line[0].set_ylabel(names[0])
         for axis in list(axes.flat)[len(panels) :]:
