@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.harness import Options, Row, alone, best, chosen, parser, table
 from jam.align.adapter import truncated
-from jam.shortlist import multiply_adds, shortlisted
+from jam.widths.shortlist import multiply_adds, shortlisted
 
 D, QUERIES = 256, 50
 QUICK = ((10_000, 32, 50),)

@@ -1,7 +1,8 @@
-"""More than one process, on one host or several: what ``torchrun`` starts, known by its environment variables.
+"""More than one process, on one host or several: what ``torchrun`` starts, known by its environment variables, or some
+of one's own that share a file.
 
-Processes share out the batches of a feature extraction and meet at the launcher's key-value store; nothing is sent from
-one to another. One process alone needs none of this: a `World` of one does nothing.
+Processes share out the batches of a feature extraction and meet at a key-value store; nothing is sent from one to
+another. One process alone needs none of this: a `World` of one does nothing.
 """
 
 import os
@@ -105,14 +106,43 @@ def connected() -> Iterator[World]:
 
     try:
         store, rank, size = next(dist.rendezvous("env://", timeout=timedelta(seconds=60)))
-        stop = threading.Event()
-        threading.Thread(target=_beat, args=(store, rank, stop), daemon=True).start()
-        world = World(rank, size, store)
-        yield world
-        world.meet("end")
-        stop.set()
+        with _among(World(rank, size, store)) as world:
+            yield world
     except dist.DistError as error:
         raise InputError(LOST) from error
+
+
+@contextmanager
+def beside(path: str, rank: int, size: int) -> Iterator[World]:
+    """Connect to the other processes of a host that were started for the same work, for the length of a block.
+
+    Args:
+        path: of a file that is not there yet, the same for all of them.
+        rank: of this process, from 0.
+        size: how many there are.
+
+    Raises:
+        InputError: another process ended early.
+    """
+    if size == 1:
+        yield ALONE
+        return
+    import torch.distributed as dist
+
+    with _among(World(rank, size, dist.FileStore(path, size))) as world:
+        yield world
+
+
+@contextmanager
+def _among(world: World) -> Iterator[World]:
+    """A world whose other processes see that this one lives; it ends when all have come to its end."""
+    stop = threading.Event()
+    threading.Thread(target=_beat, args=(world.store, world.rank, stop), daemon=True).start()
+    try:
+        yield world
+        world.meet("end")
+    finally:
+        stop.set()
 
 
 def _beat(store: "dist.Store", rank: int, stop: threading.Event) -> None:

@@ -4,10 +4,13 @@ Small matrix products do not speed up with threads, and the number of threads mo
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, as_completed, wait
 from contextlib import contextmanager
 from functools import cache
+from multiprocessing import get_context
 from time import sleep
 from typing import Any
 
@@ -31,9 +34,34 @@ def processes() -> int:
 
 def in_processes(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
     """What the function gives for each of the arguments, as it comes; in this process if there is but one worker."""
+    if workers > 1 and _copies():
+        yield from _in_copies(function, calls, workers)
+        return
     with joblib.parallel_config("loky", inner_max_num_threads=1):
         pool = joblib.Parallel(workers, return_as="generator_unordered", pre_dispatch="n_jobs", batch_size=1)
         yield from pool(joblib.delayed(_one_thread)(os.getpid(), function, call) for call in calls)
+
+
+def _copies() -> bool:
+    """Whether everything is imported here already (`stages.warm`), so that copies of this process need not do so again.
+
+    One that has used a GPU cannot be copied.
+    """
+    used = "torch" in sys.modules and sys.modules["torch"].cuda.is_initialized()
+    return "JAM_FORK" in os.environ and not used
+
+
+def _in_copies(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
+    pool, waiting = ProcessPoolExecutor(workers, mp_context=get_context("fork")), set[Future[Any]]()
+    try:
+        for call in calls:
+            if len(waiting) == workers:
+                done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                yield from (each.result() for each in done)
+            waiting.add(pool.submit(_one_thread, os.getpid(), function, call))
+        yield from (each.result() for each in as_completed(waiting))
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _one_thread(caller: int, function: Callable[..., Any], call: tuple[Any, ...]) -> Any:

@@ -23,6 +23,7 @@ SPACES = Path("data/spaces")
 PAIRS = Path("data/pairs")
 METRICS = Path("metrics")
 TABLES = METRICS / "tables"
+SIBLINGS = METRICS / "siblings"  # tables of what goes beyond the paper
 PLOTS = Path("plots")
 SCRATCH = Path("scratch")
 LOGS = Path("logs")

@@ -11,15 +11,15 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from jam.data.arrays import write_arrays
-from jam.data.folder import load_folder
-from jam.data.hub import load_hub
-from jam.data.rows import Loaded, split_sizes
 from jam.errors import InputError
 from jam.io import atomic_folder, write_json
 from jam.params import Params, load_params
 from jam.progress import track
 from jam.results import write_results
+from jam.sources.arrays import write_arrays
+from jam.sources.folder import load_folder
+from jam.sources.hub import load_hub
+from jam.sources.rows import Loaded, split_sizes
 from stages.common import PRETRAIN, TABLES, WORLD, run, say
 
 

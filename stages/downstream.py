@@ -5,7 +5,7 @@ digits rendered as the world renders, on attributes of the world, on a user's la
 Before alignment nothing can be sought by prompts: features of images and of texts have nothing in common.
 
 Reads   data/encoders/ and data/features/ of the two sides that align names, data/spaces/, data/world/; labelled images
-Writes  metrics/tables/downstream.csv (accuracies, d′ of cosines, differences), metrics/tables/similarity.csv
+Writes  metrics/siblings/downstream.csv (accuracies, d′ of cosines, differences), metrics/siblings/similarity.csv
         (histograms)
 
 By hand:  python -m stages.downstream
@@ -26,7 +26,7 @@ from jam.parallel import one_thread
 from jam.params import Params, load_params
 from jam.params.downstream import IN_PROMPT
 from jam.results import write_results
-from stages.common import SPACES, TABLES, run, say
+from stages.common import SIBLINGS, SPACES, run, say
 from stages.downstream_tasks import encoder_of, tasks_of
 from stages.inputs import items_as_units, load_relevance, load_sides
 
@@ -85,9 +85,11 @@ def main() -> str:
     spaces = {name: {seed: SPACES / name / str(seed) for seed in params.space(name).seeds} for name in chosen}
     accuracies = probes(params, spaces)
     similar, drawn = similarities(params, spaces)
-    table = write_results(TABLES / "downstream.csv", "downstream", pd.concat([accuracies, similar], ignore_index=True))
-    write_csv(TABLES / "similarity.csv", drawn)
-    return f"{len(table)} scores in {TABLES}/downstream.csv, histograms in similarity.csv"
+    table = write_results(
+        SIBLINGS / "downstream.csv", "downstream", pd.concat([accuracies, similar], ignore_index=True)
+    )
+    write_csv(SIBLINGS / "similarity.csv", drawn)
+    return f"{len(table)} scores in {SIBLINGS}/downstream.csv, histograms in similarity.csv"
 
 
 if __name__ == "__main__":

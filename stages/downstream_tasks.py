@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from jam.data.labelled import labelled_folder, labelled_hub
 from jam.data.schema import read_items
 from jam.downstream.sources import task_of_images, tasks_of_items, tasks_of_singles
 from jam.downstream.tasks import Task
 from jam.encoders import Encoder
 from jam.params import Params, Side
+from jam.sources.labelled import labelled_folder, labelled_hub
 from jam.world.habitats import habitats_of
 from jam.world.state import states_of_facts
 from stages.common import ENCODERS, SCRATCH, WORLD

@@ -18,13 +18,13 @@ import pandas as pd
 
 from jam.align.rows import join_sides, negative_rows
 from jam.align.space import load_adapters
-from jam.contrasts import contrast_rows, observations
 from jam.device import pick_device
-from jam.evaluate import evaluate, fine_recall, summarise
+from jam.evaluation.contrasts import contrast_rows, observations
+from jam.evaluation.private import Private
+from jam.evaluation.scores import evaluate, fine_recall, summarise
 from jam.io import atomic_folder, write_json
 from jam.parallel import in_processes, processes
 from jam.params import load_params
-from jam.private import Private
 from jam.results import select, write_results
 from stages.common import METRICS, SPACES, TABLES, run, say
 from stages.inputs import items_as_units, load_fine, load_private, load_relevance, load_sides

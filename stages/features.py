@@ -4,25 +4,25 @@ Reads   data/encoders/NAME/, data/world/ (the views of its modality, the items)
 Writes  data/features/NAME/ (layer_N.npy, index.parquet, manifest.json; in checkpoints/PERCENTAGE/ and seeds/SEED/
         one layer of these), metrics/tables/encoders/NAME.csv
 
-Killed, it takes up its work where it stood (scratch/features/), and ends with the same bytes.
+Killed, it takes up its work where it stood (scratch/features/), and ends with the same bytes. The batches of small
+encoders are shared out to processes of one thread, one a core: the same bytes on any number of cores.
 
 By hand:  python -m stages.features minilm
           torchrun --nproc_per_node 2 -m stages.features minilm    the batches shared by two processes, the same bytes
 """
 
+from tempfile import TemporaryDirectory
 from typing import Any
-
-import torch
 
 from jam.data.arrays import layers_of
 from jam.data.schema import FINE, VIEWS, read_rows
-from jam.distributed import connected
-from jam.encoders import Encoder
+from jam.distributed import World, beside, connected, launched
 from jam.encoders.manifest import Manifest
-from jam.features import FeatureStore, extract_features
 from jam.features.controls import control_features
 from jam.features.given import place_features
-from jam.features.perplexity import perplexity
+from jam.features.store import MANIFEST, FeatureStore
+from jam.io import read_json
+from jam.parallel import in_processes, processes
 from jam.params import load_params
 from jam.progress import track
 from jam.results import write_results
@@ -32,46 +32,81 @@ from stages.common import ENCODERS, FEATURES, SCRATCH, TABLES, WORLD, require_li
 LEAN = {"train": (1, 0, 4000), "val": (1, 0), "test": (1, 0), FINE: (0, 0)}
 
 
-def given(name: str, manifest: Manifest) -> tuple[FeatureStore, list[dict[str, Any]]]:
-    """Features from the user's own arrays; nothing is known of what made them."""
-    views = WORLD / VIEWS / f"{manifest.modality}.parquet"
-    told = {"id": manifest.id, "modality": manifest.modality, "source": manifest.source, "sha256": manifest.sha256}
-    return place_features(layers_of(manifest.id), views, FEATURES / name, told, load_params().features.dtype), []
+def limits() -> Any:
+    """How many views of the training items are encoded."""
+    features = load_params().features
+    return {"train": tuple(None if n == "all" else n for n in (features.train_captions, features.train_negatives))}
+
+
+def fill(name: str, world: World) -> None:
+    """One process' batches of an encoder, and of its checkpoints and further seeds, which see the same of the world."""
+    from jam.encoders import Encoder  # torch, for the processes that encode: two seconds to import
+    from jam.features import extract_features
+
+    params = load_params()
+    spec, features = params.encoders[name], params.features
+    prepared: Any = {}
+    for variant in ("", *spec.variants):
+        encoder = Encoder.load(ENCODERS / name / variant)
+        lean: dict[str, Any] = {"limits": LEAN, "layers": [spec.layer], "scratch": SCRATCH / "features" / name}
+        lean |= {"prepared": prepared}
+        how = lean if variant else {"limits": limits(), "scratch": SCRATCH / "features"}
+        how |= {"batch_size": features.batch_size, "dtype": features.dtype, "progress": track, "world": world}
+        extract_features(encoder, WORLD / VIEWS / f"{spec.modality}.parquet", FEATURES / name / variant, **how)
+
+
+def fill_part(name: str, path: str, rank: int, size: int) -> list[dict[str, Any]]:
+    """The same as one of several processes of this host, and what the first of them tells; a GPU is for it alone."""
+    from jam.device import pick_device
+
+    size = size if pick_device().type == "cpu" else 1
+    if rank < size:
+        with beside(path, rank, size) as world:
+            fill(name, world)
+    return predicted(name) if rank == 0 else []
+
+
+def fill_all(name: str, manifest: Manifest) -> list[dict[str, Any]]:
+    """All features of an encoder: by this process, or by several of one thread each where every one can hold it."""
+    if launched().size > 1 or manifest.source not in ("cave", "package"):
+        with connected() as world:
+            fill(name, world)
+        return predicted(name) if world.first else []
+    with TemporaryDirectory() as folder:
+        size = processes()
+        calls = [(name, f"{folder}/store", rank, size) for rank in range(size)]
+        return [row for rows in in_processes(fill_part, calls, size) for row in rows]
+
+
+def predicted(name: str) -> list[dict[str, Any]]:
+    """Of a language model pretrained here its perplexity on the first caption of every test item."""
+    if Manifest.read(ENCODERS / name).recipe.get("objective") not in ("causal", "masked"):
+        return []
+    from jam.features.perplexity import perplexity
+
+    first = [row["captions"][0] for row in read_rows(WORLD, "test")]
+    told = perplexity(ENCODERS / name, first)
+    return [{"metric": metric, "value": value, "n": len(first), "split": "test"} for metric, value in told.items()]
 
 
 def main(name: str) -> str:
     """Run the stage and say where its results are."""
     params = load_params()
     require_listed("encoder", name, params.encoders)
-    spec, features, manifest = params.encoders[name], params.features, Manifest.read(ENCODERS / name)
-    rows: list[dict[str, Any]]
-    most = tuple(None if n == "all" else n for n in (features.train_captions, features.train_negatives))
-    limits: Any = {"train": most}
-    if manifest.source == "arrays":
-        store, rows = given(name, manifest)
+    manifest, views = Manifest.read(ENCODERS / name), WORLD / VIEWS / f"{params.encoders[name].modality}.parquet"
+    rows: list[dict[str, Any]] = []
+    if manifest.source == "arrays":  # the user's own; nothing is known of what made them
+        told = {"id": manifest.id, "modality": manifest.modality, "source": manifest.source, "sha256": manifest.sha256}
+        store = place_features(layers_of(manifest.id), views, FEATURES / name, told, params.features.dtype)
     elif manifest.source == "control":
-        store, rows = control_features(manifest.id, WORLD, manifest.modality, FEATURES / name, limits), []
+        store = control_features(manifest.id, WORLD, manifest.modality, FEATURES / name, limits())
     else:
-        # Small nets take no longer than the preparation of their images: a core for each, instead of all for both.
-        torch.set_num_threads(max(1, torch.get_num_threads() - (spec.image is not None)))
-        encoder = Encoder.load(ENCODERS / name)
-        how: Any = {"batch_size": features.batch_size, "dtype": features.dtype, "progress": track}
-        with connected() as world:
-            views = WORLD / VIEWS / f"{encoder.modality}.parquet"
-            how |= {"world": world, "scratch": SCRATCH / "features"}
-            store = extract_features(encoder, views, FEATURES / name, limits=limits, **how)
-            for variant in spec.variants:
-                kept = {"limits": LEAN, "layers": [spec.layer], "scratch": SCRATCH / "features" / name}
-                extract_features(
-                    Encoder.load(ENCODERS / name / variant), views, FEATURES / name / variant, **how | kept
-                )
-        if not world.first:
+        rows = fill_all(name, manifest)
+        if not launched().first:
             return "rows filled; the first process writes the rest"
-        rows = [{"metric": "parameters", "value": encoder.describe()["parameters"]}]
-    if manifest.recipe.get("objective") in ("causal", "masked"):
-        first = [row["captions"][0] for row in read_rows(WORLD, "test")]
-        told = perplexity(ENCODERS / name, first)
-        rows += [{"metric": metric, "value": value, "n": len(first), "split": "test"} for metric, value in told.items()]
+        store = FeatureStore.load(FEATURES / name)
+        parameters = read_json(FEATURES / name / MANIFEST)["encoder"]["parameters"]
+        rows = [{"metric": "parameters", "value": parameters}, *rows]
     rows.append({"metric": "width", "value": store.dims[-1]})
     write_results(TABLES / "encoders" / f"{name}.csv", "encoders", [{"subject": name, **row} for row in rows])
     return f"{len(store.index)} rows, {store.layers} layers in {FEATURES / name}"

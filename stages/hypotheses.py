@@ -1,6 +1,6 @@
 """Judge the hypotheses that params.yaml states, by its rules: supported, refuted or undecided.
 
-Reads   metrics/tables/contrasts.csv, reference.csv, downstream.csv
+Reads   metrics/tables/contrasts.csv, metrics/siblings/reference.csv and downstream.csv
 Writes  metrics/hypotheses.csv: a row an effect that a rule looks at, with the verdict on its hypothesis
 
 By hand:  python -m stages.hypotheses
@@ -11,10 +11,10 @@ from jam.io import write_csv
 from jam.metrics.verdicts import judge
 from jam.params import load_params
 from jam.results import read_results
-from stages.common import METRICS, TABLES, run, say
+from stages.common import METRICS, SIBLINGS, TABLES, run, say
 
 TABLE = METRICS / "hypotheses.csv"
-READ = ("contrasts", "reference", "downstream")
+READ = (TABLES / "contrasts.csv", SIBLINGS / "reference.csv", SIBLINGS / "downstream.csv")
 
 
 def main() -> str:
@@ -24,7 +24,7 @@ def main() -> str:
     if rules is None:
         write_csv(TABLE, verdict_table([], []))
         return f"no hypotheses are stated; {TABLE} is empty"
-    results = read_results([TABLES / f"{name}.csv" for name in READ])
+    results = read_results(READ)
     found = list(stated(rules, params.align.x.side, results))
     table = verdict_table(found, judge([one.effects for one in found], rules.level))
     write_csv(TABLE, table)

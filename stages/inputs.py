@@ -17,8 +17,8 @@ from jam.params import Layer, Side, load_params
 from stages.common import FEATURES, WORLD
 
 if TYPE_CHECKING:  # stages that ask for neither do not hang on this code
-    from jam.known import Relevance
-    from jam.private import Views
+    from jam.evaluation.known import Relevance
+    from jam.evaluation.private import Views
 
 
 def layer_path(layer: Layer) -> Path:
@@ -65,23 +65,23 @@ def load_states(split: str = "test") -> np.ndarray | None:
 
 
 def load_relevance(sides: Sequence[Side], split: str, pairs: Sequence[tuple[str, str]]) -> "Relevance":
-    """Which views of the sides of each pair are true of which, see `jam.known.read_relevance`."""
-    from jam.known import read_relevance
+    """Which views of the sides of each pair are true of which, see `jam.evaluation.known.read_relevance`."""
+    from jam.evaluation.known import read_relevance
 
     texts = [side.side for side in sides if load_params().encoders[side.encoder].modality == "text"]
     return read_relevance(WORLD, load_sides(sides), texts, split, pairs)
 
 
 def load_private(sides: Sequence[Side]) -> "dict[str, Views]":
-    """First views of items with what is private to them, by side, see `jam.known.private_views`."""
-    from jam.known import private_views
+    """First views of items with what is private to them, by side, see `jam.evaluation.known.private_views`."""
+    from jam.evaluation.known import private_views
 
     encoders = load_params().encoders
     return private_views(WORLD, load_sides(sides), {side.side: encoders[side.encoder].modality for side in sides})
 
 
 def load_fine(sides: Sequence[Side]) -> tuple[Items, np.ndarray, np.ndarray] | None:
-    """The fine gallery as the sides of a space see it, see `jam.evaluate.fine_recall`; None where there is none.
+    """The fine gallery as the sides of a space see it (`jam.evaluation.scores.fine_recall`); None where there is none.
 
     Of its items the group, and of the groups the test item whose scene they are edits of.
     """

@@ -1,7 +1,7 @@
 """A space with several widths at fewer dimensions: the dims curve beside other ways to few, and adaptive retrieval.
 
 Reads   data/spaces/NAME/, metrics/curves/PLAIN.csv (which configuration was best), data/features/ and data/world/
-Writes  metrics/tables/matryoshka/NAME.csv
+Writes  metrics/siblings/matryoshka/NAME.csv
 
 Methods, each at each of ``dims``: ``matryoshka`` is the space's first coordinates; ``separate`` the plain loss trained
 for this width; of the plain loss at the full width ``truncation`` are the first coordinates, ``principal`` the axes of
@@ -22,14 +22,14 @@ from jam.align.rows import negative_rows
 from jam.align.space import load_adapters
 from jam.align.train import train
 from jam.device import pick_device
-from jam.evaluate import Key, Outcome
+from jam.evaluation.scores import Key, Outcome
 from jam.parallel import in_processes, processes
 from jam.params import Objective, Params, load_params
 from jam.results import write_results
-from jam.width_rows import METHODS, Cell, curve_tables, difference_tables
-from jam.widths import Questions, first, mean_outcomes, principal, principal_axes, random
+from jam.widths.curve import Questions, first, mean_outcomes, principal, principal_axes, random
+from jam.widths.rows import METHODS, Cell, curve_tables, difference_tables
 from stages.chosen import chosen
-from stages.common import SPACES, TABLES, require_listed, run, say
+from stages.common import SIBLINGS, SPACES, require_listed, run, say
 from stages.inputs import items_as_units, load_items, load_relevance, load_sides
 
 Found = dict[Cell, dict[Key, Outcome]]
@@ -107,7 +107,7 @@ def main(name: str) -> str:
     of = questions(params), full_width(params, name), params.evaluate.resamples, items_as_units("test")
     parts = [*curve_tables(ordered, *of), *difference_tables(ordered, params.matryoshka[name].dims, *of[2:])]
     table = pd.concat(parts, ignore_index=True)
-    path = TABLES / "matryoshka" / f"{name}.csv"
+    path = SIBLINGS / "matryoshka" / f"{name}.csv"
     write_results(path, "matryoshka", table.assign(subject=name, split="test"))
     return f"{len(table)} numbers in {path}"
 

@@ -1,7 +1,7 @@
-"""Draw all figures, and write the data of those that `dvc plots show` draws.
+"""Draw the figures of the paper's questions, and write the data of those that `dvc plots show` draws.
 
-Reads   metrics/tables/, metrics/curves/, metrics/hypotheses.csv, data/world/ (samples); where the control world was
-        run, its metrics/tables/when.csv
+Reads   metrics/tables/, metrics/curves/, data/world/ (samples); where the control world was run, its
+        metrics/tables/when.csv
 Writes  plots/figures/*.png, plots/data/*.csv
 
 By hand:  python -m stages.plots
@@ -14,13 +14,10 @@ from jam.io import atomic_folder, write_csv
 from jam.params import Params, load_params
 from jam.report import (
     audit_figure,
-    downstream_figures,
     figures,
-    matryoshka_figure,
     pair_figures,
     pareto_figures,
     reality_figures,
-    reference_figures,
     sweep_figures,
     world_figures,
 )
@@ -29,7 +26,7 @@ from jam.report.labels import KINDS, MISMATCHES, label
 from jam.report.style import save
 from jam.results import read_results, select
 from stages.common import PLOTS, TABLES, UNIFORM, WORLD, run
-from stages.results import all_results, curves, verdicts
+from stages.results import curves, tables
 
 
 def scenes() -> tuple[pd.DataFrame, dict[str, bytes]]:
@@ -58,7 +55,7 @@ def plot_data(params: Params, results: pd.DataFrame, epochs: pd.DataFrame) -> di
 def main() -> str:
     """Run the stage and say where its results are."""
     params = load_params()
-    results, trained = all_results(), curves(params)
+    results, trained = read_results(tables(params)), curves(params)
     of = {name: select(results, experiment=name) for name in results["experiment"].unique()}
     evaluated = select(of["evaluate"], subject=tuple(params.spaces))
     names, sides = list(params.spaces), (params.align.x.side, params.align.y.side)
@@ -71,9 +68,6 @@ def main() -> str:
     }
     if len(select(of["pareto"], condition="left")):  # something is private
         drawn["private"] = pareto_figures.private(of["pareto"])
-    drawn["similarity"] = downstream_figures.similarity(pd.read_csv(TABLES / "similarity.csv"), of["downstream"])
-    if len(select(of["downstream"], metric="probe")):  # some labelled images were read
-        drawn["downstream"] = downstream_figures.downstream(of["downstream"])
     epochs = trained[trained["epoch"].notna() & trained["kept"]]
     if len(epochs):  # some space is no closed form
         drawn["training_curves"] = figures.training_curves(epochs, names)
@@ -91,7 +85,6 @@ def main() -> str:
         drawn["pairs"] = pair_figures.pairs(of["pairs"])
     if "scale" in of and len(select(of["scale"], effect="none")):
         drawn["scale"] = pair_figures.scale(of["scale"])
-    drawn |= {name: matryoshka_figure.dims_curve(of["matryoshka"], name) for name in params.matryoshka}
     if evaluated["kind"].isin(KINDS).any():  # not only captions of other images
         drawn["hard_negatives"] = figures.hard_negatives(evaluated, names)
     if len(select(of["kernels"], condition=MISMATCHES)):
@@ -103,10 +96,6 @@ def main() -> str:
         drawn["reality"] = reality_figures.reality_map(of["reality"])
         drawn["when"] = reality_figures.when(of["when"], control)
         drawn["audit"] = audit_figure.audit(of["audit"])
-    if "reference" in of:
-        drawn["reference"] = reference_figures.reference(of["reference"])
-    if len(judged := verdicts()):
-        drawn["verdicts"] = reference_figures.verdicts(judged)
 
     for name, table in plot_data(params, results, epochs).items():
         write_csv(PLOTS / "data" / f"{name}.csv", table.dropna(axis="columns", how="all") if len(table) else table)

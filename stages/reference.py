@@ -2,7 +2,7 @@
 
 Reads   data/spaces/ (of ``align``'s sides), data/features/, data/encoders/ (that of y), data/world/, metrics/curves/
         (which configuration of each space was chosen)
-Writes  metrics/tables/reference.csv: gains and those of controls (`jam.reference.gains` says what each ``condition``
+Writes  metrics/siblings/reference.csv: gains and those of controls (`jam.reference.gains` says what each ``condition``
         means), and what captions without the words for one attribute teach (`jam.reference.ablation`)
 
 Where the state is not known, it is no reference and no words are ablated. Controls with something to learn are trained
@@ -25,11 +25,11 @@ from jam.reference.controls import FROZEN, SHUFFLED, principal, random_map, whit
 from jam.reference.gains import Aligned, Row, gain_rows
 from jam.reference.scoring import Distinct, scored
 from jam.results import write_results
-from stages.common import SPACES, TABLES, keyed, run, say
+from stages.common import SIBLINGS, SPACES, keyed, run, say
 from stages.inputs import first_views, items_as_units, load_states
 from stages.reference_parts import autoencoded, recalled, reference_rows, trained_on_shuffled, wordless
 
-TABLE = TABLES / "reference.csv"
+TABLE = SIBLINGS / "reference.csv"
 VAL, TEST = "val", "test"
 
 

@@ -12,9 +12,9 @@ from jam.align.train import train
 from jam.data.schema import first_views as first_contents
 from jam.encoders import Encoder
 from jam.errors import InputError
+from jam.evaluation.private import TRAIN
 from jam.features.store import layer_name, read_layer
 from jam.params import Ablated, Reference, Side, load_params
-from jam.private import TRAIN
 from jam.reference.ablation import first_views, told, without
 from jam.reference.controls import autoencoder, shuffled
 from jam.world.sentence import article

@@ -1,6 +1,6 @@
 """All results of a run: read from the tables of every stage. Not a stage of the graph.
 
-Reads   metrics/tables/, metrics/curves/: of the names that params.yaml lists, no others
+Reads   metrics/tables/, metrics/curves/, metrics/siblings/: of the names that params.yaml lists, no others
 
 By hand:  python -m stages.results          print the main table, and where everything is
 """
@@ -12,11 +12,9 @@ import pandas as pd
 from jam.errors import InputError
 from jam.params import Params, load_params
 from jam.results import read_results
-from stages.common import METRICS, PLOTS, TABLES, run, say
+from stages.common import METRICS, PLOTS, SIBLINGS, TABLES, run, say
 
-SINGLE = (
-    "audit", "blind", "contrasts", "downstream", "evaluate", "kernels", "pairs", "reality", "reference", "when",
-)  # fmt: skip
+SINGLE = ("audit", "blind", "contrasts", "evaluate", "kernels", "pairs", "reality", "when")
 SWEEPS = {
     "layers": ("cells", "frozen", "best", "depth", "trends"),
     "scale": ("cells", "effects", "trends"),
@@ -24,20 +22,25 @@ SWEEPS = {
 }
 
 
-def tables(params: Params, root: Path = Path()) -> list[Path]:
-    """All tables of results of a run in a folder."""
-    found = [
+def tables(params: Params) -> list[Path]:
+    """The tables of the paper's questions."""
+    return [
         *(TABLES / "encoders" / f"{name}.csv" for name in params.encoders),
         *(TABLES / f"{name}.csv" for name in SINGLE),
-        *(TABLES / "matryoshka" / f"{name}.csv" for name in params.matryoshka),
         *(TABLES / name / f"{what}.csv" for name, parts in SWEEPS.items() for what in parts),
     ]
-    return [root / path for path in found]
+
+
+def sibling_tables(params: Params) -> list[Path]:
+    """The tables of what goes beyond the paper."""
+    names = ["downstream", "reference", *(f"matryoshka/{name}" for name in params.matryoshka)]
+    return [SIBLINGS / f"{name}.csv" for name in names]
 
 
 def all_results(root: Path = Path()) -> pd.DataFrame:
-    """All of them as one table."""
-    return read_results(tables(load_params(root / "params.yaml"), root))
+    """All of them, of a run in a folder, as one table."""
+    params = load_params(root / "params.yaml")
+    return read_results([root / path for path in (*tables(params), *sibling_tables(params))])
 
 
 def curves(params: Params) -> pd.DataFrame:
@@ -62,7 +65,8 @@ def main() -> str:
     """Print the table and say where everything is."""
     from jam.report.tables import result_table
 
-    say(result_table(all_results(), list(load_params().spaces)))
+    params = load_params()
+    say(result_table(read_results(tables(params)), list(params.spaces)))
     return f"results in {METRICS}/, figures in {PLOTS}/"
 
 

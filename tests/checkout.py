@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-KEPT = ("jam", "stages", "presets", "dvc.yaml", "pyproject.toml", ".dvcignore", ".gitignore")
+REPRO = (sys.executable, "-m", "stages.warm", "dvc", "repro", "dvc.yaml", "siblings/dvc.yaml")  # as make all
+KEPT = ("jam", "stages", "presets", "dvc.yaml", "siblings", "pyproject.toml", ".dvcignore", ".gitignore")
 
 
 def copy_tree(folder: Path) -> Path:

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jam.contrasts import contrast_rows, holm, observations
-from jam.evaluate import Key, PerRow
+from jam.evaluation.contrasts import contrast_rows, holm, observations
+from jam.evaluation.scores import Key, PerRow
 
 
 def outcomes(rng, chances, n=300, seeds=(0, 1, 2)):

@@ -12,7 +12,7 @@ from jam.downstream.similar import cosines_before
 from jam.downstream.similarity import Cosines, d_prime, histogram, mapped, ridge_map
 from jam.downstream.tasks import Part, Task, validation_rows
 from jam.errors import InputError
-from jam.evaluate import Key
+from jam.evaluation.scores import Key
 from jam.metrics import wilson_interval
 
 CLASSES = np.array(["ant", "bee", "cow", "dog"])

@@ -10,7 +10,7 @@ import torch
 from jam.align import Adapter
 from jam.align.items import Items, SideRows
 from jam.align.towers import Linear
-from jam.evaluate import RELATION, Key, PerRow, chance_of_recall, evaluate, fine_recall, summarise
+from jam.evaluation.scores import RELATION, Key, PerRow, chance_of_recall, evaluate, fine_recall, summarise
 
 PAIR = [("image", "text")]
 

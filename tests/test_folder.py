@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from jam.data.folder import load_folder
-from jam.data.rows import LEAST, cut_photos, with_easy_negatives
 from jam.data.schema import SPLITS, items_schema, read_rows, read_table, view_schema
 from jam.errors import InputError
 from jam.params import FolderData
+from jam.sources.folder import load_folder
+from jam.sources.rows import LEAST, cut_photos, with_easy_negatives
 
 
 def load(root, *, seed=0, **changes):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jam.evaluate import Key, PerRow
+from jam.evaluation.scores import Key, PerRow
 from jam.params import load_params
 from jam.report import pareto_figures
 from jam.report.sweep_tables import losses_table, pareto_table, private_table

@@ -13,13 +13,13 @@ import yaml
 from PIL import Image
 from pydantic import ValidationError
 
-from jam.data import hub
-from jam.data.hub import load_hub
-from jam.data.rows import LEAST
 from jam.data.schema import SPLITS, read_rows
 from jam.errors import InputError
 from jam.io import file_sha256
 from jam.params import Dataset, HubData, Params
+from jam.sources import hub
+from jam.sources.hub import load_hub
+from jam.sources.rows import LEAST
 from stages import dataset as stage
 from tests.checkout import ROOT
 from tests.test_folder import hard, photo, rows_of, split_of
@@ -494,7 +494,7 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
     section = options("x", path="x").model_dump() | {"repo": "a/b", "path": None, "revision": "v1"}
     path = changed(tmp_path, "dataset.hub", json.loads(json.dumps(section)))
     content = yaml.safe_load(path.read_text())
-    content["dataset"] |= {"source": "hub", "reads": "jam/data/hub.py"}
+    content["dataset"] |= {"source": "hub", "reads": "jam/sources/hub.py"}
     content["downstream"]["sources"] = []
     path.write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
@@ -517,9 +517,9 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("changes", "reads", "expected"),
     [
-        ({"path": None, "repo": "a/b"}, "jam/world", "jam/data/hub.py"),
+        ({"path": None, "repo": "a/b"}, "jam/world", "jam/sources/hub.py"),
         ({"path": "sets/a"}, "sets/a", None),
-        ({"path": "sets/a"}, "jam/data/hub.py", "sets/a"),
+        ({"path": "sets/a"}, "jam/sources/hub.py", "sets/a"),
         ({"path": "sets/a", "images": "photos"}, "sets/a", "sets/a and photos"),
         ({"path": "sets/a", "images": "sets/photos"}, "sets", None),
     ],

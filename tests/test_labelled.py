@@ -10,7 +10,6 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from jam.data.labelled import labelled_folder, labelled_hub
 from jam.data.schema import write_world
 from jam.downstream.digits import single_digits
 from jam.downstream.sources import task_of_images, tasks_of_items, tasks_of_singles
@@ -19,6 +18,7 @@ from jam.errors import InputError
 from jam.features import extract_features
 from jam.params import HubData
 from jam.params.downstream import Downstream, LabelledFolder
+from jam.sources.labelled import labelled_folder, labelled_hub
 from jam.world.build import build_world, pools_of
 from jam.world.habitats import habitats_of
 from jam.world.image import scan_digits
@@ -214,7 +214,7 @@ def test_the_habitat_has_an_exact_ceiling():
 
 
 SECTION = {
-    "sources": ["digits"], "reads": "jam/data/labelled.py", "spaces": ["con"], "images": {"train": 9, "test": 9},
+    "sources": ["digits"], "reads": "jam/sources/labelled.py", "spaces": ["con"], "images": {"train": 9, "test": 9},
     "validation": 0.2, "c": [1.0], "neighbours": 3, "shots": [1], "draws": 2, "penalties": [1.0], "permutations": 9,
     "bins": 10, "seed": 0, "prompts": {"digit": ["a {}"]},
 }  # fmt: skip

@@ -13,13 +13,13 @@ from jam.align.objective import aligning
 from jam.align.train import train
 from jam.errors import InputError
 from jam.losses import load_loss, matryoshka
-from jam.losses.nested import with_full
+from jam.losses.shared.nested import with_full
 from jam.params import Objective, Training
 from jam.report.matryoshka_figure import dims_curve
 from jam.report.matryoshka_tables import adaptive_table, dims_table
 from jam.results import results_table
-from jam.shortlist import multiply_adds, shortlisted
-from jam.widths import Questions, first, mean_outcomes, principal, principal_axes, random
+from jam.widths.curve import Questions, first, mean_outcomes, principal, principal_axes, random
+from jam.widths.shortlist import multiply_adds, shortlisted
 
 OPTIONS = {"alpha": 0.3, "neighbours": 1, "context": None}
 

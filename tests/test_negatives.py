@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jam.data.lexicon import LEXICON, alternatives
-from jam.data.negatives import KINDS, hard_negatives, same_words
+from jam.sources.lexicon import LEXICON, alternatives
+from jam.sources.negatives import KINDS, hard_negatives, same_words
 
 KNOWN = sorted(" ".join(words) for words in LEXICON)
 PLAIN = [

@@ -4,13 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from checkout import command, new_checkout, refused
+from checkout import REPRO, command, new_checkout, refused
 
-from jam.data.arrays import ids_of, layers_of, read_arrays, write_arrays
+from jam.data.arrays import layers_of, read_arrays
 from jam.data.schema import read_items, read_table
 from jam.errors import InputError
 from jam.features.given import place_features
 from jam.results import select
+from jam.sources.arrays import ids_of, write_arrays
 from stages.results import all_results
 
 
@@ -64,7 +65,7 @@ def test_two_arrays_go_through_the_whole_graph(tmp_path):
     draw(folder / "mine")
     (folder / "presets" / "mine.yaml").write_text(PARAMS)
     command(folder, "python", "-m", "stages.preset", "mine")
-    command(folder, "dvc", "repro")
+    command(folder, *REPRO)
     results = all_results(folder)
     for space in ("con", "cca"):
         found = select(results, experiment="evaluate", subject=space, metric="recall", k=1, seed=None)

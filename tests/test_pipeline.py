@@ -12,11 +12,15 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checkout import ROOT, command, environment, new_checkout, refused
+from checkout import REPRO, ROOT, command, environment, new_checkout, refused
 
 from jam.params import load_params
 from jam.results import OF_EXPERIMENT, select
 from stages.results import all_results
+
+
+def locks(folder):
+    return [(folder / name / "dvc.lock").read_text() for name in ("", "siblings")]
 
 
 def results(folder):
@@ -26,12 +30,12 @@ def results(folder):
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
     folder = new_checkout(tmp_path_factory.mktemp("pipeline") / "tree", "mini")
-    command(folder, "dvc", "repro")
+    command(folder, *REPRO)
     return folder
 
 
 def test_a_second_repro_runs_nothing(checkout):
-    assert "Running stage" not in command(checkout, "dvc", "repro")
+    assert "Running stage" not in command(checkout, *REPRO)
     assert "up to date" in command(checkout, "dvc", "status")
 
 
@@ -41,7 +45,7 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
     assert table["value"].notna().all()  # no cell of a sweep failed
     params = load_params(checkout / "params.yaml")
     assert set(select(table, experiment="evaluate")["subject"]) == {*params.space_names, "blind"}
-    figures = {path.stem: path.stat().st_size for path in (checkout / "plots" / "figures").glob("*.png")}
+    figures = {path.stem: path.stat().st_size for path in (checkout / "plots").glob("*/*.png")}
     assert set(figures) == {
         "captions", "habitats", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "when",
         "audit", "layers", "layers_trained", "matryoshka", "pairs", "scale", "pareto", "pareto_heatmap", "private",
@@ -64,8 +68,8 @@ LEAVES = (
 
 def test_a_stage_depends_on_all_code_that_it_loads(checkout):
     """Measured: the project's files in each stage's process at its end, against the dependencies in the lock."""
-    stages = yaml.safe_load((checkout / "dvc.lock").read_text())["stages"]
-    for name, stage in stages.items():
+    first, second = (yaml.safe_load(lock)["stages"] for lock in locks(checkout))
+    for name, stage in [*first.items(), *second.items()]:
         words = stage["cmd"].split()
         log = checkout / "logs" / "-".join([words[2].removeprefix("stages."), *words[3:]])
         deps = tuple(dep["path"] for dep in stage["deps"])
@@ -114,9 +118,9 @@ def rerun(checkout, path, text, *options):
     """The stages that would run if a file had another text; it is put back."""
     before = path.read_text()
     path.write_text(text)
-    status = command(checkout, "dvc", "repro", "--dry", *options)
+    status = command(checkout, *REPRO, "--dry", *options)
     path.write_text(before)
-    return set(re.findall(r"Running stage '([^']+)'", status))
+    return set(re.findall(r"Running stage '(?:siblings/dvc.yaml:)?([^']+)'", status))
 
 
 AFTER = {
@@ -128,7 +132,7 @@ AFTER = {
 @pytest.mark.parametrize(
     ("file", "expected"),
     [
-        ("jam/report/style.py", {"plots"}),
+        ("jam/report/style.py", {"plots"}),  # of both graphs
         ("jam/losses/spread.py", {"space@spread", *AFTER}),
         (
             "jam/losses/cca.py",
@@ -144,7 +148,8 @@ def test_a_line_of_code_reruns_what_hangs_on_it(checkout, file, expected):
 
 STAGES = (
     "dataset", "encoder@vision_s", "features@minilm", "space@spread", "space_of_three@three", "evaluate", "kernels",
-    "reality", "when", "audit", "downstream", "pairs", "scale", "sweep@layers", "matryoshka@matryoshka",
+    "reality", "when", "audit", "siblings/dvc.yaml:downstream", "pairs", "scale", "sweep@layers",
+    "siblings/dvc.yaml:matryoshka@matryoshka",
 )  # fmt: skip
 
 
@@ -163,7 +168,7 @@ def computed(group):
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_killed_half_way_is_finished_by_the_next_repro_with_the_same_metrics(checkout, stage):
-    expected, lock = results(checkout), (checkout / "dvc.lock").read_text()
+    expected, lock = results(checkout), locks(checkout)
     process = subprocess.Popen(
         ["dvc", "repro", "--single-item", "--force", stage], cwd=checkout, env=environment(),
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
@@ -177,9 +182,9 @@ def test_a_stage_killed_half_way_is_finished_by_the_next_repro_with_the_same_met
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     command(checkout, "dvc", "repro", "--single-item", "--force", stage)  # computes, does not take it from the cache
-    command(checkout, "dvc", "repro")
+    command(checkout, *REPRO)
     assert results(checkout) == expected
-    assert (checkout / "dvc.lock").read_text() == lock
+    assert locks(checkout) == lock
 
 
 def test_a_bad_parameter_stops_a_stage_with_one_line(tmp_path):

@@ -8,9 +8,6 @@ import io
 import json
 import os
 import re
-import subprocess
-import sys
-from contextlib import contextmanager
 
 import numpy as np
 import pyarrow as pa
@@ -18,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from checkout import ROOT, command, environment, new_checkout
+from checkout import REPRO, command, new_checkout
 from convnet_twins import random_lite
 from hub_server import serving
 from PIL import Image
@@ -156,19 +153,6 @@ def packages(cache, monkeypatch):
     package.package_manifest("efficientnet_lite2")
 
 
-@contextmanager
-def launching(path, variables):
-    """What LAUNCH should be for stages to be forked from one process that has imported everything."""
-    server = subprocess.Popen(
-        [sys.executable, ROOT / "tests" / "forkserver.py", "serve", path], cwd=ROOT,
-        env={**variables, "PYTHONPATH": str(ROOT)}, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert server.stdout is not None
-    assert server.stdout.readline() == "ready\n"
-    yield f"{sys.executable} {ROOT / 'tests' / 'forkserver.py'} {path}"
-    server.communicate()
-
-
 @pytest.mark.parametrize("preset", ["adapters", "paper", "photos", "platonic"])
 def test_a_preset_runs_from_end_to_end(preset, tmp_path, monkeypatch):
     folder = new_checkout(tmp_path / "tree", preset)
@@ -186,8 +170,7 @@ def test_a_preset_runs_from_end_to_end(preset, tmp_path, monkeypatch):
             "HF_ENDPOINT": address, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0",
             "OMP_NUM_THREADS": "1",
         }  # fmt: skip
-        with launching(tmp_path / "socket", environment(**hub)) as launcher:
-            command(folder, "dvc", "repro", LAUNCH=launcher, **hub)
+        command(folder, *REPRO, **hub)
 
     results = all_results(folder)
     assert set(select(results, experiment="evaluate")["subject"]) == set(params["spaces"])

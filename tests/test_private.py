@@ -9,12 +9,12 @@ import torch
 
 from jam.align import Adapter
 from jam.align.towers import Linear
-from jam.data.private import read_private
 from jam.data.schema import View, write_world
 from jam.errors import InputError
-from jam.evaluate import Key, summarise
+from jam.evaluation.private import Private, Views
+from jam.evaluation.private_factors import read_private
+from jam.evaluation.scores import Key, summarise
 from jam.metrics import linear_r2, private_recall
-from jam.private import Private, Views
 from jam.world import state
 
 SIZES = {"train": 1500, "val": 400, "test": 500}

@@ -4,7 +4,7 @@ import pytest
 import yaml
 from checkout import ROOT, command, copy_tree, refused
 
-from stages.world import graph
+from stages.world import GRAPHS, graph
 
 SEED = "dataset.seed=5"
 
@@ -54,8 +54,9 @@ def test_experiments_and_diffs_work_in_the_world_and_at_the_root(repository):
 
 
 def test_the_copies_are_those_of_the_root_and_nothing_is_overwritten(repository):
-    committed = ROOT.glob("worlds/*/dvc.yaml")
-    assert all(path.read_text() == graph() for path in committed)
+    for file in GRAPHS:
+        assert all(path.read_text() == graph(file) for path in ROOT.glob(f"worlds/*/{file}"))
+        assert (repository / "worlds" / "second" / file).is_file()
     assert "has a params.yaml, expected - for its preset" in refused(repository, "stages.world", "second", "mini")
     assert "expected a name of letters" in refused(repository, "stages.world", "../x", "mini")
     command(repository, "python", "-m", "stages.world", "second", "-")

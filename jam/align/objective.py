@@ -11,7 +11,7 @@ from jam.align.adapter import Adapter
 from jam.align.items import Items
 from jam.align.setting import Setting
 from jam.losses import Loss, load_loss
-from jam.losses.nested import with_full
+from jam.losses.shared.nested import with_full
 from jam.params import Objective, Training
 
 MAX_LOGIT_SCALE = 100.0  # CLIP's clamp: beyond it the softmax is a hard maximum and training is unstable

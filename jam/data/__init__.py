@@ -1,1 +1,1 @@
-"""Sources of image-caption pairs, all writing the one pairs table of `schema`."""
+"""Items and their views: the schema of a world on disk, and how what is in it is read."""

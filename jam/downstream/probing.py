@@ -12,7 +12,7 @@ from jam.align.adapter import Adapter
 from jam.align.space import load_adapters
 from jam.downstream.scores import class_vectors, few_shot_correct, knn_correct, probe_correct, zero_shot_correct
 from jam.downstream.tasks import Part, Task
-from jam.evaluate import Key, PerRow, summarise
+from jam.evaluation.scores import Key, PerRow, summarise
 from jam.parallel import in_processes, processes
 from jam.params import Downstream
 

@@ -73,7 +73,7 @@ def tasks_of_items(
 
 
 def task_of_images(source: str, encode: Encode, parts: Mapping[str, Sequence[Any]]) -> Task:
-    """The one task of labelled images, ``parts`` of a `jam.data.labelled.Parts`; a class is its own word in prompts."""
+    """The task of labelled images, ``parts`` of a `jam.sources.labelled.Parts`; a class is its own word in prompts."""
     train, test = (
         Part(
             encode([one.image for one in parts[name]]),

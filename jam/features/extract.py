@@ -30,6 +30,8 @@ from jam.progress import Progress, silent
 RELEASE = 64  # batches after which written pages are given back: the files may be larger than memory
 MOST_THREADS = 8  # that prepare batches for a GPU
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory")  # CUDA and MPS; the CPU. There is no class for all of them
+Prepared = dict[str, Tensor]
+"""What `Encoder.prepare` gives of a batch."""
 FORMAT = 2  # raised when the meaning of scratch files changes, so that old ones are not taken up
 
 
@@ -45,6 +47,7 @@ def extract_features(
     layers: Sequence[int] | None = None,
     progress: Progress = silent,
     world: World = ALONE,
+    prepared: dict[int, Prepared] | None = None,
 ) -> FeatureStore:
     """Encode the views of one modality: all layers in one pass.
 
@@ -70,6 +73,8 @@ def extract_features(
         layers: which of the encoder's to keep, in increasing order, numbered anew from 0; all by default.
         progress: wraps the batches, see `jam.progress`.
         world: the processes that share the batches, on one file system; each fills its own rows of the same files.
+        prepared: batches of the same views and limits, by number, prepared for another encoder that wants them alike;
+            those of this one are added. All are held in memory.
 
     Raises:
         InputError: an ``out`` that holds other things, a bad table, a view without content, a
@@ -103,12 +108,12 @@ def extract_features(
             work.mkdir(parents=True, exist_ok=True)
             for i, d in enumerate(dims):
                 _reserve(work / layer_name(i), (len(items.index), d), dtype)
-        world.meet("room is reserved")
+        world.meet(f"{out}: room is reserved")
         files = [np.lib.format.open_memmap(work / layer_name(i), mode="r+") for i in range(len(dims))]
-        _fill(encoder, items, batch_size, dict(zip(kept, files, strict=True)), work, progress, world)
+        _fill(encoder, items, batch_size, dict(zip(kept, files, strict=True)), work, progress, world, prepared)
         for file in files:
             file.flush()
-        world.meet("all rows are there")
+        world.meet(f"{out}: all rows are there")
         if world.first:
             used = _fitting(work, batch_size)
             if used < batch_size:
@@ -129,7 +134,7 @@ def extract_features(
         ) from error
     if world.first:
         shutil.rmtree(work)
-    world.meet("features are in place")
+    world.meet(f"{out}: features are in place")
     return FeatureStore.load(out)
 
 
@@ -162,6 +167,7 @@ def _fill(
     work: Path,
     progress: Progress,
     world: World,
+    prepared: dict[int, Prepared] | None,
 ) -> None:
     """Encode batch after batch into files, by layer, passing over those that a journal lists with the right checksum.
 
@@ -176,8 +182,15 @@ def _fill(
         rows, _ = items.rows_of(plan[number])
         return number in journals and journals[number] == _checksum([file[rows] for file in files])
 
+    def prepare(number: int) -> Prepared:
+        known = prepared or {}
+        inputs = known[number] if number in known else encoder.prepare([items[i] for i in plan[number]])
+        if prepared is not None:
+            prepared[number] = inputs
+        return inputs
+
     todo = [number for number in world.share(range(len(plan))) if not finished(number)]
-    batches = _ahead(lambda number: encoder.prepare([items[i] for i in plan[number]]), todo, _threads(encoder))
+    batches = _ahead(prepare, todo, _threads(encoder))
     with (work / f"journal-{world.rank}").open("a") as journal:
         for number, inputs in zip(todo, progress(batches, len(todo), "features"), strict=True):
             rows, position = items.rows_of(plan[number])
@@ -240,12 +253,10 @@ def _threads(encoder: Encoder) -> int:
     return min(MOST_THREADS, os.cpu_count() or 1)
 
 
-def _ahead(
-    prepare: Callable[[int], dict[str, Tensor]], numbers: Sequence[int], threads: int
-) -> Iterator[dict[str, Tensor]]:
+def _ahead(prepare: Callable[[int], Prepared], numbers: Sequence[int], threads: int) -> Iterator[Prepared]:
     """Prepare batches in threads while those before are encoded: in order, and no more ahead than there are threads."""
     with ThreadPoolExecutor(threads) as pool:
-        waiting: deque[Future[dict[str, Tensor]]] = deque()
+        waiting: deque[Future[Prepared]] = deque()
         for number in numbers:
             waiting.append(pool.submit(prepare, number))
             if len(waiting) > threads:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,8 +16,10 @@ import pyarrow.parquet as pq
 
 from jam.data.readers import READERS
 from jam.data.schema import VIEW, read_table
-from jam.encoders import Encoder
 from jam.errors import InputError
+
+if TYPE_CHECKING:
+    from jam.encoders import Encoder
 
 Limits = Mapping[str, tuple[int | None, int | None] | tuple[int | None, int | None, int]]
 """Split → how many true and how many false views of an item to take, None for all; and of how many items, the first
@@ -51,7 +53,7 @@ class Views:
         self._rows = np.argsort(item_of_row, kind="stable")  # grouped by item
         self._ends = np.cumsum(np.bincount(item_of_row, minlength=len(self._contents)))
 
-    def plan(self, encoder: Encoder, batch_size: int) -> list[np.ndarray]:
+    def plan(self, encoder: "Encoder", batch_size: int) -> list[np.ndarray]:
         """Items of each batch, as suits the encoder: longest texts first, images as they come."""
         return encoder.batches(self._contents, batch_size, self._token_counts(encoder))
 
@@ -75,12 +77,12 @@ class Views:
     def _refuse(self, row: int, why: str) -> None:
         raise InputError(f"item {self.index.column('id')[row].as_py()!r}: {why}, expected one for its encoder")
 
-    def truncated(self, encoder: Encoder) -> int:
+    def truncated(self, encoder: "Encoder") -> int:
         """How many rows hold a text that was cut to the encoder's longest."""
         counts = self._token_counts(encoder)
         return 0 if counts is None else int(np.diff(self._ends, prepend=0)[counts > encoder.max_tokens].sum())
 
-    def _token_counts(self, encoder: Encoder) -> np.ndarray | None:
+    def _token_counts(self, encoder: "Encoder") -> np.ndarray | None:
         """Of each text, counted once; a table of views is for one encoder."""
         if self._reader.once and self._counts is None:
             self._counts = encoder.token_counts(self._contents)

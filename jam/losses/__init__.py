@@ -8,9 +8,9 @@ from jam.lazy import lazily
 
 if TYPE_CHECKING:
     from jam.losses.con import contrastive_loss
-    from jam.losses.contract import ClosedForm, Loss, load_loss
     from jam.losses.negcon import negcon_loss
-    from jam.losses.nested import matryoshka
+    from jam.losses.shared.contract import ClosedForm, Loss, load_loss
+    from jam.losses.shared.nested import matryoshka
     from jam.losses.spread import spread_loss, spread_terms
 
 __all__ = [
@@ -20,8 +20,8 @@ __getattr__, __dir__ = lazily(
     __name__,
     {
         "jam.losses.con": ("contrastive_loss",),
-        "jam.losses.contract": ("ClosedForm", "Loss", "load_loss"),
-        "jam.losses.nested": ("matryoshka",),
+        "jam.losses.shared.contract": ("ClosedForm", "Loss", "load_loss"),
+        "jam.losses.shared.nested": ("matryoshka",),
         "jam.losses.negcon": ("negcon_loss",),
         "jam.losses.spread": ("spread_loss", "spread_terms"),
     },

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jam.losses.contract import ClosedForm, Maps, signed
+from jam.losses.shared.contract import ClosedForm, Maps, signed
 
 
 def cca(x: np.ndarray, y: np.ndarray, components: int, shrinkage: float) -> Maps:

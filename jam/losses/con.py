@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
-from jam.losses.contract import Loss
-from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, normalised
+from jam.losses.shared.contract import Loss
+from jam.losses.shared.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, normalised
 
 
 def contrastive_loss(a: Tensor, p: Tensor, logit_scale: Scale, same: Tensor | None = None) -> Tensor:

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.linalg import orthogonal_procrustes
 
-from jam.losses.contract import ClosedForm, Maps, signed
+from jam.losses.shared.contract import ClosedForm, Maps, signed
 
 
 def procrustes(x: np.ndarray, y: np.ndarray, components: int) -> Maps:

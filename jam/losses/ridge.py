@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jam.losses.contract import ClosedForm, Maps
+from jam.losses.shared.contract import ClosedForm, Maps
 
 
 def ridge(x: np.ndarray, y: np.ndarray, penalty: float) -> Maps:

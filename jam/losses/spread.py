@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from jam.losses.contract import Loss
-from jam.losses.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, images_of, normalised
+from jam.losses.shared.contract import Loss
+from jam.losses.shared.inputs import Scale, candidates, checked_scale, cross_entropy_to_diagonal, images_of, normalised
 
 
 def spread_terms(

@@ -151,7 +151,7 @@ class HubData(Section):
 
 
 class ArraysData(Section):
-    """A user's own embeddings: of each modality a file that tells what its rows show, see `jam.data.arrays.ids_of`."""
+    """A user's own embeddings: of each modality a file that tells what its rows show (`jam.sources.arrays.ids_of`)."""
 
     train: Share
     val: Share
@@ -162,7 +162,7 @@ class ArraysData(Section):
             yield f"got train {self.train} and val {self.val}, expected shares that sum to less than 1"
 
 
-CAVE, HUB = "jam/world", "jam/data/hub.py"
+CAVE, HUB = "jam/world", "jam/sources/hub.py"
 
 
 class Dataset(Section):

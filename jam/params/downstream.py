@@ -11,7 +11,7 @@ IN_PROMPT = "{}"  # where the word of a class stands
 
 
 class LabelledFolder(Section):
-    """A user's folder of labelled images, see `jam.data.labelled`; ``test`` is a share of its photos."""
+    """A user's folder of labelled images, see `jam.sources.labelled`; ``test`` is a share of its photos."""
 
     path: str
     test: Share

@@ -61,7 +61,7 @@ class Objective(Section):
     of a linear curriculum; how, see `jam.align.setting`. ``reconstruction`` is λ at the first and at the last epoch.
 
     With ``dims`` the loss is mrl_weight · its mean over the first d coordinates of the latents, for each of them, plus
-    clip_weight · itself at full width, see `jam.losses.nested`.
+    clip_weight · itself at full width, see `jam.losses.shared.nested`.
     """
 
     model: Literal["autoencoder", "linear", "mlp"]

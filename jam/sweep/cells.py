@@ -7,12 +7,12 @@ that are not there.
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from jam.align.rows import join_sides
 from jam.align.train import train
@@ -136,11 +136,11 @@ def _in_processes(cells: Mapping[str, Cell], workers: int, device: str) -> Itera
             for key, outcome in _parallel(left, workers, device, flying):
                 del left[key], flying[key]
                 yield key, outcome
-        except TerminatedWorkerError:
+        except BrokenProcessPool:
             for key, cell in list(flying.items()):
                 try:
                     [(_, outcome)] = _parallel({key: cell}, 2, device, {})
-                except TerminatedWorkerError:
+                except BrokenProcessPool:
                     outcome = {"error": "its process died (out of memory?)"}
                 del left[key]
                 yield key, outcome

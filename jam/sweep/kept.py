@@ -14,10 +14,10 @@ from jam.align.adapter import Adapter
 from jam.align.items import Items
 from jam.align.objective import Joint
 from jam.align.setting import first, listed
-from jam.evaluate import Key, Outcome, PerRow, summarise
+from jam.evaluation.private import FROZEN, WHITENED, Private, Views
+from jam.evaluation.scores import Key, Outcome, PerRow, summarise
 from jam.metrics import private_recall
 from jam.metrics.private import FEW, Told
-from jam.private import FROZEN, WHITENED, Private, Views
 from jam.results import results_table, select
 from jam.sweep.cells import Cell
 from jam.sweep.cells import Outcome as Finished
@@ -82,7 +82,7 @@ def kept_table(
         known: as of `references`.
         best: rows ``best`` of `jam.sweep.fronts.fronts`, one for each loss and α.
         resamples: of the bootstrap.
-        units: as of `jam.evaluate.summarise`.
+        units: as of `jam.evaluation.scores.summarise`.
 
     Returns:
         Rows of experiment ``pareto``; no rows where nothing is private.

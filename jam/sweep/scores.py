@@ -11,10 +11,10 @@ import numpy as np
 from jam.align.adapter import Adapter
 from jam.align.items import Items
 from jam.align.rows import negative_rows
-from jam.evaluate import Key, evaluate, rows_of
+from jam.evaluation.known import Relevance, private_views, read_relevance
+from jam.evaluation.private import Views
+from jam.evaluation.scores import Key, evaluate, rows_of
 from jam.features.store import read_layer
-from jam.known import Relevance, private_views, read_relevance
-from jam.private import Views
 
 SCORED = ("val", "test")
 DIGITS = 6  # of what single rows contribute

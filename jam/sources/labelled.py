@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 from PIL import Image
 
-from jam.data.files import ImageFolder
-from jam.data.hub import load_hub
 from jam.data.images import decode_image
-from jam.data.rows import Row, RowError, checked_image, clean_string, cut_photos, quote
 from jam.errors import InputError
 from jam.params import HubData
 from jam.params.downstream import LabelledFolder
+from jam.sources.files import ImageFolder
+from jam.sources.hub import load_hub
+from jam.sources.rows import Row, RowError, checked_image, clean_string, cut_photos, quote
 
 METADATA = ("metadata.jsonl", "metadata.csv")
 
@@ -74,7 +74,7 @@ def labelled_hub(options: HubData, seed: int, scratch: str | Path) -> Parts:
     """A published set, whose first label column is the label; its training and validation images train.
 
     Raises:
-        InputError: as `jam.data.hub.load_hub`; or an image without a label.
+        InputError: as `jam.sources.hub.load_hub`; or an image without a label.
     """
     loaded = load_hub(options, seed=seed, scratch=scratch)
     return {

@@ -7,7 +7,7 @@ how the splits are told apart. No script of a set is run and nothing is fetched 
   negatives are put together, as sets with a row a caption (SugarCrepe, some versions of COCO) need.
 - **Splits** are those of the set (by file, or by a column as in Karpathy's), or cut by seed out of the training photos.
   A photo that a set has in two splits stays in the one that is held out further, test before val before train.
-- **Hard negatives** are those of the set, or made by rule (`jam.data.negatives`). Easy ones are made as for a folder.
+- **Hard negatives** are those of the set, or made by rule (`jam.sources.negatives`). Easy ones as for a folder.
 - **Limits** count images, in the order of the files. Reading stops at the first new image beyond them, so that the rows
   of one image are together where they follow each other.
 """
@@ -21,10 +21,17 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from jam.data.files import Blob, ImageFolder, Spill
-from jam.data.mapping import read_id, read_image, read_sentences
-from jam.data.negatives import hard_negatives
-from jam.data.rows import (
+from jam.data.schema import SPLITS
+from jam.errors import InputError
+from jam.hub import snapshot
+from jam.io import file_sha256
+from jam.params import HubData
+from jam.params.fields import SplitName
+from jam.progress import Progress, silent
+from jam.sources.files import Blob, ImageFolder, Spill
+from jam.sources.mapping import read_id, read_image, read_sentences
+from jam.sources.negatives import hard_negatives
+from jam.sources.rows import (
     Loaded,
     Member,
     Problem,
@@ -36,14 +43,7 @@ from jam.data.rows import (
     quote,
     split_up,
 )
-from jam.data.schema import SPLITS
-from jam.data.tables import Table, look_up
-from jam.errors import InputError
-from jam.hub import snapshot
-from jam.io import file_sha256
-from jam.params import HubData
-from jam.params.fields import SplitName
-from jam.progress import Progress, silent
+from jam.sources.tables import Table, look_up
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from jam.contrasts import contrast_rows, observations
-from jam.evaluate import Key, Outcome, summarise
-from jam.shortlist import multiply_adds
-from jam.widths import Questions
+from jam.evaluation.contrasts import contrast_rows, observations
+from jam.evaluation.scores import Key, Outcome, summarise
+from jam.widths.curve import Questions
+from jam.widths.shortlist import multiply_adds
 
 METHODS = ("matryoshka", "separate", "truncation", "principal", "random")
 """Ways to few dimensions; the first is held against each other."""
@@ -26,7 +26,7 @@ def curve_tables(runs: Runs, asked: Questions, full: int, resamples: int, units:
         asked: what they were asked.
         full: width by which shortlists are put in order.
         resamples: of the bootstrap.
-        units: of items that are no independent draws, see `jam.evaluate.summarise`.
+        units: of items that are no independent draws, see `jam.evaluation.scores.summarise`.
     """
     gallery = dict(zip(("y_to_x", "x_to_y"), asked.right.shape, strict=True))
     for (method, dims, shortlist), found in runs.items():

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from jam.losses.contract import Loss
+from jam.losses.shared.contract import Loss
 
 
 def matryoshka(

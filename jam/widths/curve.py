@@ -9,8 +9,8 @@ import pandas as pd
 
 from jam.align.adapter import Adapter
 from jam.align.items import Items
-from jam.evaluate import RELATION, Key, Outcome, PerRow, hard_negatives, true_retrieval
-from jam.shortlist import shortlisted
+from jam.evaluation.scores import RELATION, Key, Outcome, PerRow, hard_negatives, true_retrieval
+from jam.widths.shortlist import shortlisted
 
 Vectors = Mapping[str, np.ndarray]
 """Of a space, by what is seen: views of ``x`` (n, d) and ``y`` (m, d), and ``true`` and ``false`` ones (q, d) of y."""
@@ -61,7 +61,7 @@ class Questions:
         return found
 
     def shortlisted(self, vectors: Vectors, dims: int, shortlist: int) -> dict[Key, Outcome]:
-        """R@1 both ways of adaptive retrieval, see `jam.shortlist`."""
+        """R@1 both ways of adaptive retrieval, see `jam.widths.shortlist`."""
         x, y = self.sides
         found: dict[Key, Outcome] = {}
         for way, a, b, right in (("x_to_y", "x", "y", self.right), ("y_to_x", "y", "x", self.right.T)):

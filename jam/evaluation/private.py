@@ -8,7 +8,7 @@ import torch
 
 from jam.align.adapter import Adapter
 from jam.align.blocks import Standardise
-from jam.evaluate import Key, Outcome, PerRow
+from jam.evaluation.scores import Key, Outcome, PerRow
 from jam.metrics import preservation_rows, private_recall
 from jam.metrics.private import Factors, Told
 from jam.metrics.readout import SPLITS

@@ -7,12 +7,12 @@ import numpy as np
 import pandas as pd
 
 from jam.align.rows import FeatureTable, join_sides, one_row_each
-from jam.data.private import read_private
 from jam.data.schema import RELEVANCE, SPLITS, read_table
-from jam.private import TRAIN, Views
+from jam.evaluation.private import TRAIN, Views
+from jam.evaluation.private_factors import read_private
 
 Relevance = dict[tuple[str, str], np.ndarray]
-"""Of pairs of sides where it is known, which views are true of which, see `jam.evaluate.evaluate`."""
+"""Of pairs of sides where it is known, which views are true of which, see `jam.evaluation.scores.evaluate`."""
 
 
 def read_relevance(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from jam.data.rows import RowError, quote
+from jam.sources.rows import RowError, quote
 
 Blob = tuple[int, int]
 """Where a blob starts in a `Spill`, and its size."""

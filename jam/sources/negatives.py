@@ -16,7 +16,7 @@ arXiv 2212.07796) makes its swaps and replacements by rule as here; ``word_order
 (Yuksekgonul et al. 2023, arXiv 2210.01936). Those sets were filtered by people or by models. Here nobody looked: the
 sentence is false as a rule, not for certain, so what other captions of the image mention is never put in, and pairs
 joined by "and" or "next to", whose exchange says the same, are left alone. What the lexicon does not know is not
-touched (`jam.data.lexicon`).
+touched (`jam.sources.lexicon`).
 """
 
 import random
@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
-from jam.data.lexicon import LEXICON, LONGEST, Entry, alternatives
+from jam.sources.lexicon import LEXICON, LONGEST, Entry, alternatives
 
 _WORD = re.compile(r"[^\W_]+(?:['’-][^\W_]+)*")
 _ARTICLE = re.compile(r"\b(a)(n?)(\s+)$", re.IGNORECASE)

@@ -13,8 +13,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from jam.data.rows import Row, RowError, quote
 from jam.errors import InputError
+from jam.sources.rows import Row, RowError, quote
 
 BATCH = 64  # rows in memory at a time, beside the row group that the parquet reader holds
 

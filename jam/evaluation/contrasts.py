@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from jam.evaluate import Key, Outcome, PerRow
+from jam.evaluation.scores import Key, Outcome, PerRow
 from jam.metrics.verdicts import holm
 
 OBSERVED = ("item", "seed", "total", "count")
@@ -20,7 +20,7 @@ def observations(runs: Mapping[int, Mapping[Key, Outcome]]) -> pd.DataFrame:
     """What each item adds to the metrics that are compared, by seed.
 
     Returns:
-        The columns of `jam.evaluate.Key`, ``seed``, ``item``, the ``total`` of its observations and their ``count``.
+        The columns of `jam.evaluation.scores.Key`, ``seed``, ``item``, the ``total`` of its observations and ``count``.
     """
     parts = []
     for seed, outcomes in runs.items():

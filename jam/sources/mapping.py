@@ -4,11 +4,11 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from jam.data.files import ImageFolder
-from jam.data.rows import Row, RowError, clean_string, quote
-from jam.data.tables import look_up
 from jam.errors import InputError
 from jam.params import HubData
+from jam.sources.files import ImageFolder
+from jam.sources.rows import Row, RowError, clean_string, quote
+from jam.sources.tables import look_up
 
 _CATEGORY = re.compile(r"(replace|swap|add)[_-](obj|att|rel)")  # of SugarCrepe, in a column or in the name of a file
 _PARTS = {"obj": "object", "att": "attribute", "rel": "relation"}

@@ -33,8 +33,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from jam.data.files import ImageFolder
-from jam.data.rows import (
+from jam.errors import InputError
+from jam.params import FolderData
+from jam.sources.files import ImageFolder
+from jam.sources.rows import (
     Loaded,
     Problem,
     Row,
@@ -47,8 +49,6 @@ from jam.data.rows import (
     quote,
     split_up,
 )
-from jam.errors import InputError
-from jam.params import FolderData
 
 COLUMNS = ("file_name", "text", "captions", "negatives", "context")
 

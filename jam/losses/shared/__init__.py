@@ -1,0 +1,1 @@
+"""What the losses share: their contract, checked inputs, and several widths at once."""

@@ -1,0 +1,1 @@
+"""Where found data comes from: folders, published sets, arrays. All write the tables of `jam.data.schema`."""
