@@ -4,6 +4,7 @@ Small matrix products do not speed up with threads, and the number of threads mo
 """
 
 import os
+import pickle
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -52,16 +53,28 @@ def _copies() -> bool:
 
 
 def _in_copies(function: Callable[..., Any], calls: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Any]:
-    pool, waiting = ProcessPoolExecutor(workers, mp_context=get_context("fork")), set[Future[Any]]()
+    """As `in_processes`. What goes to and fro is pickled here: multiprocessing would put tensors into shared memory."""
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("fork"), initializer=_one_thread_for_good)
+    waiting: set[Future[bytes]] = set()
     try:
         for call in calls:
             if len(waiting) == workers:
                 done, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                yield from (each.result() for each in done)
-            waiting.add(pool.submit(_one_thread, os.getpid(), function, call))
-        yield from (each.result() for each in as_completed(waiting))
+                yield from (pickle.loads(each.result()) for each in done)
+            waiting.add(pool.submit(_pickled, pickle.dumps((os.getpid(), function, call))))
+        yield from (pickle.loads(each.result()) for each in as_completed(waiting))
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _one_thread_for_good() -> None:
+    """The threads of OpenMP are not in a copy, and waiting for them would never end."""
+    sys.modules["torch"].set_num_threads(1)
+    threadpool_limits(1)
+
+
+def _pickled(told: bytes) -> bytes:
+    return pickle.dumps(_one_thread(*pickle.loads(told)))
 
 
 def _one_thread(caller: int, function: Callable[..., Any], call: tuple[Any, ...]) -> Any:
