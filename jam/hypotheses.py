@@ -49,7 +49,13 @@ def stated(rules: Hypotheses, side: str, results: pd.DataFrame) -> Iterator[Hypo
     if two := rules.performant:
         nearer = {**reference, "subject": two.subject, "metric": two.metric, "reference": "encoder"}
         task = f"{two.data}: {two.label}"
-        probe = {"experiment": "downstream", "metric": "probe_difference", "subject": two.subject, "x": side}
+        probe = {
+            "experiment": "downstream",
+            "metric": "probe_difference",
+            "subject": two.subject,
+            "x": side,
+            "against": "before",
+        }
         yield Hypothesis(
             "H2",
             "what is aligned comes near to what performs, and performs as before",
@@ -103,4 +109,5 @@ def _effect(results: pd.DataFrame, name: str, above: float, **where: Any) -> Eff
         raise InputError(f"hypotheses, {name}: got {len(found)} rows of results, expected one with an interval: {told}")
     row = found.iloc[0]
     value, low, high = (float(row[key]) for key in ("value", "low", "high"))
-    return Effect(name, value, low, high, above, int(row["n"]), int(row["seeds"]))
+    units = row.get("units")  # images of one scan or scene are no independent draws
+    return Effect(name, value, low, high, above, int(row["n"] if pd.isna(units) else units), int(row["seeds"]))

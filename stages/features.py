@@ -40,7 +40,7 @@ def limits() -> Any:
 
 def fill(name: str, world: World) -> None:
     """One process' batches of an encoder, and of its checkpoints and further seeds, which see the same of the world."""
-    from jam.encoders import Encoder  # torch, for the processes that encode: two seconds to import
+    from jam.encoders import Encoder
     from jam.features import extract_features
 
     params = load_params()
@@ -56,19 +56,17 @@ def fill(name: str, world: World) -> None:
 
 
 def fill_part(name: str, path: str, rank: int, size: int) -> list[dict[str, Any]]:
-    """The same as one of several processes of this host, and what the first of them tells; a GPU is for it alone."""
-    from jam.device import pick_device
-
-    size = size if pick_device().type == "cpu" else 1
-    if rank < size:
-        with beside(path, rank, size) as world:
-            fill(name, world)
+    """The same as one of several processes of this host, and what the first of them tells."""
+    with beside(path, rank, size) as world:
+        fill(name, world)
     return predicted(name) if rank == 0 else []
 
 
 def fill_all(name: str, manifest: Manifest) -> list[dict[str, Any]]:
-    """All features of an encoder: by this process, or by several of one thread each where every one can hold it."""
-    if launched().size > 1 or manifest.source not in ("cave", "package"):
+    """All features of an encoder: by this process, or by one a core of one thread each, of what every one can hold."""
+    from jam.device import pick_device
+
+    if launched().size > 1 or manifest.source not in ("cave", "package") or pick_device().type != "cpu":
         with connected() as world:
             fill(name, world)
         return predicted(name) if world.first else []

@@ -11,7 +11,10 @@ from pathlib import Path
 import pytest
 from tiny_encoders import contents, random_rows, text_folder, vision_folder, write_rows
 
-from jam.distributed import World, connected, launched
+from jam.distributed import World, beside, connected, launched
+from jam.encoders import Encoder
+from jam.features import extract_features
+from jam.parallel import in_processes
 
 ROOT = Path(__file__).parent.parent
 
@@ -101,6 +104,25 @@ def test_any_number_of_processes_writes_the_same_features(tables, encoder):
     all_well(launch(3, tables / "extract.py", tables, encoder, f"{encoder}-three", 0))
     assert contents(tables / f"{encoder}-three") == contents(tables / f"{encoder}-alone")
     assert not list((tables / f"scratch-{encoder}-three").glob("*/*"))
+
+
+def both(root, encoder, path, rank):
+    model, prepared = Encoder.load(root / encoder, "cpu"), {}
+    views = root / "data" / "views" / f"{model.modality}.parquet"
+    with beside(path, rank, 2) as peers:
+        for out in (f"{encoder}-first", f"{encoder}-second"):
+            extract_features(
+                model, views, root / out, scratch=root / f"scratch-{out}", batch_size=8, world=peers, prepared=prepared
+            )
+    return len(prepared)
+
+
+@pytest.mark.parametrize("encoder", ["v", "t"])
+def test_processes_of_one_host_share_the_batches_of_one_encoder_after_another(tables, encoder, tmp_path):
+    calls = [(tables, encoder, str(tmp_path / "store"), rank) for rank in range(2)]
+    assert min(in_processes(both, calls, 2)) > 1
+    for out in ("first", "second"):
+        assert contents(tables / f"{encoder}-{out}") == contents(tables / f"{encoder}-alone")
 
 
 def test_a_dead_process_ends_the_others_within_a_minute_and_its_work_is_taken_up(tables):

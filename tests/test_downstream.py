@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from jam.downstream.probing import _differences, _per_row
+from jam.downstream.probing import _differences, _per_row, _weights
 from jam.downstream.scores import class_vectors, few_shot_correct, knn_correct, probe_correct, unit, zero_shot_correct
 from jam.downstream.similar import cosines_before
 from jam.downstream.similarity import Cosines, d_prime, histogram, mapped, ridge_map
@@ -198,6 +198,11 @@ def test_differences_are_of_the_same_images_and_methods():
         Key("probe", "image", label=task.name, condition="after"): _per_row(task, np.array([1.0, 0, 1, 0])),
         Key("zero_shot", "image", "text", label=task.name, condition="after"): _per_row(task, np.ones(4)),
     }
-    [(key, outcome)] = _differences(after, before).items()
+    [(key, outcome)] = _differences(after, before, "before").items()
     assert (key.metric, key.against, key.condition) == ("probe_difference", "before", None)
     np.testing.assert_array_equal(outcome.values, [1, 0, 0, -1])
+
+
+def test_weights_make_the_mean_that_of_the_classes():
+    labels, right = np.array(list("aaab")), np.array([1.0, 1, 0, 1])
+    assert (right * _weights(labels)).mean() == pytest.approx((2 / 3 + 1) / 2)

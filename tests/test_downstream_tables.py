@@ -77,9 +77,11 @@ def test_every_number_has_its_interval_its_rows_and_its_seeds(results):
 def test_a_difference_is_after_minus_before(results):
     means = select(results[0], seed=None)
     for metric in ("probe", "knn"):
-        after, before = (select(means, metric=metric, condition=name)["value"].item() for name in ("after", "before"))
-        found = select(means, metric=f"{metric}_difference", subject="linear", label="folder: label", x="image")
-        assert found["value"].item() == pytest.approx(after - before)
+        for earlier in ("before", "whitened"):
+            after, then = (select(means, metric=metric, condition=name)["value"].item() for name in ("after", earlier))
+            where = {"subject": "linear", "label": "folder: label", "x": "image", "against": earlier}
+            found = select(means, metric=f"{metric}_difference", **where)
+            assert found["value"].item() == pytest.approx(after - then)
     after, before = (select(means, metric="d_prime", condition=name)["value"].item() for name in ("after", "before"))
     assert select(means, metric="d_prime_difference")["value"].item() == pytest.approx(after - before)
     assert before > select(means, metric="d_prime", condition="before")["null"].item()
@@ -87,12 +89,16 @@ def test_a_difference_is_after_minus_before(results):
 
 def test_tables_show_what_results_hold(results):
     table, _ = results
-    value = select(table, metric="zero_shot", seed=None)["value"].item()
+    value, balanced = (
+        select(table, metric=name, seed=None)["value"].item() for name in ("zero_shot", "zero_shot_balanced")
+    )
+    assert value == pytest.approx(balanced)  # the classes are of one size
     told = zero_shot_table(table)
     assert f"{value:.3f}".lstrip("0") in told
     assert "*frozen layers: undefined*" in told
     lines = downstream_table(table).split("\n")
-    assert lines[0] == "| task | linear probe | 5-NN | 1 example a class | 5 examples a class | probe, after − before |"
+    header = "| task | linear probe | 5-NN | 1 example a class | 5 examples a class |"
+    assert lines[0] == f"{header} probe, after − before | probe, after − whitened |"
     assert [line.split("|")[1].strip() for line in lines[2:]] == [
         "folder: label, frozen layer", "folder: label, whitened, as linear, Con does", "folder: label, linear, Con",
         "*folder: label: chance .250, majority .250; n 60 images of 30 units*",

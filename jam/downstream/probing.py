@@ -90,6 +90,8 @@ def _scored(
             vectors = class_vectors(lambda texts, text=text: spoken.encode(text, texts), words, prompts)  # type: ignore[misc]
             right = zero_shot_correct(seen.test.features, seen.test.labels, vectors, list(words))
             outcomes[Key("zero_shot", side, spoken.side, label=task.name)] = _per_row(task, right)
+            balanced = _per_row(task, right * _weights(seen.test.labels))
+            outcomes[Key("zero_shot_balanced", side, spoken.side, label=task.name)] = balanced
         found.append({replace(key, condition=condition): outcome for key, outcome in outcomes.items()})
     return run, found
 
@@ -125,6 +127,13 @@ def _read(task: Task, side: str, options: Downstream) -> Outcomes:
     return {key: _per_row(task, right) for key, right in found.items()}
 
 
+def _weights(labels: np.ndarray) -> np.ndarray:
+    """Of each image 1 / (classes · share of its own), with which a mean is the mean over classes of their means."""
+    _, own, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    found: np.ndarray = len(labels) / (len(counts) * counts[own])
+    return found
+
+
 def _per_row(task: Task, right: np.ndarray) -> PerRow:
     return PerRow(right, np.arange(len(right)), task.chance, ceiling=task.ceiling)
 
@@ -132,15 +141,19 @@ def _per_row(task: Task, right: np.ndarray) -> PerRow:
 def _summary(
     task: Task, found: Mapping[Run, Outcomes], spaces: Sequence[str], resamples: int, seed: int
 ) -> pd.DataFrame:
-    """All of one task: every condition, and differences after − before on the same rows."""
+    """All of one task: every condition, and what is after minus the others on the same rows."""
     units = np.unique(task.test.units, return_inverse=True)[1]
     [before] = (outcomes for (condition, *_), outcomes in found.items() if condition == BEFORE)
     groups: list[tuple[str | None, dict[int, Outcomes]]] = [(None, {0: before})]
     for space in spaces:
-        for condition in (WHITENED, AFTER):
-            mine = {run[2]: outcomes for run, outcomes in found.items() if run[:2] == (condition, space)}
-            groups.append((space, mine))
-        groups.append((space, {number: _differences(after, before) for number, after in mine.items()}))
+        white, mine = (
+            {run[2]: outcomes for run, outcomes in found.items() if run[:2] == (condition, space)}
+            for condition in (WHITENED, AFTER)
+        )
+        groups += [(space, white), (space, mine)]
+        for condition, earlier in ((BEFORE, before), (WHITENED, next(iter(white.values())))):
+            gained = {number: _differences(after, earlier, condition) for number, after in mine.items()}
+            groups.append((space, gained))
     parts = []
     for subject, runs in groups:
         told = summarise(runs, len(task.test), resamples, seed, units=units)
@@ -155,12 +168,12 @@ def _summary(
     )
 
 
-def _differences(after: Outcomes, before: Outcomes) -> Outcomes:
-    """After minus before, image by image, of what both have."""
+def _differences(after: Outcomes, before: Outcomes, condition: str) -> Outcomes:
+    """After minus an earlier condition, image by image, of what both have."""
     found = {}
     for key, outcome in after.items():
-        earlier = before.get(replace(key, condition=BEFORE))
+        earlier = before.get(replace(key, condition=condition))
         if earlier is not None:
-            name = replace(key, metric=f"{key.metric}_difference", condition=None, against=BEFORE)
+            name = replace(key, metric=f"{key.metric}_difference", condition=None, against=condition)
             found[name] = PerRow(outcome.values - earlier.values, outcome.item, 0.0)
     return found

@@ -167,9 +167,8 @@ class Encoder:
             raise InputError(f"{self.manifest.id}: got no token from the text {text!r}, expected at least one")
         return inputs
 
-    @torch.inference_mode()
-    def pooled_states(self, inputs: dict[str, Tensor]) -> list[Tensor]:
-        """Run the model on what `prepare` gave: for each layer (b, d_l), float32, on the model's device."""
+    def _states(self, inputs: dict[str, Tensor]) -> tuple[list[Tensor], Tensor | None]:
+        """Run the model on what `prepare` gave: the states of each layer, and which tokens are real (None: all)."""
         device = self.model.device
         moved = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
         if "pixel_values" in moved:
@@ -182,8 +181,29 @@ class Encoder:
             output = self.model(**moved, output_hidden_states=True)
         # Some models leave the final normalisation out of their last hidden state: the output has it.
         states = [*output.hidden_states[: None if family.head else -1], output.last_hidden_state]
-        mask = moved.get("attention_mask")
-        return [pool(state, mask, self.manifest.pooling, marks_of(config)) for state in states]
+        return states, moved.get("attention_mask")
+
+    @torch.inference_mode()
+    def pooled_states(self, inputs: dict[str, Tensor]) -> list[Tensor]:
+        """Run the model on what `prepare` gave: for each layer (b, d_l), float32, on the model's device."""
+        states, mask = self._states(inputs)
+        marks = marks_of(self.model.config)
+        return [pool(state, mask, self.manifest.pooling, marks) for state in states]
+
+    @torch.inference_mode()
+    def token_states(self, inputs: dict[str, Tensor], layer: int) -> tuple[Tensor, Tensor]:
+        """Run the model on what `prepare` gave: the states of all tokens of one layer.
+
+        Returns:
+            (b, t, d_l) float32 and (b, t) booleans, true on real tokens and false on padding, on the model's device.
+            Positions of a feature map count row by row; special tokens (CLS, end of text) are among the tokens.
+        """
+        states, mask = self._states(inputs)
+        found = states[layer].float()
+        if found.dim() == 4:
+            found = found.flatten(2).transpose(1, 2)
+        real = torch.ones(found.shape[:2], dtype=torch.bool, device=found.device) if mask is None else mask.bool()
+        return found, real
 
     def hidden_states(self, batch: Sequence[Image | str]) -> list[Tensor]:
         """Pooled states of every layer for one batch: for each layer (b, d_l), float32, on the model's device."""

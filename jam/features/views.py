@@ -57,6 +57,13 @@ class Views:
         """Items of each batch, as suits the encoder: longest texts first, images as they come."""
         return encoder.batches(self._contents, batch_size, self._token_counts(encoder))
 
+    @property
+    def item_of_row(self) -> np.ndarray:
+        """For each row the item that fills it, (rows,)."""
+        found = np.empty(len(self._rows), dtype=np.int64)
+        found[self._rows] = np.repeat(np.arange(len(self._ends)), np.diff(self._ends, prepend=0))
+        return found
+
     def rows_of(self, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows to write, and for each the position in the batch of the item that goes there."""
         ends = self._ends[batch]
@@ -76,6 +83,14 @@ class Views:
 
     def _refuse(self, row: int, why: str) -> None:
         raise InputError(f"item {self.index.column('id')[row].as_py()!r}: {why}, expected one for its encoder")
+
+    def token_counts(self, encoder: "Encoder", layer: int) -> np.ndarray:
+        """How many tokens of a layer the encoder makes of each item, (items,); all images have as many."""
+        counts = self._token_counts(encoder)
+        if counts is not None:
+            return np.minimum(counts, encoder.max_tokens)
+        states, _ = encoder.token_states(encoder.prepare([self[0]]), layer)
+        return np.full(len(self._ends), states.shape[1])
 
     def truncated(self, encoder: "Encoder") -> int:
         """How many rows hold a text that was cut to the encoder's longest."""

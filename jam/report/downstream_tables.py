@@ -6,6 +6,8 @@ from jam.report.labels import label, metric
 from jam.report.tables import Where, grid, markdown, markdown_row, number, with_interval
 from jam.results import select
 
+BALANCED = "zero_shot_balanced"
+
 
 def conditions(means: pd.DataFrame) -> dict[str, Where]:
     """Rows of a task: the frozen layer, what its whitening alone does, and each space; one whitening if all agree."""
@@ -32,7 +34,8 @@ def downstream_table(results: pd.DataFrame) -> str:
     means = select(results, experiment="downstream", seed=None, split="test")
     columns = methods(means)
     columns.pop(metric("zero_shot"), None)
-    columns["probe, after − before"] = {"metric": "probe_difference"}
+    columns["probe, after − before"] = {"metric": "probe_difference", "against": "before"}
+    columns["probe, after − whitened"] = {"metric": "probe_difference", "against": "whitened"}
     lines: list[str] = []
     header = rule = ""
     for task in dict.fromkeys(select(means, metric="probe")["label"]):
@@ -50,12 +53,14 @@ def downstream_table(results: pd.DataFrame) -> str:
 
 def zero_shot_table(results: pd.DataFrame) -> str:
     """Accuracy by prompts after alignment; before it there is none, as features of images and texts have no cosine."""
-    means = select(results, experiment="downstream", seed=None, metric="zero_shot")
+    means = select(results, experiment="downstream", seed=None, metric=("zero_shot", BALANCED))
     if means.empty:
         return "Nothing was sought by prompts."
     tasks = list(dict.fromkeys(means["label"]))
     columns: dict[str, Where] = {task: {"label": task} for task in tasks}
-    rows: dict[str, Where] = {label(name): {"subject": name} for name in dict.fromkeys(means["subject"])}
+    spaces = list(dict.fromkeys(means["subject"]))
+    rows: dict[str, Where] = {label(name): {"subject": name, "metric": "zero_shot"} for name in spaces}
+    rows |= {f"{label(name)}, mean over classes": {"subject": name, "metric": BALANCED} for name in spaces}
     told = {task: select(means, label=task).iloc[0] for task in tasks}
     undefined = markdown_row(["*frozen layers: undefined*", *["–"] * len(tasks)])
     below = [

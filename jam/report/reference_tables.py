@@ -78,7 +78,8 @@ def hypothesis_table(verdicts: pd.DataFrame) -> str:
             for row in mine.to_dict("records")
         ]
         first = mine.iloc[0]
-        told = f"{len(effects)} effects, {first['seeds']} seeds, n = {first['n']}"
+        sizes = " and ".join(f"{n:,}" for n in dict.fromkeys(mine["n"]))
+        told = f"{len(effects)} effects, {first['seeds']} seeds, n = {sizes}"
         lines.append(
             [f"**{name}**: {statement}", rule, f"{'; '.join(effects)} ({told})", small(first["p_holm"]),
              f"**{first['verdict']}**"]

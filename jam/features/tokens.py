@@ -1,0 +1,199 @@
+"""Token sequences: the states of all tokens of one layer, ragged, for adapters that read them all.
+
+A folder holds ``tokens.npy`` (tokens × d), ``spans.npy`` (rows × 2: where a row begins and ends; equal
+texts share theirs), ``index.parquet`` (what each row is) and ``manifest.json`` (what made them).
+"""
+
+import errno
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from torch import Tensor
+
+from jam.distributed import ALONE, World
+from jam.encoders import Encoder
+from jam.encoders.items import whole_number
+from jam.errors import InputError
+from jam.features.filling import Target, fill, fitting, key_of, link, reserve
+from jam.features.store import INDEX, MANIFEST
+from jam.features.views import Limits, Views
+from jam.io import atomic_folder, file_sha256, read_json, release, replaceable, write_json
+from jam.progress import Progress, silent
+
+TOKENS, SPANS = "tokens.npy", "spans.npy"
+BUDGET = 2**28  # bytes of a map that may be resident after a read
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """Tokens on disk.
+
+    Attributes:
+        folder: where they lie.
+        manifest: ``encoder``, ``layer``, ``rows``, ``tokens``, ``dim``, ``dtype`` and how they were made.
+        index: one line a row, the columns of `jam.data.schema.VIEW`.
+        spans: (rows, 2), first and one past the last token of each row.
+        tokens: memory map (tokens, d).
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    index: pd.DataFrame
+    spans: np.ndarray
+    tokens: np.memmap
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "TokenStore":
+        """Open a folder.
+
+        Raises:
+            InputError: it lacks one of its files, or they are broken or do not belong together.
+        """
+        folder = Path(folder)
+        for name in (MANIFEST, INDEX, SPANS, TOKENS):
+            if not (folder / name).is_file():
+                raise InputError(f"{folder}: expected tokens with {name}, found none (run the tokens stage)")
+        try:
+            manifest, index = read_json(folder / MANIFEST), pq.read_table(folder / INDEX).to_pandas()
+            spans = np.load(folder / SPANS, allow_pickle=False)
+            tokens: np.memmap = np.load(folder / TOKENS, mmap_mode="r", allow_pickle=False)
+            got = len(spans), len(index), tokens.shape, str(tokens.dtype)
+            rows, expected = manifest["rows"], ((manifest["tokens"], manifest["dim"]), manifest["dtype"])
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{folder}: broken tokens ({error}); run the tokens stage") from error
+        if got != (rows, rows, *expected):
+            raise InputError(f"{folder}: got {got}, expected spans, lines and tokens {(rows, rows, *expected)}")
+        return cls(folder, manifest, index, spans, tokens)
+
+    def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of some rows, as long as the longest of them; pages read are given back beyond a budget.
+
+        Args:
+            rows: (b,) numbers of rows.
+
+        Returns:
+            (b, t, d) float32, zeros on padding, and (b, t) booleans, true on real tokens.
+        """
+        starts, ends = self.spans[rows].T
+        steps = np.arange((ends - starts).max(initial=0))
+        real = steps < (ends - starts)[:, None]
+        found = np.zeros((*real.shape, self.tokens.shape[1]), dtype=np.float32)
+        found[real] = self.tokens[(starts[:, None] + steps)[real]]
+        if self.tokens.nbytes > BUDGET:
+            release(self.tokens)
+        return found, real
+
+
+def extract_tokens(
+    encoder: Encoder,
+    views: str | Path,
+    out: str | Path,
+    *,
+    layer: int,
+    scratch: str | Path,
+    batch_size: int = 64,
+    dtype: Literal["float32", "float16"] = "float16",
+    limits: Limits | None = None,
+    progress: Progress = silent,
+    world: World = ALONE,
+) -> TokenStore:
+    """Encode the views of one modality and keep all tokens of one layer.
+
+    As `jam.features.extract_features`, of which all arguments but ``layer`` are: killed at any moment it takes its work
+    up again and ends with the same bytes, and processes share the batches.
+
+    Raises:
+        InputError: as `extract_features`.
+    """
+    batch_size = whole_number(batch_size, "batch_size", 1)
+    if dtype not in ("float32", "float16"):
+        raise InputError(f"dtype: got {dtype!r}, expected float32 or float16")
+    layer = whole_number(layer, "layer", 0, len(encoder.dims) - 1)
+    out = replaceable(out, MANIFEST, ("encoder", "layer", "tokens"))
+    limits = dict(limits or {})
+    items = Views(Path(views), encoder.modality, limits)
+    ends = np.cumsum(items.token_counts(encoder, layer))
+    shape = int(ends[-1]), encoder.dims[layer]
+    manifest: dict[str, Any] = {
+        "encoder": encoder.describe(),
+        "layer": layer,
+        "views": file_sha256(Path(views)),
+        "limits": {split: list(most) for split, most in limits.items()},
+        "batch_size": batch_size,
+        "dtype": dtype,
+        "rows": len(items.index),
+        "tokens": shape[0],
+        "dim": shape[1],
+    }
+    work = Path(scratch) / out.name / key_of(manifest, encoder)
+    try:
+        if world.first:
+            for other in set(work.parent.glob("*")) - {work}:  # unfinished, of another configuration
+                shutil.rmtree(other)
+            work.mkdir(parents=True, exist_ok=True)
+            reserve(work / TOKENS, shape, dtype)
+        world.meet(f"{out}: room is reserved")
+        file = np.lib.format.open_memmap(work / TOKENS, mode="r+")
+        fill(encoder, items, batch_size, _ragged(encoder, items, ends, layer, file), work, progress, world)
+        file.flush()
+        world.meet(f"{out}: all tokens are there")
+        if world.first:
+            used = fitting(work, batch_size)
+            if used < batch_size:
+                manifest["batch_size_used"] = used
+            manifest["truncated"] = items.truncated(encoder)
+            starts = np.concatenate([[0], ends[:-1]])
+            with atomic_folder(out) as part:
+                link(work / TOKENS, part / TOKENS)
+                np.save(part / SPANS, np.stack([starts, ends], axis=1)[items.item_of_row])
+                pq.write_table(items.index, part / INDEX, compression="zstd")
+                write_json(part / MANIFEST, manifest)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        needed = shape[0] * shape[1] * np.dtype(dtype).itemsize / 1e6
+        raise InputError(
+            f"{work}: the disk is full; expected room for {needed:.1f} MB of tokens of {out.name} "
+            "(finished batches are kept there: free some space and run again)"
+        ) from error
+    if world.first:
+        shutil.rmtree(work)
+    world.meet(f"{out}: tokens are in place")
+    return TokenStore.load(out)
+
+
+def _ragged(encoder: Encoder, items: Views, ends: np.ndarray, layer: int, file: np.memmap) -> Target:
+    """All real tokens of one layer, those of an item one after another."""
+    counts = np.diff(ends, prepend=0)
+
+    def rows(batch: np.ndarray) -> np.ndarray:
+        return np.concatenate([np.arange(ends[item] - counts[item], ends[item]) for item in batch])
+
+    def blocks(batch: np.ndarray, states: list[Tensor]) -> list[np.ndarray]:
+        tokens, real = (state.cpu().numpy() for state in states)
+        if (real.sum(axis=1) != counts[batch]).any():
+            at = int((real.sum(axis=1) != counts[batch]).argmax())
+            raise InputError(f"{_item(items, batch[at])}: got {real[at].sum()} tokens, expected {counts[batch[at]]}")
+        block = tokens[real].astype(file.dtype)
+        finite = np.isfinite(block).all(axis=1)
+        if not finite.all():
+            at = int(np.repeat(batch, counts[batch])[finite.argmin()])
+            raise InputError(
+                f"{_item(items, at)}: layer {layer} got a NaN or infinity in {block.dtype}, expected finite tokens "
+                "(try float32 if they are stored in float16)"
+            )
+        return [block]
+
+    return Target({layer: file}, rows, lambda inputs: list(encoder.token_states(inputs, layer)), blocks)
+
+
+def _item(items: Views, item: int) -> str:
+    """The first view that an item fills, in words."""
+    [line] = items.index.slice(int(items.rows_of(np.array([item]))[0][0]), 1).to_pylist()
+    return f"item {line['id']!r}, {line['role']} view {line['k']}"
