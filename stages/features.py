@@ -11,35 +11,28 @@ By hand:  python -m stages.features minilm
           torchrun --nproc_per_node 2 -m stages.features minilm    the batches shared by two processes, the same bytes
 """
 
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from jam.data.arrays import layers_of
 from jam.data.schema import FINE, VIEWS, read_rows
-from jam.distributed import World, beside, connected, launched
+from jam.distributed import World, launched
 from jam.encoders.manifest import Manifest
 from jam.features.controls import control_features
 from jam.features.given import place_features
 from jam.features.store import MANIFEST, FeatureStore
 from jam.io import read_json
-from jam.parallel import in_processes, processes
 from jam.params import load_params
 from jam.progress import track
 from jam.results import write_results
 from stages.common import ENCODERS, FEATURES, SCRATCH, TABLES, WORLD, require_listed, run
+from stages.shared import limits, share_out
 
 # Of an encoder's checkpoints and further seeds: one view of an item is enough to tell what they know.
 LEAN = {"train": (1, 0, 4000), "val": (1, 0), "test": (1, 0), FINE: (0, 0)}
 
 
-def limits() -> Any:
-    """How many views of the training items are encoded."""
-    features = load_params().features
-    return {"train": tuple(None if n == "all" else n for n in (features.train_captions, features.train_negatives))}
-
-
-def fill(name: str, world: World) -> None:
-    """One process' batches of an encoder, and of its checkpoints and further seeds, which see the same of the world."""
+def fill(name: str, world: World) -> list[dict[str, Any]]:
+    """One process' batches of an encoder, and of its checkpoints and further seeds; what the first tells of it."""
     from jam.encoders import Encoder
     from jam.features import extract_features
 
@@ -53,27 +46,7 @@ def fill(name: str, world: World) -> None:
         how = lean if variant else {"limits": limits(), "scratch": SCRATCH / "features"}
         how |= {"batch_size": features.batch_size, "dtype": features.dtype, "progress": track, "world": world}
         extract_features(encoder, WORLD / VIEWS / f"{spec.modality}.parquet", FEATURES / name / variant, **how)
-
-
-def fill_part(name: str, path: str, rank: int, size: int) -> list[dict[str, Any]]:
-    """The same as one of several processes of this host, and what the first of them tells."""
-    with beside(path, rank, size) as world:
-        fill(name, world)
-    return predicted(name) if rank == 0 else []
-
-
-def fill_all(name: str, manifest: Manifest) -> list[dict[str, Any]]:
-    """All features of an encoder: by this process, or by one a core of one thread each, of what every one can hold."""
-    from jam.device import pick_device
-
-    if launched().size > 1 or manifest.source not in ("cave", "package") or pick_device().type != "cpu":
-        with connected() as world:
-            fill(name, world)
-        return predicted(name) if world.first else []
-    with TemporaryDirectory() as folder:
-        size = processes()
-        calls = [(name, f"{folder}/store", rank, size) for rank in range(size)]
-        return [row for rows in in_processes(fill_part, calls, size) for row in rows]
+    return predicted(name) if world.first else []
 
 
 def predicted(name: str) -> list[dict[str, Any]]:
@@ -99,7 +72,7 @@ def main(name: str) -> str:
     elif manifest.source == "control":
         store = control_features(manifest.id, WORLD, manifest.modality, FEATURES / name, limits())
     else:
-        rows = fill_all(name, manifest)
+        rows = share_out(fill, name, manifest)
         if not launched().first:
             return "rows filled; the first process writes the rest"
         store = FeatureStore.load(FEATURES / name)

@@ -20,7 +20,7 @@ from jam.data.readers import READERS, Reader
 from jam.encoders import Encoder
 from jam.encoders.manifest import Manifest
 from jam.errors import InputError
-from jam.features import FeatureStore, extract_features
+from jam.features import FeatureStore, extract_features, filling
 from jam.features import extract as module
 from jam.features.store import layer_name
 from jam.features.views import choose_false
@@ -86,7 +86,7 @@ def test_any_number_of_threads_prepares_the_same_batches(extract, tmp_path, monk
     monkeypatch.setattr(schema, "ROW_GROUP", 7)
     folder = write_rows(tmp_path / "data", train=random_rows("train", 50))
     for threads in (1, 4):
-        monkeypatch.setattr(module, "_threads", lambda encoder, threads=threads: threads)
+        monkeypatch.setattr(filling, "_threads", lambda encoder, threads=threads: threads)
         store = extract("image", str(threads), folder, batch_size=4)
     assert contents(tmp_path / "1") == contents(tmp_path / "4")
     assert len(np.unique(store.layer(0), axis=0)) == 50
@@ -94,7 +94,7 @@ def test_any_number_of_threads_prepares_the_same_batches(extract, tmp_path, monk
 
 def test_batches_come_in_order_and_no_further_ahead_than_there_are_threads():
     begun = []
-    taken = module._ahead(lambda number: begun.append(number) or {"number": number}, range(20), 3)
+    taken = filling._ahead(lambda number: begun.append(number) or {"number": number}, range(20), 3)
     for number in range(20):
         assert next(taken) == {"number": number}
         assert max(begun) <= number + 3
@@ -223,7 +223,7 @@ def full(*_):
 
 def test_torn_journals_and_lost_pages_are_encoded_again(extract, tmp_path, monkeypatch):
     whole = extract("text", "whole", batch_size=8)
-    monkeypatch.setattr(module, "_link", full)
+    monkeypatch.setattr(module, "link", full)
     with pytest.raises(InputError, match="the disk is full") as caught:  # at the very end: all batches are done
         extract("text", batch_size=8)
     assert "\n" not in str(caught.value)
@@ -262,8 +262,8 @@ def test_the_key_depends_on_all_that_decides_the_bytes(extract, rows, encoders, 
         keys.append(key(manifest, encoder))
         raise Interrupted
 
-    key = module._key
-    monkeypatch.setattr(module, "_key", note)
+    key = module.key_of
+    monkeypatch.setattr(module, "key_of", note)
     monkeypatch.setitem(encoders, "other", Encoder.load(vision_folder(root / "other", seed=1), device="cpu"))
     for modality, options in (
         ("image", {}),

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from pathlib import Path
@@ -71,6 +72,9 @@ def test_a_stage_ends_with_the_one_that_asked_for_it(folder):
     while "waiting" not in process.stdout.readline():
         assert process.poll() is None
     process.communicate("now\n", timeout=30)  # it would wait for a minute
+    end = time.monotonic() + 20
+    while living(process.pid) and time.monotonic() < end:
+        time.sleep(0.1)
     assert living(process.pid) == []
 
 

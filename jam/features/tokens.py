@@ -180,7 +180,8 @@ def _ragged(encoder: Encoder, items: Views, ends: np.ndarray, layer: int, file: 
         if (real.sum(axis=1) != counts[batch]).any():
             at = int((real.sum(axis=1) != counts[batch]).argmax())
             raise InputError(f"{_item(items, batch[at])}: got {real[at].sum()} tokens, expected {counts[batch[at]]}")
-        block = tokens[real].astype(file.dtype)
+        with np.errstate(over="ignore"):  # told of below
+            block = tokens[real].astype(file.dtype)
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
             at = int(np.repeat(batch, counts[batch])[finite.argmin()])

@@ -32,8 +32,8 @@ from jam.params.sweeps import Sweeps
 
 __all__ = [
     "Ablated", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream", "EncoderSpec",
-    "FolderData", "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Side", "SpaceSpec", "Tower",
-    "Training", "load_params", "one_line",
+    "FolderData", "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Side", "SpaceSpec", "Tokens",
+    "Tower", "Training", "load_params", "one_line",
 ]  # fmt: skip
 
 
@@ -44,6 +44,13 @@ class Features(Section):
     dtype: Literal["float32", "float16"]
     train_captions: Count | Literal["all"]
     train_negatives: Count | Literal["all"]
+
+
+class Tokens(Section):
+    """An entry of ``tokens``, by the name of its encoder: all tokens of one layer are kept."""
+
+    layer: Annotated[int, Field(ge=0)]
+    dtype: Literal["float32", "float16"] = "float16"
 
 
 class Align(Section):
@@ -119,6 +126,7 @@ class Params(Section):
     training: Training
     evaluate: Evaluate
     kernels: Kernels
+    tokens: dict[Name, Tokens]
     downstream: Downstream
     matryoshka: dict[Name, Widths]
     audit: Audit
@@ -169,6 +177,7 @@ class Params(Section):
         layers += [(f"spaces_of_three.{name}", space.sides()) for name, space in self.spaces_of_three.items()]
         for where, some in layers:
             yield from _unknown(where, [layer.encoder for layer in some], self.encoders)
+        yield from _unknown("tokens", self.tokens, self.encoders)
         for way, names_of in (("x", self.sweeps.layers.also_x), ("y", self.sweeps.layers.also_y)):
             yield from _unknown(f"sweeps.layers.also_{way}", names_of, self.encoders)
         pairs = self.sweeps.pairs
