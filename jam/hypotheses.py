@@ -63,7 +63,7 @@ def stated(rules: Hypotheses, side: str, results: pd.DataFrame) -> Iterator[Hypo
             f"before > −{two.margin}",
             (
                 _effect(results, "gain beyond the best control", 0.0, **nearer, condition="beyond_best"),
-                _effect(results, f"probe on {task}", -two.margin, **probe, label=task, seed=None),
+                _effect(results, f"probe on {task}, after − before", -two.margin, **probe, label=task, seed=None),
             ),
         )
     if three := rules.mechanism:
@@ -75,7 +75,7 @@ def stated(rules: Hypotheses, side: str, results: pd.DataFrame) -> Iterator[Hypo
             "of others > 0",
             (
                 _effect(results, "gain beyond shuffled pairs", 0.0, **nearer, condition="beyond", against="shuffled"),
-                _effect(results, "words teach their own attribute", 0.0, **reference, condition="specific"),
+                _effect(results, "with − without words, own − others", 0.0, **reference, condition="specific"),
             ),
         )
 

@@ -132,6 +132,6 @@ def test_rules_find_their_rows_and_turn_differences_round(tmp_path):
 @pytest.mark.parametrize("changes", [{"condition": "difference"}, {"low": None}])
 def test_a_row_that_is_not_there_is_asked_for_in_one_line(changes):
     with pytest.raises(
-        InputError, match=r"hypotheses, words teach .*expected one with an interval: .*condition specific"
+        InputError, match=r"hypotheses, with − without words, own.*expected one with an interval: .*condition specific"
     ):
         list(stated(RULES, "image", results(**changes)))
