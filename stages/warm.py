@@ -17,6 +17,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,30 +44,41 @@ def around(command: list[str]) -> int:
             server.listen()  # stages that come while the libraries are imported wait
             child = os.fork()
             if child == 0:
-                serve(server)
+                try:
+                    serve(server, os.getppid())
+                finally:
+                    os._exit(1)
+        signal.signal(signal.SIGINT, lambda *_: None)  # the command ends by it, and this process by the command's end
         launch = f"{sys.executable} -S {Path(__file__).resolve()} {path}"  # this file, as one that imports nothing
         try:
             return subprocess.run(command, env={**os.environ, "LAUNCH": launch}, check=False).returncode
-        except KeyboardInterrupt:
-            return 130
         finally:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
 
-def serve(server: socket.socket) -> None:
-    """Fork a process for each stage that is asked for, until killed."""
+def serve(server: socket.socket, parent: int) -> None:
+    """Fork a process for each stage that is asked for, until killed, or the process that began it has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # it ends with the command
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # stages that ended leave nothing behind
     for name in LIBRARIES:
-        import_module(name)
+        with suppress(ImportError):  # a stage that needs it says so
+            import_module(name)
     gc.freeze()
-    while True:
-        connection, _ = server.accept()
+    server.settimeout(1)
+    while os.getppid() == parent:
+        try:
+            connection, _ = server.accept()
+        except TimeoutError:
+            continue
         message, files, _, _ = socket.recv_fds(connection, 1 << 20, 3)
         if os.fork() == 0:
-            server.close()
-            os._exit(become(json.loads(message), files, connection))
+            status = 1
+            try:
+                server.close()
+                status = become(json.loads(message), files, connection)
+            finally:
+                os._exit(status)  # whatever happens: the frames above are the server's
         for file in files:
             os.close(file)
         connection.close()
@@ -83,7 +95,8 @@ def become(request: dict[str, Any], files: list[int], connection: socket.socket)
     os.environ.clear()
     os.environ.update(request["environment"], JAM_FORK="1")
     sys.path[0:0] = [request["folder"], *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    threading.Thread(target=_until_hung_up, args=(connection,), daemon=True).start()
+    ended = threading.Event()
+    threading.Thread(target=_until_hung_up, args=(connection, ended), daemon=True).start()
     status: object = 0
     try:
         sys.argv = request["words"]
@@ -99,21 +112,26 @@ def become(request: dict[str, Any], files: list[int], connection: socket.socket)
     sys.stdout.flush()
     sys.stderr.flush()
     number = status if isinstance(status, int) else 0
+    ended.set()
     connection.sendall(bytes([number]))
     return number
 
 
-def _until_hung_up(connection: socket.socket) -> None:
+def _until_hung_up(connection: socket.socket, ended: threading.Event) -> None:
     """End with the process that asked, as a stage of its own would with what it started."""
     connection.recv(1)
-    os.kill(os.getpid(), signal.SIGTERM)
+    if not ended.is_set():
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def ask(path: str, module: str, arguments: list[str]) -> int:
-    """Have a stage run, and give its exit status."""
+    """Have a stage run, and give its exit status; where the server has died, it is started anew."""
     request = {"folder": str(Path.cwd()), "words": [module, *arguments], "environment": dict(os.environ)}
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.connect(path)
+        try:
+            connection.connect(path)
+        except OSError:
+            os.execv(sys.executable, [sys.executable, "-m", module, *arguments])
         socket.send_fds(connection, [json.dumps(request).encode()], [0, 1, 2])
         told = connection.recv(1)
     return told[0] if told else 1

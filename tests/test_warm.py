@@ -54,6 +54,15 @@ def test_a_stage_says_and_ends_as_one_that_is_started_anew(folder):
     assert warm[2] == ["ValueError: broken"]
 
 
+def test_many_stages_in_a_row_and_one_without_a_server(folder):
+    """The server lives on after each stage, however soon the one that asked hangs up; without it stages start anew."""
+    start = f"${{LAUNCH:-{sys.executable}}} -m probe none < /dev/null"
+    code, out, _ = said(folder, f"for i in $(seq 40); do {start} || exit 9; done;", launcher="warm")
+    assert (code, out.count("['none']")) == (0, 40)
+    code, out, _ = said(folder, f"{sys.executable} -S {ROOT / 'stages' / 'warm.py'} nowhere -m probe none")
+    assert (code, out.count("['none']")) == (0, 1)
+
+
 def test_another_launcher_is_left_alone(folder):
     done = subprocess.run(
         [sys.executable, "-m", "stages.warm", "bash", "-c", "echo $LAUNCH"], cwd=ROOT, env=environment(LAUNCH="mine"),
