@@ -10,10 +10,10 @@ from matplotlib.lines import Line2D
 
 from jam.report.labels import label, metric
 from jam.report.reference_tables import CONTROLS, REFERENCES, small
-from jam.report.style import BLACK, GREEN, GREY, STYLE, VERMILION, looks
+from jam.report.style import BLACK, GREEN, GREY, STYLE, VERMILION, looks, note
 from jam.results import select
 
-MARKS = dict(zip(CONTROLS, ("|", "1", "2", "+", "x", "3"), strict=True))
+MARKS = dict(zip(CONTROLS, "ovsDP^", strict=True))
 VERDICTS = {"supported": GREEN, "refuted": VERMILION, "undecided": GREY}
 
 
@@ -43,6 +43,8 @@ def reference(results: pd.DataFrame) -> Figure:
         axes[0][0].set_yticks(range(len(names)), [metric(name) for name in names])
         axes[0][0].set_ylim(len(names) - 0.4, -0.6)
         figure.legend(handles=_handles(spaces), ncols=5, loc="outside lower center", fontsize=8.5)
+        note(figure, "0: the control that is best on validation rows; hollow: all controls of the first space.\n"
+             "Bars: 95 %, jackknife over scenes and the variance over seeds.")  # fmt: skip
     return figure
 
 
@@ -56,7 +58,7 @@ def _panel(axis: Axes, rows: pd.DataFrame, names: list[str], spaces: list[str]) 
                 axis.plot([float(row["low"]), float(row["high"])], [at, at], color=colour, linewidth=1.6)
                 axis.plot(float(row["value"]), at, marker, color=colour, markersize=5, markeredgecolor="white")
         for control, value in _controls(select(mine, subject=spaces[0])).items():
-            axis.plot(value, place, MARKS[control], color=GREY, markersize=8, alpha=0.8)
+            axis.plot(value, place, MARKS[control], color=GREY, markersize=5, markerfacecolor="none")
 
 
 def _controls(rows: pd.DataFrame) -> dict[str, float]:
@@ -73,7 +75,7 @@ def _handles(spaces: list[str]) -> list[Any]:
     return [
         *(Line2D([], [], color=colour, marker=marker, markeredgecolor="white", label=label(space))
           for space, (colour, marker) in looks(spaces).items()),
-        *(Line2D([], [], color=GREY, marker=mark, markersize=8, label=CONTROLS[name], **none)
+        *(Line2D([], [], color=GREY, marker=mark, markersize=5, markerfacecolor="none", label=CONTROLS[name], **none)
           for name, mark in MARKS.items()),
     ]  # fmt: skip
 
@@ -87,16 +89,15 @@ def verdicts(table: pd.DataFrame) -> Figure:
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(9, 1.2 + 0.42 * len(table)))
         for place, row in enumerate(table.to_dict("records")):
-            colour = VERDICTS[row["verdict"]]
+            colour = GREEN if row["low"] > row["above"] else VERMILION if row["high"] < row["above"] else GREY
             axis.plot([row["low"], row["high"]], [place, place], color=colour, linewidth=2)
             axis.plot(row["value"], place, "o", color=colour, markeredgecolor="white")
             axis.plot([row["above"]] * 2, [place - 0.3, place + 0.3], color=BLACK, linewidth=1.2)
-        heads = table["id"].drop_duplicates().index
-        for place in heads:
-            row = table.loc[place]
+        for place, mine in ((rows.index[0], rows) for _, rows in table.groupby("id", sort=False)):
+            row = mine.iloc[0]
             p = small(row["p_holm"])
             axis.annotate(
-                f"{row['verdict']}, p {p if p.startswith('<') else f'= {p}'}", (1.01, place),
+                f"{row['verdict']}\np {p if p.startswith('<') else f'= {p}'}", (1.01, mine.index.to_numpy().mean()),
                 xycoords=("axes fraction", "data"), va="center", color=VERDICTS[row["verdict"]], fontweight="bold",
                 fontsize=9,
             )  # fmt: skip
@@ -106,4 +107,6 @@ def verdicts(table: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(names)), names)
         axis.set_ylim(len(names) - 0.4, -0.6)
         axis.set_xlabel("effect with its interval of 95 %; the black line is the bound that it has to be above")
+        note(figure, "Supported: all effects are above their bounds (p: of the weakest, one-sided, Holm); "
+             "refuted: an interval lies below its bound.")  # fmt: skip
     return figure
