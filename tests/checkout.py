@@ -16,7 +16,7 @@ def copy_tree(folder: Path) -> Path:
     folder.mkdir()
     for name in KEPT:
         if (ROOT / name).is_dir():
-            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "dvc.lock"))
         else:
             shutil.copy(ROOT / name, folder / name)
     return folder
