@@ -21,7 +21,6 @@ from jam.encoders import Encoder
 from jam.encoders.manifest import Manifest
 from jam.errors import InputError
 from jam.features import FeatureStore, extract_features, filling
-from jam.features import extract as module
 from jam.features.store import layer_name
 from jam.features.views import choose_false
 from jam.params import Objective
@@ -223,7 +222,7 @@ def full(*_):
 
 def test_torn_journals_and_lost_pages_are_encoded_again(extract, tmp_path, monkeypatch):
     whole = extract("text", "whole", batch_size=8)
-    monkeypatch.setattr(module, "link", full)
+    monkeypatch.setattr(filling, "_link", full)
     with pytest.raises(InputError, match="the disk is full") as caught:  # at the very end: all batches are done
         extract("text", batch_size=8)
     assert "\n" not in str(caught.value)
@@ -262,8 +261,8 @@ def test_the_key_depends_on_all_that_decides_the_bytes(extract, rows, encoders, 
         keys.append(key(manifest, encoder))
         raise Interrupted
 
-    key = module.key_of
-    monkeypatch.setattr(module, "key_of", note)
+    key = filling._key
+    monkeypatch.setattr(filling, "_key", note)
     monkeypatch.setitem(encoders, "other", Encoder.load(vision_folder(root / "other", seed=1), device="cpu"))
     for modality, options in (
         ("image", {}),

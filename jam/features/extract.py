@@ -1,14 +1,11 @@
 """Writing features: every batch once, whatever is killed, and however many processes share the work."""
 
-import errno
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
@@ -16,10 +13,10 @@ from jam.distributed import ALONE, World
 from jam.encoders import Encoder
 from jam.encoders.items import whole_number
 from jam.errors import InputError
-from jam.features.filling import Prepared, Target, fill, fitting, key_of, link, reserve
-from jam.features.store import INDEX, MANIFEST, FeatureStore, layer_name
+from jam.features.filling import Prepared, Target, write_filled
+from jam.features.store import MANIFEST, FeatureStore, layer_name
 from jam.features.views import Limits, Views
-from jam.io import atomic_folder, file_sha256, replaceable, write_json
+from jam.io import file_sha256, replaceable
 from jam.progress import Progress, silent
 
 
@@ -88,42 +85,13 @@ def extract_features(
     }
     if layers is not None:
         manifest["kept_layers"] = kept
-    work = Path(scratch) / out.name / key_of(manifest, encoder)
-    try:
-        if world.first:
-            for other in set(work.parent.glob("*")) - {work}:  # unfinished, of another configuration
-                shutil.rmtree(other)
-            work.mkdir(parents=True, exist_ok=True)
-            for i, d in enumerate(dims):
-                reserve(work / layer_name(i), (len(items.index), d), dtype)
-        world.meet(f"{out}: room is reserved")
-        files = [np.lib.format.open_memmap(work / layer_name(i), mode="r+") for i in range(len(dims))]
-        target = _pooled(encoder, items, dict(zip(kept, files, strict=True)))
-        fill(encoder, items, batch_size, target, work, progress, world, prepared)
-        for file in files:
-            file.flush()
-        world.meet(f"{out}: all rows are there")
-        if world.first:
-            used = fitting(work, batch_size)
-            if used < batch_size:
-                manifest["batch_size_used"] = used
-            manifest["truncated"] = items.truncated(encoder)
-            with atomic_folder(out) as part:
-                for i in range(len(dims)):
-                    link(work / layer_name(i), part / layer_name(i))
-                pq.write_table(items.index, part / INDEX, compression="zstd")
-                write_json(part / MANIFEST, manifest)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        needed = sum(len(items.index) * d * np.dtype(dtype).itemsize for d in dims)
-        raise InputError(
-            f"{work}: the disk is full; expected room for {needed / 1e6:.1f} MB of features of {out.name} "
-            "(finished batches are kept there: free some space and run again)"
-        ) from error
-    if world.first:
-        shutil.rmtree(work)
-    world.meet(f"{out}: features are in place")
+    shapes = {layer_name(i): (len(items.index), d) for i, d in enumerate(dims)}
+
+    def target(files: Sequence[np.memmap]) -> Target:
+        return _pooled(encoder, items, dict(zip(kept, files, strict=True)))
+
+    how: dict[str, Any] = {"scratch": scratch, "progress": progress, "world": world, "prepared": prepared}
+    write_filled("features", encoder, items, out, manifest, shapes, target, **how)
     return FeatureStore.load(out)
 
 
@@ -146,7 +114,7 @@ def _split(states: Sequence[Tensor], dtype: np.dtype) -> list[np.ndarray]:
     return np.split(joined, np.cumsum([state.shape[1] for state in states])[:-1], axis=1)
 
 
-def check_finite(blocks: Mapping[int, np.ndarray], index: pa.Table, rows: np.ndarray) -> None:
+def check_finite(blocks: Mapping[int, np.ndarray], index: pa.Table, rows: np.ndarray, what: str = "features") -> None:
     """Refuse a NaN or infinity in blocks by layer, whose rows are those of the index.
 
     Raises:
@@ -155,9 +123,13 @@ def check_finite(blocks: Mapping[int, np.ndarray], index: pa.Table, rows: np.nda
     for layer, block in blocks.items():
         finite = np.isfinite(block).all(axis=1)
         if not finite.all():
-            [line] = index.slice(int(rows[int(finite.argmin())]), 1).to_pylist()
-            what = f"{line['role']} view {line['k']}"
             raise InputError(
-                f"item {line['id']!r}, {what}: layer {layer} got a NaN or infinity in {block.dtype}, expected finite "
-                "features (try float32 if they are stored in float16)"
+                f"{row_name(index, rows[int(finite.argmin())])}: layer {layer} got a NaN or infinity in {block.dtype}, "
+                f"expected finite {what} (try float32 if they are stored in float16)"
             )
+
+
+def row_name(index: pa.Table, row: int) -> str:
+    """A row in words, by its line of the index."""
+    [line] = index.slice(int(row), 1).to_pylist()
+    return f"item {line['id']!r}, {line['role']} view {line['k']}"

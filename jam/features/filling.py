@@ -1,5 +1,6 @@
 """Batches through an encoder into files: every one once, whatever is killed, and however many processes share them."""
 
+import errno
 import hashlib
 import json
 import os
@@ -13,14 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from torch import Tensor
 
 from jam.distributed import World
 from jam.encoders import Encoder
 from jam.errors import InputError
+from jam.features.store import INDEX, MANIFEST
 from jam.features.views import Views
-from jam.io import read_json, release, write_json
+from jam.io import atomic_folder, read_json, release, write_json
 from jam.progress import Progress
 
 RELEASE = 64  # batches after which written pages are given back: the files may be larger than memory
@@ -48,14 +51,87 @@ class Target:
     blocks: Callable[[np.ndarray, list[Tensor]], list[np.ndarray]]
 
 
-def key_of(manifest: Mapping[str, Any], encoder: Encoder) -> str:
+def write_filled(
+    what: str,
+    encoder: Encoder,
+    items: Views,
+    out: Path,
+    manifest: dict[str, Any],
+    shapes: Mapping[str, tuple[int, int]],
+    target: Callable[[Sequence[np.memmap]], Target],
+    *,
+    scratch: str | Path,
+    progress: Progress,
+    world: World,
+    prepared: dict[int, Prepared] | None = None,
+    beside: Callable[[Path], None] = lambda part: None,
+) -> None:
+    """Fill files in a scratch folder, and put them in place in one step with index and manifest.
+
+    Args:
+        what: is made, in words.
+        encoder: that makes the states.
+        items: what it is given.
+        out: the folder, see `jam.io.replaceable`.
+        manifest: all that decides the bytes, ``batch_size`` and ``dtype`` among it; what is known at the end is added.
+        shapes: name of each file → its shape.
+        target: from the mapped files to where states go.
+        scratch: folder for unfinished work; that of another configuration for the same name is deleted.
+        progress: wraps the batches.
+        world: the processes that share them.
+        prepared: see `jam.features.extract_features`.
+        beside: writes what else belongs into the folder.
+
+    Raises:
+        InputError: the disk is full, or what a batch may raise.
+    """
+    batch_size, dtype = manifest["batch_size"], manifest["dtype"]
+    work = Path(scratch) / out.name / _key(manifest, encoder)
+    try:
+        if world.first:
+            for other in set(work.parent.glob("*")) - {work}:  # unfinished, of another configuration
+                shutil.rmtree(other)
+            work.mkdir(parents=True, exist_ok=True)
+            for name, shape in shapes.items():
+                _reserve(work / name, shape, dtype)
+        world.meet(f"{out}: room is reserved")
+        files = [np.lib.format.open_memmap(work / name, mode="r+") for name in shapes]
+        _fill(encoder, items, batch_size, target(files), work, progress, world, prepared)
+        for file in files:
+            file.flush()
+        world.meet(f"{out}: all is filled")
+        if world.first:
+            used = _fitting(work, batch_size)
+            if used < batch_size:
+                manifest["batch_size_used"] = used
+            manifest["truncated"] = items.truncated(encoder)
+            with atomic_folder(out) as part:
+                for name in shapes:
+                    _link(work / name, part / name)
+                beside(part)
+                pq.write_table(items.index, part / INDEX, compression="zstd")
+                write_json(part / MANIFEST, manifest)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        needed = sum(rows * d * np.dtype(dtype).itemsize for rows, d in shapes.values())
+        raise InputError(
+            f"{work}: the disk is full; expected room for {needed / 1e6:.1f} MB of {what} of {out.name} "
+            "(finished batches are kept there: free some space and run again)"
+        ) from error
+    if world.first:
+        shutil.rmtree(work)
+    world.meet(f"{out}: all is in place")
+
+
+def _key(manifest: Mapping[str, Any], encoder: Encoder) -> str:
     """Name of the scratch folder: a hash of all that decides the bytes, down to the library and the kind of device."""
     device = encoder.model.device.type
     content = json.dumps([FORMAT, manifest, torch.__version__, device], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
+def _reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
     """Create a .npy file to be filled in place, unless it is there, with its space on disk taken at once.
 
     Without the space taken, a full disk would kill the process at the write to the map.
@@ -69,7 +145,7 @@ def reserve(path: Path, shape: tuple[int, int], dtype: str) -> None:
         part.replace(path)
 
 
-def fill(
+def _fill(
     encoder: Encoder,
     items: Views,
     batch_size: int,
@@ -84,7 +160,7 @@ def fill(
     Of several processes each takes every so-manieth batch and keeps a journal of its own; any number of them may take
     up the work of any other number. How many items fitted into memory together is kept too.
     """
-    size = fitting(work, batch_size)
+    size = _fitting(work, batch_size)
     plan, files = items.plan(encoder, batch_size), list(target.files.values())
     journals = _read_journals(work)
 
@@ -118,7 +194,7 @@ def fill(
             journal.flush()
 
 
-def fitting(work: Path, batch_size: int) -> int:
+def _fitting(work: Path, batch_size: int) -> int:
     """How many items go through the model together: all of a batch, or what memory had room for so far."""
     return min([batch_size, *(read_json(path)["used"] for path in work.glob("batch_size-*.json"))])
 
@@ -195,7 +271,7 @@ def _read_journals(work: Path) -> dict[int, int]:
     return {int(line[0]): int(line[1]) for line in lines if len(line) == 2 and "".join(line).isdecimal()}
 
 
-def link(source: Path, target: Path) -> None:
+def _link(source: Path, target: Path) -> None:
     """Give a finished file a second name, or copy it where the file system is another."""
     try:
         os.link(source, target)

@@ -4,9 +4,7 @@ A folder holds ``tokens.npy`` (tokens × d), ``spans.npy`` (rows × 2: where a r
 texts share theirs), ``index.parquet`` (what each row is) and ``manifest.json`` (what made them).
 """
 
-import errno
-import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +18,11 @@ from jam.distributed import ALONE, World
 from jam.encoders import Encoder
 from jam.encoders.items import whole_number
 from jam.errors import InputError
-from jam.features.filling import Target, fill, fitting, key_of, link, reserve
+from jam.features.extract import check_finite, row_name
+from jam.features.filling import Target, write_filled
 from jam.features.store import INDEX, MANIFEST
 from jam.features.views import Limits, Views
-from jam.io import atomic_folder, file_sha256, read_json, release, replaceable, write_json
+from jam.io import file_sha256, read_json, release, replaceable
 from jam.progress import Progress, silent
 
 TOKENS, SPANS = "tokens.npy", "spans.npy"
@@ -131,70 +130,34 @@ def extract_tokens(
         "tokens": shape[0],
         "dim": shape[1],
     }
-    work = Path(scratch) / out.name / key_of(manifest, encoder)
-    try:
-        if world.first:
-            for other in set(work.parent.glob("*")) - {work}:  # unfinished, of another configuration
-                shutil.rmtree(other)
-            work.mkdir(parents=True, exist_ok=True)
-            reserve(work / TOKENS, shape, dtype)
-        world.meet(f"{out}: room is reserved")
-        file = np.lib.format.open_memmap(work / TOKENS, mode="r+")
-        fill(encoder, items, batch_size, _ragged(encoder, items, ends, layer, file), work, progress, world)
-        file.flush()
-        world.meet(f"{out}: all tokens are there")
-        if world.first:
-            used = fitting(work, batch_size)
-            if used < batch_size:
-                manifest["batch_size_used"] = used
-            manifest["truncated"] = items.truncated(encoder)
-            starts = np.concatenate([[0], ends[:-1]])
-            with atomic_folder(out) as part:
-                link(work / TOKENS, part / TOKENS)
-                np.save(part / SPANS, np.stack([starts, ends], axis=1)[items.item_of_row])
-                pq.write_table(items.index, part / INDEX, compression="zstd")
-                write_json(part / MANIFEST, manifest)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        needed = shape[0] * shape[1] * np.dtype(dtype).itemsize / 1e6
-        raise InputError(
-            f"{work}: the disk is full; expected room for {needed:.1f} MB of tokens of {out.name} "
-            "(finished batches are kept there: free some space and run again)"
-        ) from error
-    if world.first:
-        shutil.rmtree(work)
-    world.meet(f"{out}: tokens are in place")
+    spans = np.stack([np.concatenate([[0], ends[:-1]]), ends], axis=1)[items.item_of_row]
+
+    def target(files: Sequence[np.memmap]) -> Target:
+        return _ragged(encoder, items, ends, layer, files[0])
+
+    how: dict[str, Any] = {"scratch": scratch, "progress": progress, "world": world}
+    how["beside"] = lambda part: np.save(part / SPANS, spans)
+    write_filled("tokens", encoder, items, out, manifest, {TOKENS: shape}, target, **how)
     return TokenStore.load(out)
 
 
 def _ragged(encoder: Encoder, items: Views, ends: np.ndarray, layer: int, file: np.memmap) -> Target:
     """All real tokens of one layer, those of an item one after another."""
     counts = np.diff(ends, prepend=0)
+    _, first = np.unique(items.item_of_row, return_index=True)  # the first row that an item fills
 
     def rows(batch: np.ndarray) -> np.ndarray:
         return np.concatenate([np.arange(ends[item] - counts[item], ends[item]) for item in batch])
 
     def blocks(batch: np.ndarray, states: list[Tensor]) -> list[np.ndarray]:
         tokens, real = (state.cpu().numpy() for state in states)
-        if (real.sum(axis=1) != counts[batch]).any():
-            at = int((real.sum(axis=1) != counts[batch]).argmax())
-            raise InputError(f"{_item(items, batch[at])}: got {real[at].sum()} tokens, expected {counts[batch[at]]}")
-        with np.errstate(over="ignore"):  # told of below
+        if (wrong := real.sum(axis=1) != counts[batch]).any():
+            at = int(wrong.argmax())
+            name, expected = row_name(items.index, first[batch[at]]), counts[batch[at]]
+            raise InputError(f"{name}: got {real[at].sum()} tokens, expected {expected}")
+        with np.errstate(over="ignore"):  # told of by the check
             block = tokens[real].astype(file.dtype)
-        finite = np.isfinite(block).all(axis=1)
-        if not finite.all():
-            at = int(np.repeat(batch, counts[batch])[finite.argmin()])
-            raise InputError(
-                f"{_item(items, at)}: layer {layer} got a NaN or infinity in {block.dtype}, expected finite tokens "
-                "(try float32 if they are stored in float16)"
-            )
+        check_finite({layer: block}, items.index, np.repeat(first[batch], counts[batch]), "tokens")
         return [block]
 
     return Target({layer: file}, rows, lambda inputs: list(encoder.token_states(inputs, layer)), blocks)
-
-
-def _item(items: Views, item: int) -> str:
-    """The first view that an item fills, in words."""
-    [line] = items.index.slice(int(items.rows_of(np.array([item]))[0][0]), 1).to_pylist()
-    return f"item {line['id']!r}, {line['role']} view {line['k']}"
