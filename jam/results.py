@@ -13,7 +13,7 @@ import pandas as pd
 from jam.errors import InputError
 from jam.io import write_csv
 
-TEXT, WHOLE, REAL = "string", "Int64", "Float64"
+TEXT, WHOLE, REAL, FLAG = "string", "Int64", "Float64", "boolean"
 
 COLUMNS: dict[str, str] = {
     "experiment": TEXT,  # what was asked: evaluate, kernels, layers, scale, pareto …
@@ -81,6 +81,10 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "loss": TEXT, "alpha_first": REAL, "alpha_last": REAL, "goal": TEXT, "kept": TEXT, "settings": WHOLE,
         "lambda_first": REAL, "lambda_last": REAL, "cross": REAL,
     },
+    "resampler": {  # of monitors: the least and the largest value that is as it should be
+        "tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL, "least": REAL, "most": REAL, "passed": FLAG,
+    },
+    "captions": {"kind": TEXT, "tier": TEXT, "label": TEXT, "null_mean": REAL},  # kind of question; label: an attribute
     "reference": {"reference": TEXT, "label": TEXT},  # held against: an encoder, or the state
     "trends": {"grid": TEXT, "predictor": TEXT, "predictor_side": TEXT, "within": TEXT, "tier": TEXT},
 }  # fmt: skip
@@ -139,6 +143,8 @@ def read_results(paths: Sequence[Path]) -> pd.DataFrame:
                 continue
             if not experiments or set(table) - set(types):
                 raise ValueError(f"columns {sorted(set(table) - set(types))}")
+            for name in (name for name in table if types[name] == FLAG):
+                table[name] = table[name].map({"True": True, "False": False})
             tables.append(table.astype({name: types[name] for name in table}))
             names |= set(types)
         except (TypeError, ValueError) as error:

@@ -18,7 +18,6 @@ from typing import Any
 import pandas as pd
 
 from jam.align.adapter import Adapter
-from jam.align.rows import negative_rows
 from jam.align.space import load_adapters
 from jam.align.train import train
 from jam.device import pick_device
@@ -30,19 +29,10 @@ from jam.widths.curve import Questions, first, mean_outcomes, principal, princip
 from jam.widths.rows import METHODS, Cell, curve_tables, difference_tables
 from stages.chosen import chosen
 from stages.common import SIBLINGS, SPACES, require_listed, run, say
-from stages.inputs import items_as_units, load_items, load_relevance, load_sides
+from stages.inputs import items_as_units, load_items
+from stages.questions import questions
 
 Found = dict[Cell, dict[Key, Outcome]]
-
-
-def questions(params: Params) -> Questions:
-    """What is asked on test rows."""
-    sides = (params.align.x, params.align.y)
-    names = (sides[0].side, sides[1].side)
-    tables = load_sides(sides)
-    negatives = negative_rows(tables[names[1]][1], tables[names[0]][1], "test")
-    right = load_relevance(sides, "test", [names]).get(names)
-    return Questions.of(names, load_items(sides, "test"), right, negatives)
 
 
 def plain(params: Params, name: str, seed: int, dims: int) -> Mapping[str, Adapter]:
@@ -52,7 +42,7 @@ def plain(params: Params, name: str, seed: int, dims: int) -> Mapping[str, Adapt
     changed, training = configuration.model_copy(update={"latent": dims}).of(objective, params.training)
     items, validation = (load_items(sides, split) for split in ("train", "val"))
     space = train(items, validation, changed, training, seed=seed, device=pick_device())
-    return {side: space[side].adapter for side in (one.side for one in sides)}
+    return space.adapters
 
 
 def adaptive(asked: Questions, vectors: Mapping[str, Any], method: str, params: Params, name: str) -> Found:
@@ -64,7 +54,7 @@ def adaptive(asked: Questions, vectors: Mapping[str, Any], method: str, params: 
 def score(name: str, seed: int, dims: int | None) -> tuple[int, Found]:
     """All that is scored of the space, or of the plain loss trained at a width, with one seed."""
     params = load_params()
-    widths, asked = params.matryoshka[name], questions(params)
+    widths, asked = params.matryoshka[name], questions((params.align.x, params.align.y))
     if dims is None:
         vectors = asked.vectors(load_adapters(SPACES / name / str(seed), pick_device()))
         found: Found = {("matryoshka", d, None): asked.answers(first(vectors, d)) for d in widths.dims}
@@ -104,7 +94,8 @@ def main(name: str) -> str:
             runs[cell][seed] = outcomes
     order = sorted(runs, key=lambda cell: (METHODS.index(cell[0]), cell[2] or 0, cell[1]))
     ordered = {cell: {seed: runs[cell][seed] for seed in params.align.seeds} for cell in order}
-    of = questions(params), full_width(params, name), params.evaluate.resamples, items_as_units("test")
+    sides, full = (params.align.x, params.align.y), full_width(params, name)
+    of = questions(sides), full, params.evaluate.resamples, items_as_units("test")
     parts = [*curve_tables(ordered, *of), *difference_tables(ordered, params.matryoshka[name].dims, *of[2:])]
     table = pd.concat(parts, ignore_index=True)
     path = SIBLINGS / "matryoshka" / f"{name}.csv"

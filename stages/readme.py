@@ -9,7 +9,7 @@ import pandas as pd
 
 from jam.io import atomic_path
 from jam.params import Params, load_params
-from jam.report import sweep_tables, tables
+from jam.report import caption_tables, resampler_tables, sweep_tables, tables
 from jam.report.audit_table import audit_sides_table, audit_table
 from jam.report.contrast_tables import budget_table, contrast_table, fall_table, kept_table, private_table
 from jam.report.downstream_tables import downstream_table, similarity_table, zero_shot_table
@@ -19,7 +19,7 @@ from jam.report.reality_tables import reality_table, when_table
 from jam.report.reference_tables import ablation_table, control_table, gain_table, hypothesis_table
 from jam.results import read_results, select
 from jam.sweep.frozen import METRICS as FROZEN
-from stages.common import METRICS, UNIFORM, run
+from stages.common import METRICS, SIBLINGS, UNIFORM, run
 from stages.results import all_results, curves, verdicts
 
 # JAM's objectives with each other, and what else there is with the plainest trained one
@@ -64,6 +64,8 @@ def built_tables(
         "when": when_table(select(results, experiment="when"), control),
         **{f"{name}": dims_table(results, name) for name in params.matryoshka},
         **{f"{name}_adaptive": adaptive_table(results, name) for name in params.matryoshka},
+        **resampler_built(results, params),
+        **captions_built(results, params),
         "audit": audit_table(results),
         "audit_sides": audit_sides_table(results),
         "downstream": downstream_table(results),
@@ -88,6 +90,34 @@ def built_tables(
         "reference_controls": control_table(results),
         "ablation": ablation_table(results),
         "hypotheses": hypothesis_table(judged),
+    }
+
+
+def resampler_built(results: pd.DataFrame, params: Params) -> dict[str, str]:
+    """Of adapters that read all tokens."""
+    found = select(results, experiment="resampler")
+    if found.empty:
+        return {}
+    told = {
+        "resampler": resampler_tables.variants_table(found),
+        "resampler_differences": resampler_tables.differences_table(found),
+        "resampler_monitors": resampler_tables.monitors_table(found),
+    }
+    path = SIBLINGS / "resampler" / next(iter(params.resampler)) / "attention.csv"
+    if path.is_file():
+        told["resampler_words"] = resampler_tables.attention_table(pd.read_csv(path, dtype={"key": str}))
+    return told
+
+
+def captions_built(results: pd.DataFrame, params: Params) -> dict[str, str]:
+    """Of captions."""
+    found = select(results, experiment="captions")
+    if found.empty:
+        return {}
+    return {
+        "captions": caption_tables.bounds_table(found),
+        "caption_variants": caption_tables.variants_table(found),
+        "answers": caption_tables.answers_table(found),
     }
 
 

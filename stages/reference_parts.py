@@ -46,7 +46,7 @@ def fitted(name: str, items: Items, validation: Items, seed: int) -> dict[str, A
     """Adapters by side, trained as those of a space on other items."""
     objective, configuration = chosen(name)
     space: Space = train(items, validation, *configuration.of(objective, load_params().training), seed=seed)
-    return {side: of.adapter for side, of in space.sides.items()}
+    return space.adapters
 
 
 def trained_on_shuffled(name: str, seed: int) -> dict[str, Adapter]:

@@ -34,6 +34,8 @@ def tables(params: Params) -> list[Path]:
 def sibling_tables(params: Params) -> list[Path]:
     """The tables of what goes beyond the paper."""
     names = ["downstream", "reference", *(f"matryoshka/{name}" for name in params.matryoshka)]
+    names += [f"resampler/{name}/scores" for name in params.resampler]
+    names += [f"captions/{name}/scores" for name in params.captions]
     return [SIBLINGS / f"{name}.csv" for name in names]
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 from checkout import REPRO, ROOT, command, environment, new_checkout, refused
+from tiny_encoders import contents
 
+from jam.caption.language import Language
 from jam.params import load_params
 from jam.results import OF_EXPERIMENT, select
 from stages.results import all_results
@@ -49,7 +51,8 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
     assert set(figures) == {
         "captions", "habitats", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "when",
         "audit", "layers", "layers_trained", "matryoshka", "pairs", "scale", "pareto", "pareto_heatmap", "private",
-        "retrieved", "downstream", "similarity", "reference", "verdicts",
+        "retrieved", "downstream", "similarity", "reference", "verdicts", "image_text_curves", "image_text_variants",
+        "image_text_latents", "cave_captions", "cave_pictures",
     }  # fmt: skip
     assert min(figures.values()) > 10_000
     shown = command(checkout, "dvc", "metrics", "show")
@@ -93,6 +96,7 @@ OF_SPACES = "listing evaluate kernels reality audit downstream reference hypothe
         ("sweeps.layers.y", [0, 1], "sweep@layers", "plots"),
         ("spaces.matryoshka.dims", [16, 32], "space@matryoshka", f"matryoshka@matryoshka {OF_SPACES}"),
         ("spaces_of_three.three.z.layer", 1, "space_of_three@three", OF_SPACES),
+        ("captions.cave.recipe.k", 3, "captions@cave", "plots"),
     ],
 )
 def test_a_change_reruns_what_hangs_on_it_and_nothing_else(checkout, where, value, least, more):
@@ -117,7 +121,7 @@ def rerun(checkout, path, text, *options):
 
 AFTER = {
     "evaluate", "kernels", "reality", "audit", "retrieve", "downstream", "reference", "hypotheses", "pairs", "scale",
-    "sweep@layers", "sweep@pareto", "matryoshka@matryoshka", "plots",
+    "sweep@layers", "sweep@pareto", "matryoshka@matryoshka", "resampler@image_text", "captions@cave", "plots",
 }  # fmt: skip
 
 
@@ -141,7 +145,7 @@ def test_a_line_of_code_reruns_what_hangs_on_it(checkout, file, expected):
 STAGES = (
     "dataset", "encoder@vision_s", "features@minilm", "space@spread", "space_of_three@three", "evaluate", "kernels",
     "reality", "when", "audit", "siblings/dvc.yaml:downstream", "pairs", "scale", "sweep@layers",
-    "siblings/dvc.yaml:matryoshka@matryoshka",
+    "siblings/dvc.yaml:matryoshka@matryoshka", "siblings/dvc.yaml:captions@cave",
 )  # fmt: skip
 
 
@@ -177,6 +181,17 @@ def test_a_stage_killed_half_way_is_finished_by_the_next_repro_with_the_same_met
     command(checkout, *REPRO)
     assert results(checkout) == expected
     assert locks(checkout) == lock
+
+
+def test_captions_change_neither_the_space_nor_the_language_model(checkout):
+    kept = checkout / "data" / "captions" / "cave"
+    assert contents(kept / "z" / "0" / "adapter") == contents(checkout / "data" / "spaces" / "con" / "0" / "image")
+    latents = checkout / "data" / "token_spaces" / "image_text" / "shared" / "0" / "image"
+    assert contents(kept / "latents" / "0" / "adapter") == contents(latents)
+    language = Language.load(checkout / "data" / "encoders" / "text_s").fingerprint()
+    told = [json.loads(path.read_text())["fingerprint"] for path in kept.rglob("captioner.json")]
+    assert set(told) == {language}
+    assert len(told) == 7  # all variants but the oracle, one of them with two seeds
 
 
 def test_a_bad_parameter_stops_a_stage_with_one_line(tmp_path):

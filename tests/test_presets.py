@@ -8,8 +8,11 @@ import io
 import json
 import os
 import re
+import sys
 
+import huggingface_hub.constants as constants
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -22,6 +25,7 @@ from PIL import Image
 from tiny_encoders import WORDS, picture
 from tiny_hub import save_tiny
 
+import jam
 from jam.encoders import package
 from jam.results import select
 from stages.results import all_results
@@ -29,7 +33,8 @@ from stages.results import all_results
 FAMILY = {
     "dinov2-giant": "dinov2_giant", "dinov2": "dinov2", "vit-mae": "mae", "clip-vit": "clip_vision", "vit-base": "vit",
     "bloomz": "bloom", "pythia": "pythia", "Qwen2": "qwen2", "Llama": "llama", "distilbert": "distilbert",
-    "bert": "bert", "resnet-18": "resnet18", "gemma-2": "gemma2", "OLMo-2": "olmo2",
+    "bert": "bert", "resnet-18": "resnet18", "gemma-2": "gemma2", "OLMo-2": "olmo2", "all-mpnet": "mpnet",
+    "MiniLM": "minilm",
 }  # fmt: skip
 STATES = {"layers": "num_hidden_layers", "width": "hidden_size"}
 NAMES = {"bloom": {"layers": "n_layer", "width": "hidden_size"}, "distilbert": {"layers": "n_layers", "width": "dim"}}
@@ -46,6 +51,7 @@ def layers_of(params, name):
     """How many layers the preset takes the encoder to have: the deepest that it names."""
     named = [side[way] for side in (params["align"], *params["spaces_of_two"].values()) for way in ("x", "y")]
     named += params["sweeps"]["scale"]["x"] + params["sweeps"]["scale"]["y"]
+    named += [{"encoder": of, **tokens} for of, tokens in params["tokens"].items()]
     return max([1, *(layer["layer"] for layer in named if layer["encoder"] == name)])
 
 
@@ -122,7 +128,8 @@ def serve_data(server, params, folder):
 
 
 def serve_models(server, params, scratch):
-    """A stand-in for every hub model: as deep as the preset says, wide enough for its latent space."""
+    """A stand-in for every hub model: as deep as the preset says, wide enough for its latent, of as many patches."""
+    grids = {side["encoder"]: side.get("grid") for of in params["resampler"].values() for side in (of["x"], of["y"])}
     for name, spec in params["encoders"].items():
         if spec["source"] != "hub":
             continue
@@ -137,6 +144,10 @@ def serve_models(server, params, scratch):
             sizes = {"hidden_sizes": [32, 32, 32, width]}  # wider than the latent of sweeps
         if family.startswith("dinov2"):
             sizes["mlp_ratio"] = 1  # of the same width: less to build, to serve and to read
+        if family == "qwen2":
+            sizes["tie_word_embeddings"] = True  # as the small ones do
+        if grid := grids.get(name):
+            sizes |= {"patch_size": 2, "image_size": 2 * grid[0]}
         save_tiny(scratch / name, family, **sizes)
         files = {path.name: path.read_bytes() for path in (scratch / name).iterdir()}
         server.add(spec["model"], files, "models", spec.get("revision", "main"))
@@ -185,3 +196,56 @@ def test_a_preset_runs_from_end_to_end(preset, tmp_path, monkeypatch):
             assert len(features["dims"]) == 1 + layers_of(params, name)
     dataset = json.loads((folder / "metrics" / "tables" / "dataset.json").read_text())
     assert dataset["source"] == params["dataset"]["source"]
+
+
+PARTS = {"width": 16, "depth": 2, "latents": 8, "epochs": 100}  # into how many
+
+
+def narrowed(params):
+    """Trainings of one epoch and one seed, adapters of tokens and projectors narrower than they are written.
+
+    As written they are for a GPU: 64 latents of width 512 in four layers take minutes a training here. What stays: all
+    variants, numbers of tokens, lengths of prefixes, and the latent with its dims.
+    """
+    params["training"]["epochs"], params["align"]["seeds"] = 1, [0]
+    for section in ("resampler", "captions"):
+        for entry in params[section].values():
+            entry["seeds"] = [0]
+            for recipe in (entry["recipe"], *entry["variants"].values()):
+                recipe |= {name: max(1, recipe[name] // parts) for name, parts in PARTS.items() if name in recipe}
+    return params
+
+
+@pytest.mark.parametrize(("preset", "target"), [("resampler", "resampler@image_text"), ("caption", "captions@photos")])
+def test_a_preset_of_siblings_runs_to_its_target(preset, target, tmp_path, monkeypatch):
+    folder, (section, name) = new_checkout(tmp_path / "tree", preset), target.split("@")
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    if not os.environ.get("JAM_SLOW"):
+        params = narrowed(params)
+        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    cache = {"HF_HUB_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    with serving() as (server, address):
+        serve_data(server, params, folder)
+        serve_models(server, params, tmp_path / "models")
+        hub = {"HF_ENDPOINT": address, "HF_HUB_OFFLINE": "0", **cache}
+        command(folder, *REPRO[:5], f"siblings/dvc.yaml:{target}", **hub)
+
+    scores = pd.read_csv(folder / "metrics" / "siblings" / section / name / "scores.csv")
+    assert scores["value"].notna().all()
+    means, spec = select(scores, seed=None, against=None), params[section][name]
+    if section == "resampler":
+        assert set(means["subject"]) == {*spec["variants"], spec["pooled"]}
+        return
+    assert set(select(means, condition="real")["subject"]) == set(spec["variants"])
+    photo = tmp_path / "photo.png"
+    photo.write_bytes(next(photos())[0])
+    monkeypatch.chdir(folder)  # captioners of the pipeline name their models by data/encoders
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", cache["HF_HUB_CACHE"])
+    for variant in spec["variants"]:
+        captioner = jam.Captioner.load(f"data/captions/{name}/{variant}/0", "cpu")
+        [told] = captioner.generate([photo])
+        assert told
+    said = command(folder, sys.executable, "-m", "jam.caption", f"data/captions/{name}", str(photo), **cache)
+    path, words = said.split("\t", 1)
+    assert path == str(photo)
+    assert words.strip()

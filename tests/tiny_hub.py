@@ -132,8 +132,9 @@ def save_tiny(folder: Path, family: str, side: str = "right", **sizes_of_model: 
         numbers = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("pad", "bos", "eos")}
         config.get("text_config", config).update(numbers, vocab_size=len(words))
     else:
-        square = {"height": SIDE, "width": SIDE}
-        cropped = {"size": {"shortest_edge": SIDE}, "crop_size": square}
+        pixels = sizes_of_model.get("image_size", SIDE)
+        square = {"height": pixels, "width": pixels}
+        cropped = {"size": {"shortest_edge": pixels}, "crop_size": square}
         sizes = {"Bit": cropped, "CLIP": cropped, "ConvNext": {"size": {"shortest_edge": 2 * SIDE}}}
         processor = getattr(hf, f"{tiny.processor}ImageProcessorPil")
         processor(**sizes.get(tiny.processor, {"size": square})).save_pretrained(folder)

@@ -1,20 +1,20 @@
 """An adapter: frozen features in, a vector of the shared space out; saved as safetensors plus config.json."""
 
-from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from jam.align.blocks import Standardise
+from jam.align.saved import Saved
 from jam.align.towers import TOWERS
 from jam.errors import InputError
-from jam.io import read_json, replace_folder, write_json
 from jam.metrics._rows import Array, as_rows
+
+if TYPE_CHECKING:
+    from jam.encoders import Encoder
 
 
 def check_dims(dims: int | None, width: int) -> None:
@@ -43,7 +43,36 @@ def truncated(vectors: np.ndarray, dims: int | None) -> np.ndarray:
     return np.ascontiguousarray(cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12))
 
 
-class Adapter(nn.Module):
+class AnyAdapter(Saved):
+    """What adapters of all kinds share.
+
+    Attributes:
+        config: ``kind``, ``d_in``, ``d_latent`` and further arguments.
+        standardise: of what is read.
+    """
+
+    NAME, KEYS = "adapter", ("kind", "d_in", "d_latent")
+    standardise: Standardise
+
+    @property
+    def reconstructs(self) -> bool:
+        """Whether the adapter has a decoder."""
+        return False
+
+    def read(self, encoder: "Encoder", views: Any, layer: int, batch_size: int) -> Any:
+        """What ``encode`` takes, of images or texts: the pooled states of a layer, or whatever else is read."""
+        raise NotImplementedError
+
+    def encode(self, features: Any, *, dims: int | None = None) -> np.ndarray:
+        """What is read as unit vectors of the shared space, (n, d_latent), or of its first ``dims`` coordinates."""
+        raise NotImplementedError
+
+    def _before_loading(self, state: dict[str, Tensor]) -> None:
+        """Constants may be in double precision."""
+        self.standardise.mean = self.standardise.mean.to(state["standardise.mean"].dtype)
+
+
+class Adapter(AnyAdapter):
     """Standardise → tower, for one modality.
 
     Args:
@@ -70,6 +99,10 @@ class Adapter(nn.Module):
     def reconstructs(self) -> bool:
         """Whether the adapter has a decoder."""
         return hasattr(self.tower, "decode")
+
+    def read(self, encoder: "Encoder", views: Any, layer: int, batch_size: int) -> np.ndarray:
+        """Pooled states (n, d_in) of images or texts."""
+        return encoder.encode(views, batch_size, layer)
 
     def forward(self, features: Tensor) -> Tensor:
         """(n, d_in) raw features → (n, d_latent) latents, not normalised."""
@@ -133,34 +166,3 @@ class Adapter(nn.Module):
                 "expected finite numbers, of the size that the adapter was trained on"
             )
         return vectors.numpy()
-
-    def save(self, folder: str | Path) -> None:
-        """Write ``model.safetensors`` and ``config.json``; the folder appears whole or not at all.
-
-        Raises:
-            InputError: the folder is not new or empty, and holds other things than an adapter.
-        """
-        state = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
-        with replace_folder(folder, "config.json", ("kind", "d_in", "d_latent")) as part:
-            save_file(state, part / "model.safetensors")
-            write_json(part / "config.json", self.config)
-
-    @classmethod
-    def load(cls, folder: str | Path, device: str | torch.device = "cpu") -> "Adapter":
-        """Read an adapter that ``save`` wrote, in evaluation mode.
-
-        Raises:
-            InputError: the folder holds no adapter, or one that does not fit its config.
-        """
-        folder = Path(folder)
-        if not (folder / "config.json").is_file():
-            raise InputError(f"{folder}: no adapter here, expected config.json and model.safetensors")
-        try:
-            adapter = cls(**read_json(folder / "config.json"))
-            state = load_file(folder / "model.safetensors")
-            adapter.standardise.mean = adapter.standardise.mean.to(state["standardise.mean"].dtype)  # may be double
-            adapter.load_state_dict(state)
-        except (SafetensorError, RuntimeError, TypeError, ValueError, KeyError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{folder}: the adapter cannot be read: {reason}") from error
-        return adapter.to(device).eval()

@@ -106,6 +106,10 @@ class Standardise(nn.Module):
         """(n, d) features → (n, d) inputs of a tower, in fp32."""
         return self._centred(x) @ self.whiten
 
+    def then(self, linear: nn.Linear, x: Tensor) -> Tensor:
+        """``linear`` after ``forward``, (n, d) → (n, out): both matrices as one, not d × d products for every row."""
+        return self._centred(x) @ (self.whiten @ linear.weight.T) + linear.bias
+
     def scaled(self, x: Tensor) -> Tensor:
         """(n, d) features → (n, d) in units of their standard deviation."""
         return self._centred(x) / self.scale

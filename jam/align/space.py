@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from jam.align.adapter import Adapter, check_dims
+from jam.align.adapter import Adapter, AnyAdapter, check_dims
 from jam.align.looks import Candidate, Choice, Looks, choose
+from jam.align.saved import CONFIG
 from jam.errors import InputError
 from jam.io import read_json, replace_folder, write_json
 
@@ -26,7 +27,7 @@ class Side:
     """One side of a space: an adapter and, where it is known, what its features come from.
 
     Attributes:
-        adapter: trained on features of one layer.
+        adapter: trained on features, or on all tokens, of one layer.
         encoder: frozen, of any modality; None where only features are at hand.
         layer: of the encoder, 0 … layers−1, or negative from the last.
 
@@ -34,7 +35,7 @@ class Side:
         InputError: the encoder has no such layer, or one of another width than the adapter takes.
     """
 
-    adapter: Adapter
+    adapter: AnyAdapter
     encoder: "Encoder | None" = None
     layer: int = -1
 
@@ -49,7 +50,7 @@ class Side:
             )
 
     def encode(self, views: Any, batch_size: int = 64, dims: int | None = None) -> np.ndarray:
-        """Views as unit vectors, (n, d_latent) float32: images or texts where there is an encoder, else features.
+        """Views as unit vectors, (n, d_latent) float32: images or texts where there is an encoder, else what is read.
 
         With ``dims`` of its first so many coordinates, (n, dims), see `Adapter.encode`.
         """
@@ -57,7 +58,7 @@ class Side:
             return self.adapter.encode(views, dims=dims)
         width = self.adapter.config["d_latent"]
         check_dims(dims, width)
-        features = self.encoder.encode(views, batch_size, self.layer)
+        features = self.adapter.read(self.encoder, views, self.layer, batch_size)
         return self.adapter.encode(features, dims=dims) if len(features) else np.empty((0, dims or width), np.float32)
 
 
@@ -104,6 +105,18 @@ class Space:
             f"space: got a recall of {recall:.3f} on validation rows, which as many trials on shuffled pairs reach in "
             f"{100 * p:.1f} of 100 draws, expected at most 5: nothing was aligned that these rows can tell"
         )
+
+    @property
+    def adapters(self) -> dict[str, Adapter]:
+        """Those of pooled features, by side.
+
+        Raises:
+            InputError: one reads tokens.
+        """
+        found = {name: side.adapter for name, side in self.sides.items() if isinstance(side.adapter, Adapter)}
+        if odd := set(self.sides) - set(found):
+            raise InputError(f"space: got sides {sorted(odd)} that read tokens, expected pooled features")
+        return found
 
     def __getitem__(self, name: str) -> Side:
         """The side of a name.
@@ -177,7 +190,7 @@ class Space:
         sides = {}
         for name, source in space["sides"].items():
             encoder = Encoder.load(Path(encoders) / source["encoder"], device) if source else None
-            adapter = Adapter.load(folder / name, encoder.model.device if encoder else device or "cpu")
+            adapter = load_adapter(folder / name, encoder.model.device if encoder else device or "cpu")
             sides[name] = Side(adapter, encoder, source.get("layer", -1))
         return cls(sides, [(x, y) for x, y in space["pairs"]], chosen=space["chosen"], looks=space["looks"])
 
@@ -189,8 +202,21 @@ def check_names(names: Iterable[Any]) -> None:
             raise InputError(f"side: got the name {name!r}, expected letters, digits, spaces, - and _")
 
 
+def load_adapter(folder: Path, device: str | torch.device = "cpu") -> AnyAdapter:
+    """An adapter of whatever kind.
+
+    Raises:
+        InputError: as `AnyAdapter.load`.
+    """
+    from jam.resampler.adapter import KINDS, TokenAdapter
+
+    config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
+    kind: type[AnyAdapter] = TokenAdapter if config.get("kind") in KINDS else Adapter
+    return kind.load(folder, device)
+
+
 def load_adapters(folder: str | Path, device: str | torch.device = "cpu") -> dict[str, Adapter]:
-    """The adapters of a saved space alone, by side."""
+    """The adapters of a saved space of pooled features alone, by side."""
     return {name: Adapter.load(Path(folder) / name, device) for name in read_space(Path(folder))["sides"]}
 
 

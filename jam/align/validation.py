@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from jam.align.adapter import Adapter
+from jam.align.adapter import AnyAdapter
 from jam.align.items import Items, owners
 from jam.align.looks import Looks
 from jam.align.objective import Pair
@@ -49,7 +49,7 @@ class Validation:
         self._things = shuffled
         self._best = np.zeros(DRAWS)
 
-    def scores(self, adapters: Mapping[str, Adapter]) -> dict[str, float]:
+    def scores(self, adapters: Mapping[str, AnyAdapter]) -> dict[str, float]:
         """R@1 of every pair both ways, accuracy on hard negatives of either side, and what is chosen by.
 
         ``validation_recall`` is the mean of the former, ``validation_hard_negatives`` of the latter (absent where there
@@ -83,11 +83,11 @@ class Validation:
         chosen = {"recall": recall, "hard_negatives": negatives, "mean": (recall + negatives) / 2}[self.criterion]
         return {**scores, "validation_hard_negatives": negatives, "validation_score": chosen}
 
-    def chance(self, adapters: Mapping[str, Adapter]) -> dict[str, float]:
+    def chance(self, adapters: Mapping[str, AnyAdapter]) -> dict[str, float]:
         """How the recall of what was chosen compares with the best of all looks so far, see `Looks.chance`."""
         return self.looks(adapters).chance()
 
-    def looks(self, adapters: Mapping[str, Adapter]) -> Looks:
+    def looks(self, adapters: Mapping[str, AnyAdapter]) -> Looks:
         """All looks so far, with the recall of what was chosen."""
         items, sides = self._fingerprints
         return Looks(items, sides, float(self._shuffled(self._latents(adapters))[0]), self._best.tolist())
@@ -104,10 +104,10 @@ class Validation:
         told = json.dumps([known, self._things[0].tolist(), self.criterion, DRAWS])
         return hashlib.sha256(told.encode()).hexdigest(), sides
 
-    def _latents(self, adapters: Mapping[str, Adapter]) -> dict[str, np.ndarray]:
+    def _latents(self, adapters: Mapping[str, AnyAdapter]) -> dict[str, np.ndarray]:
         return {name: adapters[name].encode(side.table[self._flat[name][0]]) for name, side in self.items.sides.items()}
 
-    def _of_rows(self, adapter: Adapter, side: str, rows: np.ndarray, latents: np.ndarray) -> np.ndarray:
+    def _of_rows(self, adapter: AnyAdapter, side: str, rows: np.ndarray, latents: np.ndarray) -> np.ndarray:
         """Latents of some rows: those of true views are known, and false views are made from such as a rule."""
         known = self._flat[side][0]
         order = np.argsort(known, kind="stable")

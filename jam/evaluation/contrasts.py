@@ -13,7 +13,10 @@ from jam.evaluation.scores import Key, Outcome, PerRow
 from jam.metrics.verdicts import holm
 
 OBSERVED = ("item", "seed", "total", "count")
-COMPARED = ("recall", "true_recall", "average_precision", "fine_recall", "hard_negatives", "preservation", "private")
+COMPARED = (
+    "recall", "true_recall", "average_precision", "fine_recall", "hard_negatives", "preservation", "private",
+    "exact_scene", "cider_d", "answer",
+)  # fmt: skip
 
 
 def observations(runs: Mapping[int, Mapping[Key, Outcome]]) -> pd.DataFrame:

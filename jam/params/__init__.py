@@ -11,11 +11,13 @@ import yaml
 from pydantic import Field, ValidationError
 
 from jam.errors import InputError
+from jam.params.captions import Captions, Telling
 from jam.params.data import CaveData, Dataset, FolderData, HubData
 from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Distinct, Name, Section, Seed, Seeds, Some
 from jam.params.hypotheses import Ablated, Hypotheses, KernelMetric, OrNone, Reference, Tower
+from jam.params.resampler import Resampler, TokenSide
 from jam.params.spaces import (
     ClosedForm,
     Configuration,
@@ -31,9 +33,9 @@ from jam.params.spaces import (
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "Ablated", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream", "EncoderSpec",
-    "FolderData", "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Side", "SpaceSpec", "Tokens",
-    "Tower", "Training", "load_params", "one_line",
+    "Ablated", "Captions", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream",
+    "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Resampler",
+    "Side", "SpaceSpec", "Telling", "TokenSide", "Tokens", "Tower", "Training", "load_params", "one_line",
 ]  # fmt: skip
 
 
@@ -127,6 +129,8 @@ class Params(Section):
     evaluate: Evaluate
     kernels: Kernels
     tokens: dict[Name, Tokens]
+    resampler: dict[Name, Resampler]
+    captions: dict[Name, Captions]
     downstream: Downstream
     matryoshka: dict[Name, Widths]
     audit: Audit
@@ -189,6 +193,11 @@ class Params(Section):
         if "cave" in self.downstream.sources and self.dataset.source != "cave":
             yield f"downstream.sources: got cave with dataset.source {self.dataset.source}, expected it with cave alone"
         yield from self._odd_widths()
+        for name, resampler in self.resampler.items():
+            yield from resampler.problems_with(f"resampler.{name}", self.tokens, self.spaces)
+        for name, captions in self.captions.items():
+            yield from captions.problems_with(f"captions.{name}", self.tokens, self.spaces, self.resampler)
+            yield from _unknown(f"captions.{name}.language", [captions.language], self.encoders)
         if self.reference:
             trained = [name for name, fit in self.spaces.items() if isinstance(fit, Objective)]
             yield from self.reference.problems_with(self.encoders, trained)

@@ -122,8 +122,7 @@ def run_cell(cell: Cell, device: str = "cpu") -> Outcome:
     space = train(
         items["train"], items["val"], cell.objective, cell.training, pairs=cell.pairs, seed=cell.seed, device=device
     )
-    adapters = {name: side.adapter for name, side in space.sides.items()}
-    told = scores(adapters, cell.sides, items, cell.pairs, cell.k, cell.known)
+    told = scores(space.adapters, cell.sides, items, cell.pairs, cell.k, cell.known)
     return {"epoch": space.chosen["epoch"], "validation_score": space.chosen["validation_score"], **told}
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jam.align.adapter import Adapter
+from jam.align.adapter import AnyAdapter
 from jam.align.items import Items
 from jam.evaluation.scores import RELATION, Key, Outcome, PerRow, hard_negatives, true_retrieval
 from jam.widths.shortlist import shortlisted
@@ -41,7 +41,7 @@ class Questions:
         x, y = (items.sides[name].flat()[1] for name in sides)
         return cls(sides, items, x[:, None] == y if right is None else right, right is not None, negatives)
 
-    def vectors(self, adapters: Mapping[str, Adapter]) -> Vectors:
+    def vectors(self, adapters: Mapping[str, AnyAdapter]) -> Vectors:
         """All that is looked at, as unit vectors of a space."""
         x, y = self.sides
         rows = {"x": (x, self.items.sides[x].flat()[0]), "y": (y, self.items.sides[y].flat()[0])}

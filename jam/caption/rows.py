@@ -1,0 +1,87 @@
+"""What was said as rows of results: means with intervals, and paired differences."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from jam.caption.answers import answer_scores
+from jam.caption.ngrams import bleu, cider_d
+from jam.caption.said import Said, others
+from jam.caption.scenes import scene_scores
+from jam.evaluation.contrasts import contrast_rows, observations
+from jam.evaluation.scores import Key, Outcome, PerRow, summarise
+from jam.world.state import States
+
+REAL, SHUFFLED, MEAN, NONE, NEAREST, TEMPLATE = "real", "shuffled", "mean", "none", "nearest", "template"
+Outcomes = dict[Key, Outcome]
+
+
+@dataclass(frozen=True)
+class Truths:
+    """What is known of test items, by which sentences are scored.
+
+    Attributes:
+        states: (n, 6) their scenes; None where they are not known.
+        references: (n,) true sentences of each, for n-gram scores.
+        units: (n,) numbers of what a bootstrap draws.
+        resamples: of it.
+    """
+
+    states: States | None
+    references: Sequence[Sequence[str]]
+    units: np.ndarray
+    resamples: int
+
+    def scores(self, told: Sequence[str]) -> Outcomes:
+        """Of sentences (n,)."""
+        every = np.arange(len(told))
+        found = {} if self.states is None else scene_scores(told, self.states)
+        found[Key("cider_d", "image")] = PerRow(np.array(cider_d(told, self.references)), every)
+        found[Key("bleu", "image")] = bleu(told, self.references)
+        return found
+
+    def rows(self, runs: Mapping[int, Outcomes], subject: str, condition: str) -> pd.DataFrame:
+        """Means over seeds with intervals."""
+        table = summarise(runs, len(self.references), self.resamples, units=self.units)
+        return table.assign(subject=subject, condition=condition)
+
+    def difference(self, a: Mapping[int, Outcomes], b: Mapping[int, Outcomes], names: tuple[str, str]) -> pd.DataFrame:
+        """The first minus the second, paired on items; of what is compared in `jam.evaluation.contrasts`."""
+        observed = dict(zip(names, (observations(a), observations(b)), strict=True))
+        return pd.DataFrame(contrast_rows(observed, [names], self.units, self.resamples))
+
+
+def variant_tables(runs: Mapping[str, Mapping[int, Said]], test: Truths) -> Iterator[pd.DataFrame]:
+    """Of each variant what it says under all conditions, how far that is from another image's, and from the first's."""
+    scored = {name: {seed: real_scores(said, test) for seed, said in of.items()} for name, of in runs.items()}
+    first = next(iter(scored))
+    for name, of in runs.items():
+        shuffled = {seed: shuffled_scores(said, test) for seed, said in of.items()}
+        yield test.rows(scored[name], name, REAL)
+        yield test.rows(shuffled, name, SHUFFLED)
+        yield test.difference(scored[name], shuffled, (name, SHUFFLED))
+        if all(said.captions for said in of.values()):
+            mean = {seed: test.scores([said.mean] * len(test.references)) for seed, said in of.items()}
+            yield test.rows(mean, name, MEAN)
+        if name != first:
+            yield test.difference(scored[first], scored[name], (first, name))
+
+
+def real_scores(said: Said, test: Truths) -> Outcomes:
+    """Of its sentences and answers."""
+    found = test.scores(said.captions) if said.captions else {}
+    for kind, asked in said.asked.items():
+        found |= answer_scores(kind, asked, said.answers[kind])
+    return found
+
+
+def shuffled_scores(said: Said, test: Truths) -> Outcomes:
+    """Of the sentences and answers that another item's prefix gives."""
+    found: Outcomes = {}
+    if said.captions:
+        found = test.scores([said.captions[i] for i in others(len(said.captions))])
+    for kind, asked in said.asked.items():
+        found |= answer_scores(kind, asked, said.shuffled[kind])
+    return found

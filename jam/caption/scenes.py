@@ -1,0 +1,148 @@
+"""What a sentence says of a scene of the embedded world, held against the scene."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+
+import numpy as np
+
+from jam.errors import InputError
+from jam.evaluation.scores import Key, Outcome, PerRow
+from jam.world.claims import Claim, Mention, Scenes
+from jam.world.parser import parse
+from jam.world.state import ATTRIBUTES, CELLS, Scene, States, scene_of
+
+SAID = {**ATTRIBUTES, "cell": CELLS}
+"""What may be said of a thing, and how many values it has."""
+Thing = Mapping[str, int]
+Parts = dict[tuple[str, str | None], list[tuple[int, float]]]
+"""By metric and attribute, of which item each observation is, and whether it is a hit."""
+
+
+def claim_of(caption: str) -> Claim | None:
+    """What a caption claims; None where it is no sentence of the language, or mentions too many things."""
+    try:
+        return parse(caption)
+    except InputError:
+        return None
+
+
+def mentions_of(caption: str) -> tuple[Mention, ...] | None:
+    """The things that a caption mentions; None as of `claim_of`."""
+    claim = claim_of(caption)
+    return None if claim is None else claim.mentions
+
+
+def things_of(scene: Scene) -> list[dict[str, int]]:
+    """The things of a scene: digit, colour, size and cell by number."""
+    return [{**thing._asdict(), "cell": cell} for cell, thing in scene.items()]
+
+
+def said(mention: Mention, name: str) -> bool:
+    """Whether a mention says anything of an attribute."""
+    return len(getattr(mention, name)) < SAID[name]
+
+
+def right(mention: Mention, thing: Thing) -> list[str]:
+    """What a mention says truly of a thing."""
+    return [name for name in SAID if said(mention, name) and thing[name] in getattr(mention, name)]
+
+
+def matched(mentions: Sequence[Mention], things: Sequence[Thing]) -> list[tuple[int, int]]:
+    """Which mention is of which thing, (mention, thing): the choice of most truths, the first of equals."""
+    short, swapped = (things, True) if len(things) < len(mentions) else (mentions, False)
+    most = len(mentions) if swapped else len(things)
+    best: list[tuple[int, int]] = []
+    score = -1
+    for places in permutations(range(most), len(short)):
+        pairs = [(j, i) if swapped else (i, j) for i, j in enumerate(places)]
+        found = sum(len(right(mentions[a], things[b])) for a, b in pairs)
+        if found > score:
+            best, score = pairs, found
+    return best
+
+
+def is_exact(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
+    """Whether all things are mentioned and no other, and of each everything is said, and truly."""
+    pairs = matched(mentions, things)
+    whole = all(len(getattr(mention, name)) == 1 for mention in mentions for name in SAID)
+    return (
+        whole
+        and len(mentions) == len(things)
+        and all(len(right(mentions[a], things[b])) == len(SAID) for a, b in pairs)
+    )
+
+
+def is_misbound(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
+    """Whether digits, colours, sizes and cells are those of the scene, each as often, but not of the same things."""
+    whole = all(len(getattr(mention, name)) == 1 for mention in mentions for name in SAID)
+    if not whole or len(mentions) != len(things) or is_exact(mentions, things):
+        return False
+    return all(
+        Counter(min(getattr(mention, name)) for mention in mentions) == Counter(thing[name] for thing in things)
+        for name in SAID
+    )
+
+
+def scene_scores(captions: Sequence[str], states: States) -> dict[Key, Outcome]:
+    """What captions say of their images' scenes.
+
+    Args:
+        captions: (n,) one an image.
+        states: (n, 6) their scenes.
+
+    Returns:
+        ``exact_scene`` and ``binding_error`` (see `is_exact`, `is_misbound`) and ``unparseable``, over all captions; of
+        each attribute (``label``) ``said_recall``, the share of things of which it is said truly, under the best
+        assignment of mentions to things, and ``said_precision``, the share of what is said of it that is true; by
+        digits, ``omission``, the share of things that are not mentioned, and ``hallucination``, of mentions that are of
+        nothing there; ``distinct``, how many different captions there are for each image. What can't be parsed says
+        nothing: it counts as an omission, and is left out where shares of what is said are told.
+    """
+    flags = {name: np.zeros(len(captions)) for name in ("exact_scene", "binding_error", "unparseable")}
+    parts: Parts = {}
+    for i, (caption, state) in enumerate(zip(captions, states, strict=True)):
+        claim, things = claim_of(caption), things_of(scene_of(state))
+        mentions = () if claim is None else claim.mentions
+        flags["unparseable"][i] = claim is None
+        true = claim is not None and bool(Scenes(state[None]).true(claim)[0])  # relations and the number of things too
+        flags["exact_scene"][i] = true and is_exact(mentions, things)
+        flags["binding_error"][i] = is_misbound(mentions, things)
+        pairs = matched(mentions, things)
+        told = [(name, i, right(mentions[a], things[b])) for name in SAID for a, b in pairs]
+        for name in SAID:
+            hits = sum(name in found for of, _, found in told if of == name)
+            claims = sum(said(mention, name) for mention in mentions)
+            _add(parts, ("said_recall", name), i, hits, len(things))
+            _add(parts, ("said_precision", name), i, hits, claims)
+        there = Counter(thing["digit"] for thing in things)
+        named = Counter(min(mention.digit) for mention in mentions if len(mention.digit) == 1)
+        _add(parts, ("omission", None), i, (there - named).total(), len(things))
+        _add(parts, ("hallucination", None), i, (named - there).total(), named.total())
+    every = np.arange(len(captions))
+    found: dict[Key, Outcome] = {Key(name, "image"): PerRow(values, every) for name, values in flags.items()}
+    for (metric, label), rows in parts.items():
+        item, values = zip(*(rows or [(0, 0.0)]), strict=True)  # where nothing is said of any image: no share at all
+        found[Key(metric, "image", label=label)] = PerRow(np.array(values, float), np.array(item, np.int64))
+    found[Key("distinct", "image")] = len(set(captions)) / len(captions)
+    return found
+
+
+def _add(
+    parts: dict[tuple[str, str | None], list[tuple[int, float]]],
+    key: tuple[str, str | None],
+    item: int,
+    hits: int,
+    of: int,
+) -> None:
+    """So many hits among so many."""
+    parts.setdefault(key, []).extend((item, 1.0) for _ in range(hits))
+    parts[key].extend((item, 0.0) for _ in range(of - hits))
+
+
+def template(scene: Scene) -> str:
+    """A plain sentence that says all of a scene."""
+    from jam.world.grammar import Plan, Said, speak
+
+    things = tuple(Said(cell, 0, 0, 0, 0, 0, 0, 0, False) for cell in scene)
+    return speak(scene, Plan("dense", 0, None, False, things, None, None))

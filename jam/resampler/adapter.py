@@ -1,0 +1,183 @@
+"""An adapter that reads all tokens of an item: each is mapped, all are reduced to a few vectors, these to one."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jam.align.adapter import AnyAdapter, check_dims
+from jam.align.blocks import Standardise
+from jam.errors import InputError
+from jam.resampler.layers import MeanPool, Resampler
+from jam.resampler.ragged import Ragged, encode_tokens
+
+if TYPE_CHECKING:
+    from jam.encoders import Encoder
+
+KINDS = ("token_linear", "token_mlp")
+TOGETHER = 256  # sequences that are encoded at a time
+
+
+class Positions(nn.Module):
+    """Adds to each token what says where it stands.
+
+    Args:
+        width: of the tokens.
+        grid: (rows, columns) of a feature map, read row by row, which gets a vector for each row and one for each
+            column; a token more than that, before them, is a CLS and gets one of its own. None for a sequence.
+        longest: of a sequence; later tokens share the last position.
+    """
+
+    def __init__(self, width: int, grid: tuple[int, int] | None, longest: int) -> None:
+        super().__init__()
+        self.grid = grid
+        if grid is None:
+            self.place = nn.Parameter(0.02 * torch.randn(longest, width))
+        else:
+            self.row = nn.Parameter(0.02 * torch.randn(grid[0], 1, width))
+            self.column = nn.Parameter(0.02 * torch.randn(1, grid[1], width))
+            self.first = nn.Parameter(0.02 * torch.randn(1, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(b, t, w) → (b, t, w).
+
+        Raises:
+            ValueError: a number of tokens that the grid does not have.
+        """
+        count = tokens.shape[1]
+        if self.grid is None:
+            return tokens + self.place[torch.arange(count, device=tokens.device).clamp(max=len(self.place) - 1)]
+        cells = (self.row + self.column).flatten(0, 1)
+        if count not in (len(cells), len(cells) + 1):
+            raise ValueError(f"tokens: got {count}, expected those of a grid of {self.grid}, perhaps a CLS before them")
+        return tokens + (cells if count == len(cells) else torch.cat([self.first, cells]))
+
+
+class TokenAdapter(AnyAdapter):
+    """Standardise → map of each token → positions and modality → reduce → mean → linear, for one modality.
+
+    Args:
+        kind: how each token is mapped: ``token_linear``, or ``token_mlp``, LayerNorm → Linear → GELU → Dropout →
+            Linear.
+        d_in: width of the frozen tokens.
+        d_latent: width of the shared space.
+        width: of mapped tokens and latents.
+        reduce: arguments of `Resampler`; None for the mean of the tokens.
+        grid: of a feature map, see `Positions`.
+        longest: see `Positions`.
+        dropout: of ``token_mlp``.
+        hidden: width within ``token_mlp``; None for 2 · d_in.
+        reducer, head: those of another side, which this one then shares.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        d_in: int,
+        d_latent: int,
+        width: int,
+        reduce: dict[str, Any] | None = None,
+        grid: Sequence[int] | None = None,
+        longest: int = 64,
+        dropout: float = 0.1,
+        hidden: int | None = None,
+        *,
+        reducer: nn.Module | None = None,
+        head: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        if kind not in KINDS:
+            raise ValueError(f"adapter kind: got {kind!r}, expected one of {list(KINDS)}")
+        self.config = {
+            "kind": kind,
+            "d_in": d_in,
+            "d_latent": d_latent,
+            "width": width,
+            "reduce": reduce,
+            "grid": grid,
+            "longest": longest,
+            "dropout": dropout,
+            "hidden": hidden,
+        }
+        self.standardise = Standardise(d_in)
+        wide = hidden or 2 * d_in
+        self.map: nn.Module = nn.Linear(d_in, width)
+        if kind == "token_mlp":
+            self.map = nn.Sequential(
+                nn.LayerNorm(d_in), nn.Linear(d_in, wide), nn.GELU(), nn.Dropout(dropout), nn.Linear(wide, width)
+            )
+        self.positions = Positions(width, None if grid is None else (grid[0], grid[1]), longest)
+        self.modality = nn.Parameter(0.02 * torch.randn(width))
+        self.reducer = reducer or (MeanPool(width) if reduce is None else Resampler(width, **reduce))
+        self.head = head or nn.Linear(width, d_latent)
+
+    def tokens(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """(b, t, d_in) frozen states → (b, t, width), what the reduction reads; padding is not mapped, but zero."""
+        if real is None:
+            real = states.new_ones(states.shape[:2], dtype=torch.bool)
+        rows = states[real]
+        some = (
+            self.standardise.then(self.map, rows)
+            if isinstance(self.map, nn.Linear)
+            else self.map(self.standardise(rows))
+        )
+        mapped = some.new_zeros(*real.shape, some.shape[-1]).masked_scatter(real[:, :, None], some)
+        return cast(Tensor, self.positions(mapped) + self.modality)
+
+    def latents(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """(b, t, d_in) and (b, t) booleans → (b, K, width), K = 1 where the tokens' mean is taken."""
+        return cast(Tensor, self.reducer(self.tokens(states, real), real))
+
+    def forward(self, states: Tensor, real: Tensor | None = None) -> Tensor:
+        """(b, t, d_in) and (b, t) booleans → (b, d_latent), not normalised."""
+        return cast(Tensor, self.head(self.latents(states, real).mean(dim=1)))
+
+    def read(self, encoder: "Encoder", views: Any, layer: int, batch_size: int) -> Ragged:
+        """All tokens of a layer, (t, d_in) of each image or text."""
+        return encode_tokens(encoder, views, layer, batch_size)
+
+    @torch.inference_mode()
+    def encode(self, features: Ragged | Sequence[np.ndarray], *, dims: int | None = None) -> np.ndarray:
+        """Sequences of tokens as unit vectors of the shared space, in evaluation mode.
+
+        Args:
+            features: n sequences of tokens, (t, d_in) each, raw.
+            dims: keep the first so many coordinates, all by default; cut, then normalised.
+
+        Returns:
+            (n, d_latent) float32, or (n, dims), with rows of length 1.
+
+        Raises:
+            InputError: no sequences, one without a token or of another width, one that gives no finite vector, named;
+                or there are not so many dimensions.
+        """
+        check_dims(dims, self.config["d_latent"])
+        return self._in_batches(lambda *given: functional.normalize(self(*given)[:, :dims], dim=1), features)
+
+    @torch.inference_mode()
+    def encode_latents(self, tokens: Ragged | Sequence[np.ndarray]) -> np.ndarray:
+        """Sequences of tokens as what they are reduced to, (n, K, width) float32, in evaluation mode; as `encode`."""
+        return self._in_batches(self.latents, tokens)
+
+    def _in_batches(self, function: Callable[..., Tensor], tokens: Ragged | Sequence[np.ndarray]) -> np.ndarray:
+        table = tokens if isinstance(tokens, Ragged) else Ragged.of(tokens)
+        if not len(table) or table.shape[1] != self.config["d_in"]:
+            raise InputError(f"tokens: got shape {table.shape}, expected (n, {self.config['d_in']}) with n at least 1")
+        if not table.lengths.all():
+            raise InputError(f"tokens: item {int(table.lengths.argmin())} has no token, expected at least one")
+        training, found = self.training, dict[int, np.ndarray]()
+        self.eval()
+        try:
+            for rows in table.batches(TOGETHER):
+                given = (torch.from_numpy(each).to(self.modality.device) for each in table[rows].padded())
+                found |= dict(zip(rows.tolist(), function(*given).cpu().numpy(), strict=True))
+        finally:
+            self.train(training)
+        vectors = np.stack([found[row] for row in range(len(table))])
+        finite = np.isfinite(vectors).reshape(len(vectors), -1).all(axis=1)
+        if not finite.all():
+            raise InputError(f"tokens: item {int(finite.argmin())} gives no finite vector, expected finite numbers")
+        return vectors

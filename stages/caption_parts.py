@@ -1,0 +1,100 @@
+"""What the stage `captions` trains, what it holds that against, and what it keeps."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from jam.caption.bounds import nearest, told_by_probes
+from jam.caption.captioner import save_parts
+from jam.caption.language import Language
+from jam.caption.lora import with_lora
+from jam.caption.projector import Projector
+from jam.caption.rows import NEAREST, NONE, TEMPLATE, Truths
+from jam.caption.said import Said, say_answers, say_captions
+from jam.caption.train import Schedule, train_projector
+from jam.device import pick_device
+from jam.errors import InputError
+from jam.params import Captions, Telling, load_params
+from jam.resampler.ragged import Ragged
+from stages.caption_inputs import SPLITS, examples_of, inputs_of, sentences_of, source_of, states_of
+from stages.common import ENCODERS, say
+
+Made = tuple[str, int, pd.DataFrame, Said, Projector, Language | None]
+"""Of a variant and seed: its history, what it says of test items, and what was trained."""
+
+
+def new_projector(recipe: Telling, inputs: Ragged, language: Language, seed: int) -> Projector:
+    """A projector before its training, its constants measured on training inputs."""
+    torch.manual_seed(seed)
+    shape = {"longest": int(inputs.lengths.max()), "width": recipe.width, "depth": recipe.depth, "heads": recipe.heads}
+    d_in, gain = inputs.shape[1], language.mean_norm()
+    made = Projector(recipe.projector, d_in, language.width, recipe.k, gain=gain, **shape)
+    made.standardise.fit(inputs.tokens, inputs.rows(), recipe.whitening)
+    return made.to(language.model.device)
+
+
+def fit(of: str, name: str, seed: int) -> Made:
+    """A variant trained with one seed: its history, all that it says of test items, and what was trained.
+
+    Raises:
+        InputError: the loss does not stay finite.
+    """
+    spec = load_params().captions[of]
+    recipe = spec.variant(name)
+    inputs, language = inputs_of(spec, recipe), Language.load(ENCODERS / spec.language, pick_device())
+    before = language.fingerprint()
+    if recipe.lora:
+        language = with_lora(language, recipe.lora, seed)
+    projector = new_projector(recipe, inputs["train"], language, seed)
+    schedule = Schedule(recipe.learning_rate, recipe.epochs, recipe.batch_size, recipe.noise)
+    learned, held = (examples_of(recipe, split, seed) for split in ("train", "val"))
+    how: dict[str, Any] = {"seed": seed, "report": lambda line: say(f"{name}, seed {seed}, {line}")}
+    try:
+        history = train_projector(projector, language, inputs["train"], learned, (inputs["val"], held), schedule, **how)
+    except ValueError as error:
+        raise InputError(f"captions.{of}.variants.{name}: {error}") from error
+    if (after := language.fingerprint()) != before:
+        raise InputError(f"captions.{of}: got weights {after} of the frozen model after training, expected {before}")
+    if recipe.task == "questions":
+        states = states_of("test")
+        assert states is not None  # as the stage has asked
+        told = say_answers(projector, language, inputs["test"], states)
+    else:
+        told = say_captions(projector, language, inputs["train"], inputs["test"])
+    return name, seed, history, told, projector, language if recipe.lora else None
+
+
+def bounds(spec: Captions, test: Truths) -> list[pd.DataFrame]:
+    """Of each input that is projected what needs no training of a prefix; and the language model alone."""
+    found, seen, known = list[pd.DataFrame](), set[str](), sentences_of("train")
+    states = [states for split in SPLITS if (states := states_of(split)) is not None]
+    for name in spec.variants:
+        recipe = spec.variant(name)
+        if recipe.input in seen or recipe.input == "texts":
+            continue
+        seen.add(recipe.input)
+        inputs = inputs_of(spec, recipe)
+        near = [known[i] for i in nearest(inputs["train"], inputs["test"])]
+        found.append(test.rows({0: test.scores(near)}, name, NEAREST))
+        if states:
+            probed = told_by_probes([inputs[split] for split in SPLITS], states)
+            found.append(test.rows({0: test.scores(probed)}, name, TEMPLATE))
+    language = Language.load(ENCODERS / spec.language)
+    alone = language.say(torch.zeros(1, 0, language.width), [""])[0]
+    return [*found, test.rows({0: test.scores([alone] * len(test.references))}, spec.language, NONE)]
+
+
+def keep(folder: Path, of: str, made: dict[tuple[str, int], Made]) -> None:
+    """Captioners of all variants that images are enough for."""
+    spec = load_params().captions[of]
+    for (name, seed), (_, _, history, _, projector, language) in made.items():
+        recipe = spec.variant(name)
+        if recipe.input == "oracle":
+            continue
+        source = source_of(spec, recipe)
+        parts = projector, language or Language.load(ENCODERS / spec.language)
+        told = {"validation_loss": float(history["validation_loss"].min()), "captions": recipe.task == "captions"}
+        how: dict[str, Any] = {"encoder_name": spec.image, "language_name": spec.language, "told_of": told}
+        save_parts(folder / name / str(seed), recipe.input, source.layer, source.adapter, *parts, **how)

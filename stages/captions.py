@@ -1,0 +1,56 @@
+"""Captions of a frozen language model from a prefix: what it is made of, variants, and bounds.
+
+Reads   data/world/, data/encoders/ (the language model), data/tokens/, data/spaces/, data/features/ of their sides,
+        data/token_spaces/
+Writes  data/captions/NAME/VARIANT/SEED/ (captioners), metrics/siblings/captions/NAME/: scores.csv, curves.csv (a row an
+        epoch), examples.csv (what was said of some test images, of each variant's first seed)
+
+The rows of a variant under condition ``real`` are of its own sentences; under ``shuffled`` those of another image's
+prefix, under ``mean`` the sentence of the mean prefix. Of the input itself, ``nearest`` is the sentence of the training
+image that is nearest, ``template`` a plain sentence filled by linear probes. ``none`` is the language model alone.
+
+Trainings run in processes of one thread: the same bytes on any number of cores.
+
+By hand:  python -m stages.captions cave
+"""
+
+import pandas as pd
+
+from jam.caption.rows import Truths, variant_tables
+from jam.io import atomic_folder, write_csv
+from jam.parallel import in_processes, processes
+from jam.params import load_params
+from jam.results import write_results
+from stages.caption_inputs import references, require_states, states_of
+from stages.caption_parts import bounds, fit, keep
+from stages.common import CAPTIONS, SIBLINGS, require_listed, run
+from stages.inputs import items_as_units
+
+FOLDER = SIBLINGS / "captions"
+SHOWN = 50  # test images whose sentences are kept as examples
+
+
+def main(of: str) -> str:
+    """Run the stage and say where its results are."""
+    params = load_params()
+    require_listed("captions", of, params.captions)
+    require_states(of)
+    spec, tables = params.captions[of], FOLDER / of
+    test = Truths(states_of("test"), references("test"), items_as_units("test"), params.evaluate.resamples)
+    calls = [(of, name, seed) for name in spec.variants for seed in spec.of_seeds(name)]
+    done = {(made[0], made[1]): made for made in in_processes(fit, calls, min(processes(), len(calls)))}
+    made = {call[1:]: done[call[1:]] for call in calls}
+    with atomic_folder(CAPTIONS / of) as folder:
+        keep(folder, of, made)
+    runs = {name: {seed: made[name, seed][3] for seed in spec.of_seeds(name)} for name in spec.variants}
+    told = pd.concat([*variant_tables(runs, test), *bounds(spec, test)], ignore_index=True)
+    write_results(tables / "scores.csv", "captions", told.assign(split="test"))
+    curves = [history.assign(variant=name, seed=seed) for (name, seed), (_, _, history, *_) in made.items()]
+    write_csv(tables / "curves.csv", pd.concat(curves, ignore_index=True))
+    shown = {name: of_seeds[spec.seeds[0]].captions[:SHOWN] for name, of_seeds in runs.items()}
+    write_csv(tables / "examples.csv", pd.DataFrame({name: lines for name, lines in shown.items() if lines}))
+    return f"{len(made)} trainings of {len(spec.variants)} variants, tables in {tables}"
+
+
+if __name__ == "__main__":
+    run(main, of="a name among the entries of captions of params.yaml")
