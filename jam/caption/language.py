@@ -144,12 +144,13 @@ class Language:
         """Go on from prefixes, each word the likeliest, to the end of the sentence.
 
         Args:
-            prefix: (b, k, d); k may be 0 if there is a beginning.
+            prefix: (b, k, d); with k = 0 and nothing to begin with, the end of another text is the beginning.
             prompts: (b,) beginnings, which are not repeated.
             most: tokens at most.
         """
         k, device = prefix.shape[1], prefix.device
-        starts = [self.start(prompt) for prompt in prompts]
+        alone = [] if k else [self.tokenizer.eos_token_id]
+        starts = [self.start(prompt) or alone for prompt in prompts]
         longest = max(map(len, starts))
         inputs = prefix.new_zeros(len(starts), k + longest, prefix.shape[2])
         real = torch.zeros(len(starts), k + longest, dtype=torch.long, device=device)
