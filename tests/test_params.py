@@ -63,7 +63,7 @@ def test_a_preset_states_what_differs_and_can_be_gone_back_from(tmp_path, monkey
     Path("presets/odd.yaml").unlink()
     Path("presets/mine.yaml").write_text("kernels: {seed: null}\n")
     assert "seed" not in yaml.safe_load(built("mine"))["kernels"]
-    with pytest.raises(InputError, match=r"preset: got 'x', expected one of \['adapters', 'cave', 'mine'"):
+    with pytest.raises(InputError, match=r"preset: got 'x', expected one of \['adapters', 'caption', 'cave', 'mine'"):
         preset("x")
 
 

@@ -51,7 +51,7 @@ def prepare(folder, encoders, sides):
         "encoders": encoders, "spaces_of_two": {}, "spaces_of_three": {},
         "align": {"x": sides[0], "y": sides[1], "seeds": [0]},
         "spaces": {"con": {"loss": "cca", "components": [4], "shrinkage": [0.1]}},
-        "tokens": {}, "matryoshka": {}, "reference": {}, "hypotheses": {},
+        "tokens": {}, "resampler": {}, "captions": {}, "matryoshka": {}, "reference": {}, "hypotheses": {},
     }  # fmt: skip
     params["downstream"] |= {"sources": [], "spaces": ["con"]}
     params["dataset"]["cave"] |= {
