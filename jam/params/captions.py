@@ -1,12 +1,11 @@
 """Captions by a frozen language model: what its prefix is made of, and the variants that are held against it."""
 
 from collections.abc import Collection, Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from jam.params.fields import Count, Name, NonNegative, Positive, Section, Seeds
+from jam.params.fields import Count, Name, NonNegative, Positive, Section
 from jam.params.resampler import Resampler
+from jam.params.variants import Varied
 
 
 class Latents(Section):
@@ -47,41 +46,13 @@ class Telling(Section):
             yield f"noise: got {self.noise} with input {self.input}, expected it with texts, and with no other"
 
 
-class Captions(Section):
-    """An entry of section ``captions``.
-
-    ``variants`` name what each changes of ``recipe``; the first is what the others are compared with. Those
-    ``repeated`` are trained with all seeds, the others with the first.
-    """
+class Captions(Varied[Telling]):
+    """An entry of section ``captions``."""
 
     image: Name
     language: Name
     space: Name
     latents: Latents
-    seeds: Seeds
-    repeated: tuple[Name, ...] = ()
-    recipe: Telling
-    variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
-
-    def variant(self, name: str) -> Telling:
-        """The recipe of a variant."""
-        return Telling.model_validate({**self.recipe.model_dump(), **self.variants[name]})
-
-    def of_seeds(self, name: str) -> Seeds:
-        """The seeds that a variant is trained with."""
-        return self.seeds if name in self.repeated else self.seeds[:1]
-
-    def _problems(self) -> Iterator[str]:
-        if odd := [name for name in self.repeated if name not in self.variants]:
-            yield f"repeated: got {odd}, expected names among {list(self.variants)}"
-        for name in self.variants:
-            try:
-                self.variant(name)
-            except ValueError as error:
-                told = error.errors()[0]  # type: ignore[attr-defined]
-                where = ".".join(["variants", name, *map(str, told["loc"])])
-                yield f"{where}: {told['msg'].removeprefix('Value error, ')}"
-                return
 
     def problems_with(
         self, where: str, tokens: Collection[str], spaces: Collection[str], resamplers: Mapping[str, Resampler]

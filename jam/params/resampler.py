@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from jam.params.fields import Count, Fraction, Name, NonNegative, Positive, Section, Seeds, Some
+from jam.params.fields import Count, Fraction, Name, NonNegative, Positive, Section, Some
+from jam.params.variants import Varied
 
 Band = tuple[float | None, float | None]
 """The least and the largest value that is as it should be; null for no bound."""
@@ -65,30 +66,16 @@ class Resampling(Section):
         return self.model_dump(include=names) if self.reduce == "resampler" else None
 
 
-class Resampler(Section):
+class Resampler(Varied[Resampling]):
     """An entry of section ``resampler``.
 
-    ``variants`` name what each changes of ``recipe``; the first is what the others are compared with. Those
-    ``repeated`` are trained with all seeds, the others with the first. ``bands`` say of each monitor what is as it
-    should be.
+    ``bands`` say of each monitor what is as it should be.
     """
 
     x: TokenSide
     y: TokenSide
-    seeds: Seeds
-    repeated: tuple[Name, ...] = ()
-    recipe: Resampling
-    variants: Annotated[dict[Name, dict[str, Any]], Field(min_length=1)]
     pooled: Name  # a space of pooled features beside them
     bands: dict[Name, Band]
-
-    def variant(self, name: str) -> Resampling:
-        """The recipe of a variant."""
-        return Resampling.model_validate({**self.recipe.model_dump(), **self.variants[name]})
-
-    def of_seeds(self, name: str) -> Seeds:
-        """The seeds that a variant is trained with."""
-        return self.seeds if name in self.repeated else self.seeds[:1]
 
     @property
     def sides(self) -> tuple[TokenSide, TokenSide]:
@@ -98,18 +85,9 @@ class Resampler(Section):
     def _problems(self) -> Iterator[str]:
         if self.x.side == self.y.side:
             yield f"got two sides {self.x.side}, expected names of their own"
-        if odd := [name for name in self.repeated if name not in self.variants]:
-            yield f"repeated: got {odd}, expected names among {list(self.variants)}"
+        yield from super()._problems()
         if self.pooled in self.variants:
             yield f"variants: got {self.pooled!r}, the name of pooled, expected names of their own"
-        for name in self.variants:
-            try:
-                self.variant(name)
-            except ValueError as error:
-                told = error.errors()[0]  # type: ignore[attr-defined]
-                where = ".".join(["variants", name, *map(str, told["loc"])])
-                yield f"{where}: {told['msg'].removeprefix('Value error, ')}"
-                return
 
     def problems_with(self, where: str, tokens: Collection[str], spaces: Collection[str]) -> Iterator[str]:
         """What does not fit the names of encoders whose tokens are kept, and of spaces."""
