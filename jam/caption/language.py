@@ -95,6 +95,13 @@ class Language:
         first = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         return [*first, *self._ids(prompt)] if prompt else first
 
+    def opening(self) -> Tensor:
+        """(1, t, d), a prefix that tells nothing: t = 0 where the model has a token that begins a text (`start`), else
+        that of the one that ends a text, after which another begins.
+        """
+        ids = [] if self.tokenizer.bos_token_id is not None else [self.tokenizer.eos_token_id]
+        return self.embed(torch.tensor([ids], dtype=torch.long, device=self.model.device))
+
     def end(self, prompt: str, answer: str) -> list[int]:
         """The tokens of what comes after a prompt, the end among them."""
         return [*self._ids(f" {answer}" if prompt else answer), self.tokenizer.eos_token_id]
