@@ -93,7 +93,8 @@ def test_pages_that_were_read_are_given_back_beyond_a_budget(stored, monkeypatch
     assert not given_back
     monkeypatch.setattr(ragged, "BUDGET", 0)
     again, _ = stored.sequences[[1, 0]].padded()
-    assert isinstance(given_back[0], np.memmap) and given_back[0] is stored.tokens
+    assert isinstance(given_back[0], np.memmap)
+    assert given_back[0] is stored.tokens
     np.testing.assert_array_equal(again, kept)
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jam.encoders import Encoder
+from jam.encoders.encoder import find_encoder
 from jam.encoders.loading import load_pretrained
 from jam.encoders.manifest import MANIFEST
 from jam.encoders.token_loss import IGNORED
@@ -42,7 +42,7 @@ class Language:
 
         path = Path(folder)
         if (path / MANIFEST).is_file():
-            path = Encoder.load(path, device="cpu").folder  # fetched and verified
+            path, _ = find_encoder(path)  # fetched and verified
         model, tokenizer = load_pretrained(path, "text", AutoModelForCausalLM)
         return cls.of(cast(Any, model).to(device), tokenizer)
 
