@@ -1,7 +1,7 @@
 """Maps from one model's vectors to another's, fitted on the same items seen by both: anchors, which need no label.
 
-No map is chosen on anything but its anchors: the penalty of ridge by their leave-one-out error, so that a curve over the
-number of anchors counts all that was used.
+No map is chosen on anything but its anchors: the penalty of ridge by their leave-one-out error, so that a curve over
+the number of anchors counts all that was used.
 """
 
 from collections.abc import Callable, Mapping

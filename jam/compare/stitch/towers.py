@@ -44,9 +44,7 @@ def hits(images: np.ndarray, texts: np.ndarray) -> Hits:
         texts: (n, d) of the same items.
     """
     ranks = retrieval_ranks(unit_rows(images), unit_rows(texts), np.arange(len(texts)))
-    return {
-        (way, k): (found <= k).astype(float) for way, found in zip(DIRECTIONS, ranks, strict=True) for k in RECALLS
-    }
+    return {(way, k): (found <= k).astype(float) for way, found in zip(DIRECTIONS, ranks, strict=True) for k in RECALLS}
 
 
 def stitched(a: Towers, b: Towers, method: str, anchors: np.ndarray, *, shuffled: bool = False) -> Hits:
@@ -87,7 +85,7 @@ def tower_rows(
     """
     own = {each.name: hits(each.image["test"], each.text) for each in models}
     for each in models:
-        yield from _rows(own[each.name], {"x": each.name, "y": each.name, "condition": OWN}, resamples)
+        yield from score_rows(own[each.name], {"x": each.name, "y": each.name, "condition": OWN}, resamples)
     order = np.random.default_rng(seed).permutation(len(models[0].image["train"]))
     most = min(max(counts), len(order))
     for a in models:
@@ -98,20 +96,23 @@ def tower_rows(
             for method in methods:
                 for count in counts:
                     what = told | {"condition": STITCHED, "method": method, "anchors": min(count, most)}
-                    yield from _rows(stitched(a, b, method, order[:count]), what, resamples, own[b.name])
+                    yield from score_rows(stitched(a, b, method, order[:count]), what, resamples, own[b.name])
             controls = {SHUFFLED: stitched(a, b, methods[0], order[:most], shuffled=True)}
             if a.untrained is not None:
                 bare = Towers(a.name, a.untrained, a.text)
                 controls[UNTRAINED] = stitched(bare, b, methods[0], order[:most])
             for condition, found in controls.items():
                 what = told | {"condition": condition, "method": methods[0], "anchors": most}
-                yield from _rows(found, what, resamples, own[b.name])
+                yield from score_rows(found, what, resamples, own[b.name])
             if a.image["test"].shape[1] == b.text.shape[1]:
                 found = hits(a.image["test"], b.text)
-                yield from _rows(found, told | {"condition": UNMAPPED, "method": "identity"}, resamples, own[b.name])
+                yield from score_rows(
+                    found, told | {"condition": UNMAPPED, "method": "identity"}, resamples, own[b.name]
+                )
 
 
-def _rows(found: Hits, told: dict[str, Any], resamples: int, own: Hits | None = None) -> Iterator[dict[str, Any]]:
+def score_rows(found: Hits, told: dict[str, Any], resamples: int, own: Hits | None = None) -> Iterator[dict[str, Any]]:
+    """Rows of results of what was found, and of its paired difference from B's own, with the share that is kept."""
     for (direction, k), right in found.items():
         what = told | {"metric": "recall", "direction": direction, "k": k, "n": len(right)}
         chance = {"null_mean": k / len(right)}
