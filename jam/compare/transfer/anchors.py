@@ -135,7 +135,7 @@ class _Asked:
     def rows(
         self, draws: Sequence[np.ndarray], told: dict[str, Any], own: np.ndarray | None = None
     ) -> Iterator[dict[str, Any]]:
-        """A row of what draws of anchors give in the mean, with intervals over items, and one less what B's own gives."""
+        """A row of the mean over draws of anchors, with intervals over items, and one of it less B's own."""
         right, by_chance = np.mean(draws, axis=0), chance(self.y)
         what = told | {"label": self.label, "metric": "balanced_accuracy", "n": len(right), "interval": "bootstrap"}
         what["seeds"] = len(draws)
