@@ -30,12 +30,14 @@ from jam.params.spaces import (
     Side,
     Training,
 )
+from jam.params.stitch import Stitch, Transfer
 from jam.params.sweeps import Sweeps
 
 __all__ = [
     "Ablated", "Captions", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream",
     "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Resampler",
-    "Side", "SpaceSpec", "Telling", "TokenSide", "Tokens", "Tower", "Training", "load_params", "one_line",
+    "Side", "SpaceSpec", "Stitch", "Telling", "TokenSide", "Tokens", "Tower", "Training", "Transfer", "load_params",
+    "one_line",
 ]  # fmt: skip
 
 
@@ -136,6 +138,8 @@ class Params(Section):
     audit: Audit
     reference: Annotated[Reference | None, OrNone]
     hypotheses: Annotated[Hypotheses | None, OrNone]
+    stitch: dict[Name, Stitch]
+    transfer: dict[Name, Transfer]
     sweeps: Sweeps
 
     @property
