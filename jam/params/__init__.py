@@ -35,8 +35,9 @@ from jam.params.sweeps import Sweeps
 
 __all__ = [
     "Ablated", "Captions", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream",
-    "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "Multimodal", "MultimodalPretraining", "MultimodalSpec",
-    "Objective", "Params", "Reference", "Resampler", "Side", "SpaceSpec", "Telling", "TokenSide", "Tokens", "Tower", "Training", "load_params", "one_line",
+    "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "Multimodal", "MultimodalPretraining",
+    "MultimodalSpec", "Objective", "Params", "Reference", "Resampler", "Side", "SpaceSpec", "Telling", "TokenSide",
+    "Tokens", "Tower", "Training", "load_params", "one_line",
 ]  # fmt: skip
 
 
