@@ -101,7 +101,8 @@ class Language(nn.Module):
 def language_loss(language: Language, tokens: Tensor, real: Tensor, images: Tensor) -> Tensor:
     """Mean cross-entropy (nats) of each token given those before it and the image.
 
-    Neither ``<bos>`` nor padding is guessed. Padding lies behind every real token, and attention is causal, so no real token sees it.
+    Neither ``<bos>`` nor padding is guessed. Padding lies behind every real token, and attention is causal, so no real
+    token sees it.
     """
     targets = real[:, 1:]
     logits = language(tokens[:, :-1], images)[targets]
