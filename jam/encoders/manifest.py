@@ -18,6 +18,7 @@ Pooling = Literal["mean", "cls", "last"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "last")
 GIVEN = ("arrays", "control")  # features without a model: nothing new can be encoded
 MANIFEST = "encoder.json"
+PROJECTION = "projection.safetensors"  # of a tower trained here, beside its weights
 CHECKPOINTS, SEEDS = "checkpoints", "seeds"  # folders beside the weights: PERCENTAGE of the training, further SEED
 KEYS = ("id", "modality", "source", "pooling", "sha256")  # that tell a manifest from other files of its name
 
@@ -39,7 +40,9 @@ class Manifest:
         asked: the revision (branch, tag or commit) that was resolved to the hub's commit; None otherwise.
         max_tokens: texts are cut to this many tokens; None for the model's own limit.
         recipe: how a cave encoder was trained, how a packaged one is fetched, or what else of a folder is pinned; of a
-            random twin its ``random_seed``, see `jam.encoders.twin`; of one cut short its ``depth``. Empty otherwise.
+            random twin its ``random_seed``, see `jam.encoders.twin`; of one cut short its ``depth``; of a tower whose
+            last layer is the space that its model shares, ``projected`` (trained here: and the ``projection_sha256``).
+            Empty otherwise.
     """
 
     id: str
@@ -63,6 +66,11 @@ class Manifest:
         """How many blocks of a transformer are run; None for all."""
         blocks: int | None = self.recipe.get("depth")
         return blocks
+
+    @property
+    def projected(self) -> bool:
+        """Whether its last layer is the vector by which a two-tower model compares, see `jam.encoders.joint`."""
+        return bool(self.recipe.get("projected"))
 
     def cut(self, depth: int) -> "Manifest":
         """Manifest of the same encoder without the blocks behind the first ``depth``."""
@@ -152,5 +160,11 @@ def check_weights(folder: Path, manifest: Manifest) -> None:
         sha256 = weights_sha256(folder)
     except InputError as error:
         raise InputError(f"{error}{again}") from error
+    expected = manifest.recipe.get("projection_sha256")
+    if expected is not None:
+        path = folder / PROJECTION
+        got = file_sha256(path) if path.is_file() else "none"
+        if got != expected:
+            raise InputError(f"{path}: got sha256 {got}, expected {expected} ({manifest.id})")
     if sha256 != manifest.sha256:
         raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id}{again})")
