@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from jam.encoders.manifest import CHECKPOINTS, Manifest
+from jam.encoders.manifest import CHECKPOINTS, PROJECTION, Manifest
 from jam.fit import seeded
 from jam.io import file_sha256
 from jam.pretrain.distortions import shift
@@ -20,7 +20,6 @@ from jam.pretrain.multimodal.towers import ImageTower, TextTower, image_model, i
 from jam.pretrain.training import Training, train, write_cave
 from jam.pretrain.vision import MAX_SHIFT
 
-PROJECTION = "projection.safetensors"
 WARM_UP = 0.1  # share of the steps in which the learning rate rises
 CLIP_NORM = 1.0
 BETAS = (0.9, 0.98)  # AdamW, as of CLIP's ViTs
