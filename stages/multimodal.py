@@ -13,17 +13,17 @@ from typing import Any
 from jam.encoders.folder import folder_manifest
 from jam.encoders.hub import hub_manifest
 from jam.io import atomic_folder
+from jam.multimodal.drawing import PAIRS
 from jam.parallel import in_processes
 from jam.params import MultimodalSpec, load_params
 from jam.params.multimodal import TOWERS
 from jam.progress import track
-from jam.world.more_pairs import PAIRS
 from stages.common import MULTIMODAL, MULTIMODAL_PAIRS, require_listed, run
 
 
 def pretrain(name: str, spec: MultimodalSpec, folder: Path) -> str:
     """Train from scratch on pairs, write both towers; say how it went."""
-    from jam.pretrain.multimodal.training import pretrain_pairs, write_towers
+    from jam.multimodal.training import pretrain_pairs, write_towers
 
     assert spec.pretraining is not None
     recipe = spec.pretraining.model_dump(mode="json", exclude_none=True)

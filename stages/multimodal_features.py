@@ -14,10 +14,10 @@ from typing import Any
 from jam.data.schema import FINE, VIEWS
 from jam.distributed import World, launched
 from jam.encoders.manifest import Manifest
+from jam.multimodal.drawing import SHIFTED
 from jam.params import load_params
 from jam.params.multimodal import TOWERS
 from jam.progress import track
-from jam.world.more_pairs import SHIFTED
 from stages.common import MULTIMODAL, MULTIMODAL_FEATURES, MULTIMODAL_PAIRS, SCRATCH, WORLD, require_listed, run
 from stages.shared import share_out
 

@@ -8,8 +8,8 @@ By hand:  python -m stages.multimodal_pairs
 """
 
 from jam.io import atomic_folder
+from jam.multimodal.drawing import draw_pairs, draw_shifted, tested_sentences, write_pairs
 from jam.params import load_params
-from jam.world.more_pairs import draw_pairs, draw_shifted, tested_sentences, write_pairs
 from stages.common import MULTIMODAL_PAIRS, WORLD, run
 
 

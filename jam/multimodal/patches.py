@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from jam.pretrain.multimodal.towers import PATCH
+from jam.multimodal.towers import PATCH
 
 MASKED = 0.4  # share of the patches, as FLAVA's
 

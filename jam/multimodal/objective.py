@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from jam.encoders.token_loss import masked_token_loss
 from jam.losses.con import contrastive_loss
 from jam.losses.shared.inputs import normalised
+from jam.multimodal.fusion import Language, Matching, language_loss, matching_loss
+from jam.multimodal.pairs import Batch
+from jam.multimodal.patches import PATCH, mask_patches, patch_loss
+from jam.multimodal.towers import ImageTower, TextTower
 from jam.pretrain.masked import mask_tokens
-from jam.pretrain.multimodal.fusion import Language, Matching, language_loss, matching_loss
-from jam.pretrain.multimodal.pairs import Batch
-from jam.pretrain.multimodal.patches import PATCH, mask_patches, patch_loss
-from jam.pretrain.multimodal.towers import ImageTower, TextTower
 
 if TYPE_CHECKING:
     from transformers import ModernBertForMaskedLM, PreTrainedTokenizerFast

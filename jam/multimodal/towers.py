@@ -125,7 +125,7 @@ def text_model(tokenizer: "PreTrainedTokenizerFast", options: Mapping[str, Any])
 
 
 def image_processor(size: Sequence[int]) -> Any:
-    """Images to pixels in [−1, 1], as `jam.pretrain.multimodal.pairs.scaled` does."""
+    """Images to pixels in [−1, 1], as `jam.multimodal.pairs.scaled` does."""
     from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
     height, width = size

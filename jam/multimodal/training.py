@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from jam.encoders.manifest import CHECKPOINTS, PROJECTION, Manifest
 from jam.fit import seeded
 from jam.io import file_sha256
+from jam.multimodal.objective import Objective
+from jam.multimodal.pairs import Batch, Pairs
+from jam.multimodal.towers import ImageTower, TextTower, image_model, image_processor, text_model
 from jam.pretrain.distortions import shift
-from jam.pretrain.multimodal.objective import Objective
-from jam.pretrain.multimodal.pairs import Batch, Pairs
-from jam.pretrain.multimodal.towers import ImageTower, TextTower, image_model, image_processor, text_model
 from jam.pretrain.training import Training, train, write_cave
 from jam.pretrain.vision import MAX_SHIFT
 
@@ -58,7 +58,7 @@ def pretrain_pairs(
 
     Args:
         table: with ``id``, ``image`` and ``captions``, of which one is drawn at each step.
-        objective: one of `jam.pretrain.multimodal.objective.PARTS`.
+        objective: one of `jam.multimodal.objective.PARTS`.
         image, text: architectures, see `jam.params.multimodal`.
         latent: width of the shared space.
         pairs: the first so many rows.
