@@ -78,8 +78,8 @@ def anchors(stitch: pd.DataFrame, transfer: pd.DataFrame) -> Figure:
             handles, told_of = axis.get_legend_handles_labels()
             shown |= dict(zip(told_of, handles, strict=True))
         figure.legend(list(shown.values()), list(shown), loc="outside lower center", ncols=4)
-        note(figure, "Means over all ordered pairs of models, bars: the middle half of the pairs. Dotted: controls, and "
-             "an own head that has so many labels.")  # fmt: skip
+        note(figure, "Means over all ordered pairs of models, bars: the middle half of the pairs. Dotted: controls, "
+             "and an own head that has so many labels.")  # fmt: skip
     return figure
 
 

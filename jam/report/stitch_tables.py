@@ -100,8 +100,8 @@ def stitch_sentence(results: pd.DataFrame) -> str:
     control = rows_of(results, "shuffled")
     return (
         f"An image tower with another model's text tower keeps {best:.0%} of that model's own R@{K} through the map "
-        f"{label(str(method))}, {max(0.0, 1 - best):.0%} are lost; {enough:,} unlabelled images that both have seen give "
-        f"95 % of what {int(curve.index[-1]):,} give. Shuffled, they leave {control:.0%}."
+        f"{label(str(method))}, {max(0.0, 1 - best):.0%} are lost; {enough:,} unlabelled images that both have seen "
+        f"give 95 % of what {int(curve.index[-1]):,} give. Shuffled, they leave {control:.0%}."
     )
 
 
