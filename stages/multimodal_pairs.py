@@ -8,7 +8,7 @@ By hand:  python -m stages.multimodal_pairs
 """
 
 from jam.io import atomic_folder
-from jam.multimodal.drawing import draw_pairs, draw_shifted, tested_sentences, write_pairs
+from jam.multimodal.drawing import draw_pairs, draw_shifted, tested_sentences, tested_states, write_pairs
 from jam.params import load_params
 from stages.common import MULTIMODAL_PAIRS, WORLD, run
 
@@ -22,7 +22,7 @@ def main() -> str:
     pairs, shifted = [], []
     if told.pairs:
         own = {"habitats": cave.habitats, "nuisance": cave.nuisance}
-        pairs = draw_pairs(told.pairs, told.captions, tested_sentences(WORLD), **shared, **own)
+        pairs = draw_pairs(told.pairs, told.captions, tested_sentences(WORLD), tested_states(WORLD), **shared, **own)
     if told.shifted:
         known = {text for row in pairs for text in row["captions"]}
         own = {"habitats": told.shifted.habitats, "nuisance": told.shifted.nuisance}

@@ -134,6 +134,11 @@ def test_without_it_the_layers_are_those_before(family, modality, tmp_path, show
         tower.token_states(tower.prepare(some), len(tower.dims) - 1)
     with pytest.raises(InputError, match="one vector an item"):
         tower.token_states(tower.prepare(some), -1)
+    inputs = tower.prepare(some)
+    for layer in range(1, len(tower.dims)):
+        assert torch.equal(
+            tower.token_states(inputs, -layer - 1)[0], tower.token_states(inputs, len(plain.dims) - layer)[0]
+        )
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
@@ -208,10 +213,30 @@ def test_a_tower_trained_here_projects_its_pooled_state(tmp_path, shown):
     tower.save(tmp_path / "copy")
     np.testing.assert_array_equal(Encoder.load(tmp_path / "copy", "cpu").encode(shown[0]), tower.encode(shown[0]))
     refused("expected its checkpoint 0", folder, "cpu", random_seed=1)
+    told = tower.describe()
+    assert told["projection_sha256"] == file_sha256(folder / "projection.safetensors")
+    assert told["parameters"] == sum(each.numel() for each in tower.model.parameters()) + weight.size
     save_file({"weight": torch.zeros(5, weight.shape[1])}, folder / "projection.safetensors")
     refused("projection.safetensors: got sha256", folder, "cpu")
     (folder / "projection.safetensors").unlink()
     refused("projection.safetensors: got sha256 none", folder, "cpu")
+
+
+@pytest.mark.parametrize("recipe", [{"projected": "yes"}, {"projected": True}])
+def test_a_manifest_without_the_hash_of_its_projection_is_refused(tmp_path, recipe):
+    folder = own_tower(tmp_path / "x")
+    content = json.loads((folder / "encoder.json").read_text())
+    (folder / "encoder.json").write_text(json.dumps(content | {"recipe": recipe}))
+    refused("recipe: got projected .*, expected true, and the hash of projection.safetensors", folder, "cpu")
+
+
+def test_a_projection_without_a_weight_is_refused(tmp_path):
+    folder = own_tower(tmp_path / "x")
+    save_file({"other": torch.zeros(2)}, folder / "projection.safetensors")
+    content = json.loads((folder / "encoder.json").read_text())
+    recipe = content["recipe"] | {"projection_sha256": file_sha256(folder / "projection.safetensors")}
+    (folder / "encoder.json").write_text(json.dumps(content | {"recipe": recipe}))
+    refused("projection.safetensors: expected a tensor weight", folder, "cpu")
 
 
 def test_extraction_has_one_layer_more(tmp_path):

@@ -20,7 +20,7 @@ from jam.encoders.hub import hub_folder, hub_manifest
 from jam.encoders.items import listed, opened, whole_number
 from jam.encoders.joint import Projection
 from jam.encoders.loading import load_pretrained
-from jam.encoders.manifest import GIVEN, KEYS, MANIFEST, Manifest, Modality, Source, check_weights
+from jam.encoders.manifest import GIVEN, KEYS, MANIFEST, PROJECTED, Manifest, Modality, Source, check_weights
 from jam.encoders.package import package_folder, package_manifest
 from jam.encoders.pooling import pool
 from jam.encoders.registry import PACKAGES
@@ -153,6 +153,7 @@ class Encoder:
 
     def describe(self) -> dict[str, Any]:
         """What was loaded: identity, size, shape and precision, JSON-ready and free of machine-dependent values."""
+        modules = [cast(nn.Module, self.model), *([] if self.projection is None else [self.projection])]
         return {
             "id": self.manifest.id,
             "modality": self.modality,
@@ -160,14 +161,14 @@ class Encoder:
             "revision": self.manifest.revision,
             "sha256": self.manifest.sha256,
             "architecture": type(self.model).__name__,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": sum(weights.numel() for module in modules for weights in module.parameters()),
             "layers": len(self.dims),
             "dims": list(self.dims),
             "pooling": self.manifest.pooling,
             "max_tokens": self.max_tokens if self.modality == "text" else None,
             "precision": "bfloat16 autocast" if self.autocast else str(self.model.dtype).removeprefix("torch."),
             **({} if self.manifest.random_seed is None else {"random_seed": self.manifest.random_seed}),
-            **({"projected": True} if self.manifest.projected else {}),
+            **{key: self.manifest.recipe[key] for key in PROJECTED if key in self.manifest.recipe},
         }
 
     def prepare(self, batch: Sequence[Image | str]) -> dict[str, Tensor]:
@@ -226,8 +227,10 @@ class Encoder:
             Positions of a feature map count row by row; special tokens (CLS, end of text) are among the tokens.
         """
         states, mask, _ = self._states(inputs)
-        if self.projection is not None and layer in (-1, len(states)):
-            raise InputError(f"{self.manifest.id}: got layer {layer}, one vector an item, expected one with tokens")
+        if self.projection is not None:
+            if layer in (-1, len(states)):
+                raise InputError(f"{self.manifest.id}: got layer {layer}, one vector an item, expected one with tokens")
+            layer += layer < 0  # the shared space is the last layer
         found = states[layer].float()
         if found.dim() == 4:
             found = found.flatten(2).transpose(1, 2)

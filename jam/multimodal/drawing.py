@@ -15,18 +15,20 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from jam.data.readers import IMAGE
-from jam.data.schema import FINE, VIEWS, View, described, read_table, write_table, write_world
+from jam.data.schema import FINE, VIEWS, View, described, read_items, read_table, write_table, write_world
 from jam.world.build import pools_of
 from jam.world.grammar import private_of
 from jam.world.habitats import Habitats, habitats_of
 from jam.world.image import Pool, draw_private, draw_scans, picture
 from jam.world.sets import Drawn, draw_sets
-from jam.world.state import STATE_DIM, counts_of, facts, scene_of
+from jam.world.state import STATE_DIM, States, codes_of, counts_of, facts, scene_of, states_of_facts
 from jam.world.texts import describe
 
 PAIRS, SHIFTED = "pairs.parquet", "shifted"
 SCHEMA = described({"id": pa.string(), "image": IMAGE, "captions": pa.list_(pa.string())})
 OF_PAIRS, OF_SHIFTED = 100, 101  # children of the world's seed, of which `jam.world.build` takes the first 13
+
+SPARE = 1000  # scenes that are drawn beyond those asked for, in place of such as are tested on
 
 Row = dict[str, Any]
 
@@ -35,6 +37,7 @@ def draw_pairs(
     count: int,
     captions: int,
     taken: Collection[str] = (),
+    known: States | None = None,
     *,
     habitats: int,
     objects: int,
@@ -50,6 +53,7 @@ def draw_pairs(
         count: how many.
         captions: true partial captions of each, different ones.
         taken: sentences that no caption may be.
+        known: (m, 6) states that no pair may have: those of single edits belong to no set, see `tested_states`.
         habitats, objects, one_object, synonyms, mention, nuisance, seed: those of the world, see
             `jam.params.CaveData`.
 
@@ -57,7 +61,8 @@ def draw_pairs(
         Rows with ``id``, ``image`` (bytes, path) and ``captions``.
     """
     scenes, pictures, words = _streams(seed, OF_PAIRS)
-    drawn = draw_sets(habitats_of(seed, habitats, objects, one_object), {"images": count}, seed, scenes)["images"]
+    statistics = habitats_of(seed, habitats, objects, one_object)
+    drawn = _without(draw_sets(statistics, {"images": count + SPARE}, seed, scenes)["images"], known, count)
     images = _images(drawn, pools_of(seed)["images"], pictures, nuisance)
     told = _captions(drawn, captions, words, taken, mention=mention, synonyms=synonyms)
     return [
@@ -109,6 +114,24 @@ def tested_sentences(folder: str | Path) -> frozenset[str]:
     views = read_table(Path(folder) / VIEWS / "text.parquet", ["split", "content"])
     tested = views.filter(pc.is_in(views.column("split"), pa.array(["val", "test", FINE])))
     return frozenset(tested.column("content").to_pylist())
+
+
+def tested_states(folder: str | Path) -> States:
+    """All states of val, test and fine of a world on disk, (m, 6)."""
+    rows = [read_items(Path(folder), split, ["state"]).column("state").to_pylist() for split in ("val", "test", FINE)]
+    return states_of_facts(np.array([state for split in rows for state in split], dtype=np.float32))
+
+
+def _without(drawn: Drawn, known: States | None, count: int) -> Drawn:
+    """The first so many scenes whose state is not known.
+
+    Raises:
+        ValueError: there are fewer.
+    """
+    fresh = np.flatnonzero(~np.isin(codes_of(drawn.states), [] if known is None else codes_of(known)))[:count]
+    if len(fresh) < count:
+        raise ValueError(f"pairs: got {len(fresh)} scenes that are not tested on, expected {count}")
+    return Drawn(drawn.states[fresh], drawn.habitat[fresh])
 
 
 def write_pairs(folder: str | Path, pairs: Sequence[Row], shifted: Sequence[Row] = ()) -> None:
