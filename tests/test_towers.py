@@ -9,6 +9,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 from tiny_encoders import picture, random_rows, sentence, vision_folder, write_rows
 from tiny_hub import tokenizer
+from tiny_towers import PROJECTED, SAVED, save_whole
 
 from jam.encoders import Encoder
 from jam.encoders.folder import folder_manifest
@@ -17,63 +18,11 @@ from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
 from jam.io import file_sha256
 
-BLOCKS = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-PATCHES = {**BLOCKS, "image_size": 16, "patch_size": 8}
-PROJECTED = 8
-
-
-def config_of(family, words):
-    numbers = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("pad", "bos", "eos")}
-    texts = {**BLOCKS, "max_position_embeddings": 24, "vocab_size": len(words), **numbers}
-    sees = {"text_config": texts, "vision_config": PATCHES}
-    if family == "clip":
-        return hf.CLIPConfig(**sees, projection_dim=PROJECTED)
-    if family == "siglip":
-        return hf.SiglipConfig(text_config={**texts, "projection_size": 16}, vision_config=PATCHES)
-    if family == "blip":
-        return hf.BlipConfig(**sees, image_text_hidden_size=PROJECTED)
-    if family == "align":
-        convnet = {"image_size": 32, "width_coefficient": 0.2, "depth_coefficient": 0.2, "hidden_dim": 64}
-        return hf.AlignConfig(text_config=texts, vision_config=convnet, projection_dim=64)
-    fused = {name: BLOCKS[name] for name in BLOCKS}
-    how = {"text_config": texts, "image_config": PATCHES, "multimodal_config": fused}
-    return hf.FlavaConfig(**how, hidden_size=16, projection_dim=PROJECTED)
-
-
-SAVED = {
-    "clip": "CLIPModel",
-    "siglip": "SiglipModel",
-    "blip": "BlipForImageTextRetrieval",
-    "align": "AlignModel",
-    "flava": "FlavaModel",
-}
-PROCESSORS = {"clip": "CLIP", "siglip": "Siglip", "blip": "Blip", "align": "EfficientNet", "flava": "Flava"}
-
-
-def save_whole(folder, family):
-    """A whole two-tower model of that very architecture, tiny and random, with its processors."""
-    words = tokenizer("[CLS]", "[SEP]", "[PAD]", "right")
-    words.model_max_length = 24
-    words.save_pretrained(folder)
-    side = 32 if family == "align" else 16
-    square = {"height": side, "width": side}
-    sizes = {"size": {"shortest_edge": side}, "crop_size": square} if family == "clip" else {"size": square}
-    sizes |= {"crop_size": square} if family == "flava" else {}
-    getattr(hf, f"{PROCESSORS[family]}ImageProcessorPil")(**sizes).save_pretrained(folder)
-    torch.manual_seed(0)
-    model = getattr(hf, SAVED[family])(config_of(family, words))
-    for name, weights in model.named_parameters():
-        if weights.dim() > 1:
-            weights.data += 0.2 * torch.randn_like(weights)
-        elif "norm" not in name.lower():
-            weights.data += 0.05 * torch.randn_like(weights)
-    model.save_pretrained(folder)
-    return folder
-
 
 def direct(folder, family, images, texts):
     """What the whole model compares: vectors of images and of texts, of length 1."""
-    model = getattr(hf, SAVED[family]).from_pretrained(folder).eval()
+    whole = "FlavaModel" if family == "flava" else SAVED[family]  # without the heads of its pretraining
+    model = getattr(hf, whole).from_pretrained(folder).eval()
     processor = hf.AutoImageProcessor.from_pretrained(folder, backend="pil")
     pixels = processor(images, return_tensors="pt")["pixel_values"]
     words = hf.AutoTokenizer.from_pretrained(folder)
@@ -178,7 +127,9 @@ def test_what_is_refused(tmp_path):
     (tmp_path / "bert").mkdir()
     words = tokenizer("[CLS]", "[SEP]", "[PAD]", "right")
     words.save_pretrained(tmp_path / "bert")
-    hf.BertModel(hf.BertConfig(**BLOCKS, vocab_size=len(words))).save_pretrained(tmp_path / "bert")
+    hf.BertModel(
+        hf.BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=len(words))
+    ).save_pretrained(tmp_path / "bert")
     refused("projected: got bert, expected a tower of CLIP", tmp_path / "bert", "cpu", projected=True)
 
 
