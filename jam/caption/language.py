@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jam.encoders.encoder import find_encoder
+from jam.encoders.finding import find_encoder
 from jam.encoders.loading import load_pretrained
 from jam.encoders.manifest import MANIFEST
 from jam.encoders.token_loss import IGNORED

@@ -1,7 +1,7 @@
 """Objectives on pairs, composed of parts whose losses are added: which model is "like" which."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -52,7 +52,7 @@ class Objective(nn.Module):
         self.parts, self.tokenizer, self.generator = PARTS[name], tokenizer, generator
         self.towers = nn.ModuleDict({"image": image, "text": text})
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
-        heads: dict[str, nn.Module] = {}
+        heads: dict[str, Any] = {}
         if "itm" in self.parts:
             heads["itm"] = Matching(text.width, image.width)
         if "lm" in self.parts:
@@ -61,7 +61,7 @@ class Objective(nn.Module):
             heads["mlm"] = words
         if "mim" in self.parts:
             heads["mim"] = nn.Linear(image.width, 3 * PATCH**2)
-        self.heads = nn.ModuleDict(heads)
+        self.heads: Any = nn.ModuleDict(heads)
 
     @property
     def scale(self) -> Tensor:

@@ -123,13 +123,13 @@ def write_towers(
 
 
 def write_tower(
-    folder: Path, tower: nn.Module, processor: Any, name: str, modality: str, recipe: Mapping[str, Any]
+    folder: Path, tower: Any, processor: Any, name: str, modality: str, recipe: Mapping[str, Any]
 ) -> Manifest:
     """Write one tower as an encoder folder with its projection."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({"weight": tower.projection.weight.detach().contiguous()}, folder / PROJECTION)  # type: ignore[union-attr]
+    save_file({"weight": tower.projection.weight.detach().contiguous()}, folder / PROJECTION)
     pinned = {**recipe, "projected": True, "projection_sha256": file_sha256(folder / PROJECTION)}
-    return write_cave(folder, tower.model, processor, name=name, modality=modality, recipe=pinned)  # type: ignore[arg-type]
+    return write_cave(folder, tower.model, processor, name=name, modality=modality, recipe=pinned)
 
 
 def _batches(order: np.ndarray, training: Training) -> list[np.ndarray]:
