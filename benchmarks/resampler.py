@@ -13,13 +13,13 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Options, Row, best, chosen, parser, table
+from jam.align.token_adapter import TokenAdapter
+from jam.features.ragged import Ragged
 from jam.params import load_params
 from jam.params.resampler import Resampling
 from jam.report.labels import label
 from jam.report.resampler_tables import ASKED
 from jam.report.tables import number
-from jam.resampler.adapter import TokenAdapter
-from jam.resampler.ragged import Ragged
 from jam.resampler.train import Losses
 from jam.results import read_results, select
 

@@ -26,10 +26,10 @@ TEXT = f"""## Tokens
 
 {LATENTS} latents that attend to T tokens, O(K·T), against the T tokens attending to each other, O(T²): {HEADS} heads of
 {WIDTH}, a batch of {BATCH}, forward alone."""
-READ = """One epoch over tokens in float16, in batches of 128 in random order, as `TokenStore.padded` gives them. Pages
-that were read are given back at each batch, so the peak is of a batch and not of the file, however large that is: of a
-million items × 50 tokens × 768, 76.8 GB, a batch touches at most 128 huge pages of 2 MiB and holds 128 × 50 × 768 × 4
-bytes, 0.3 GiB in all, beside 16 bytes of span an item and its line of the index."""
+READ = """One epoch over tokens in float16, in batches of 128 in random order, as `TokenStore.sequences` gives them.
+Pages that were read are given back at each batch, so the peak is of a batch and not of the file, however large that is:
+of a million items × 50 tokens × 768, 76.8 GB, a batch touches at most 128 huge pages of 2 MiB and holds 128 × 50 × 768
+× 4 bytes, 0.3 GiB in all, beside 16 bytes of span an item and its line of the index."""
 
 
 def section(options: Options) -> str:
@@ -79,7 +79,7 @@ def epoch(items: int, tokens: int = 50, width: int = 768) -> Row:
 
         def read() -> None:
             for start in range(0, items, 128):
-                store.padded(order[start : start + 128])
+                store.sequences[order[start : start + 128]].padded()
 
         time, disk = seconds(read), path.stat().st_size / 1e9
     return [f"{items:,} × {tokens} × {width}", f"{disk:.1f}", f"{time:.1f}", f"{peak_mib():,.0f}", f"{before:,.0f}"]

@@ -85,6 +85,12 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL, "least": REAL, "most": REAL, "passed": FLAG,
     },
     "captions": {"kind": TEXT, "tier": TEXT, "label": TEXT, "null_mean": REAL},  # kind of question; label: an attribute
+    # anchors: items that both models have seen, or labelled ones; kept: share of the own score (transfer: above chance)
+    "stitch": {"method": TEXT, "anchors": WHOLE, "null_mean": REAL, "kept": REAL},
+    "transfer": {
+        "label": TEXT, "method": TEXT, "anchors": WHOLE, "alpha": REAL, "temperature": REAL, "null_mean": REAL,
+        "kept": REAL,
+    },
     "reference": {"reference": TEXT, "label": TEXT},  # held against: an encoder, or the state
     "trends": {"grid": TEXT, "predictor": TEXT, "predictor_side": TEXT, "within": TEXT, "tier": TEXT},
 }  # fmt: skip

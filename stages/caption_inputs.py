@@ -13,10 +13,10 @@ from jam.caption.train import Examples
 from jam.data.schema import VIEWS, read_table
 from jam.encoders import Encoder
 from jam.errors import InputError
+from jam.features.ragged import Ragged
 from jam.features.store import of_form
 from jam.params import Captions, Telling, load_params
 from jam.params.resampler import TokenSide
-from jam.resampler.ragged import Ragged
 from jam.world.state import States, facts, scene_of, states_of_facts
 from stages.common import ENCODERS, SPACES, TOKEN_SPACES, WORLD
 from stages.inputs import load_items, load_states

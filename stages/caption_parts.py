@@ -16,8 +16,8 @@ from jam.caption.said import Said, say_answers, say_captions
 from jam.caption.train import Schedule, train_projector
 from jam.device import pick_device
 from jam.errors import InputError
+from jam.features.ragged import Ragged
 from jam.params import Captions, Telling, load_params
-from jam.resampler.ragged import Ragged
 from stages.caption_inputs import SPLITS, examples_of, inputs_of, sentences_of, source_of, states_of
 from stages.common import ENCODERS, say
 
@@ -82,7 +82,7 @@ def bounds(spec: Captions, test: Truths) -> list[pd.DataFrame]:
             probed = told_by_probes([inputs[split] for split in SPLITS], states)
             found.append(test.rows({0: test.scores(probed)}, name, TEMPLATE))
     language = Language.load(ENCODERS / spec.language)
-    alone = language.say(torch.zeros(1, 0, language.width), [""])[0]
+    alone = language.say(language.opening(), [""])[0]
     return [*found, test.rows({0: test.scores([alone] * len(test.references))}, spec.language, NONE)]
 
 

@@ -15,7 +15,9 @@ from typing import Any
 
 import pandas as pd
 
+from jam.align.resampler import Resampler as Latents
 from jam.align.space import Space, load_adapters
+from jam.align.token_adapter import TokenAdapter
 from jam.align.validation import Validation
 from jam.device import pick_device
 from jam.encoders import Encoder
@@ -24,9 +26,7 @@ from jam.evaluation.scores import Key, Outcome
 from jam.io import atomic_folder, write_csv
 from jam.parallel import in_processes, processes
 from jam.params import Resampler, load_params
-from jam.resampler.adapter import TokenAdapter
 from jam.resampler.attended import by_position, by_sort, sorts_of
-from jam.resampler.layers import Resampler as Latents
 from jam.resampler.monitors import Monitor, monitors
 from jam.resampler.rows import difference_rows, monitor_rows, score_rows
 from jam.resampler.train import token_adapters, tokens_of, train_tokens, worth

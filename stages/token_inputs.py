@@ -11,7 +11,6 @@ from jam.data.schema import VIEWS, read_table
 from jam.features.store import of_form
 from jam.features.tokens import TokenStore
 from jam.params.resampler import TokenSide
-from jam.resampler.ragged import Ragged
 from jam.widths.curve import Questions
 from stages.common import TOKENS, WORLD
 from stages.questions import asked
@@ -20,7 +19,7 @@ from stages.questions import asked
 def token_tables(sides: Sequence[TokenSide]) -> dict[str, FeatureTable]:
     """By side all sequences, whose rows are items of a table, and what each is; of one form, as pooled features are."""
     stores = {side.side: TokenStore.load(TOKENS / side.encoder) for side in sides}
-    tables: dict[str, Any] = {name: Ragged(store.tokens, store.spans) for name, store in stores.items()}
+    tables: dict[str, Any] = {name: store.sequences for name, store in stores.items()}
     return {name: (tables[name], of_form(store.index)) for name, store in stores.items()}
 
 

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 import jam
+from jam.align.token_adapter import TokenAdapter
 from jam.caption.__main__ import captioner_of, images_of, main
 from jam.caption.answers import answer_scores
 from jam.caption.bounds import flat, nearest, read, told_by_probes
@@ -40,12 +41,11 @@ from jam.encoders import Encoder
 from jam.encoders.token_loss import next_token_loss, padded
 from jam.errors import InputError
 from jam.evaluation.scores import Key, PerRow
+from jam.features.ragged import Ragged, encode_tokens
 from jam.params import Captions, load_params, one_line
 from jam.params.captions import Telling
 from jam.pretrain.text import causal_model, word_tokenizer
 from jam.pretrain.training import save_cave
-from jam.resampler.adapter import TokenAdapter
-from jam.resampler.ragged import Ragged, encode_tokens
 from jam.results import read_results, results_table, select, write_results
 from jam.world.claims import Scenes
 from jam.world.grammar import draw_plan, speak

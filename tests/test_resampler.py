@@ -17,20 +17,20 @@ from transformers import PreTrainedTokenizerFast
 
 import jam
 from jam.align.items import Items, SideRows
+from jam.align.resampler import Attention, MeanPool, Resampler
 from jam.align.space import Side, Space, load_adapter
+from jam.align.token_adapter import Positions, TokenAdapter
 from jam.align.validation import Validation
 from jam.encoders import Encoder
 from jam.errors import InputError
 from jam.evaluation.scores import Key, PerRow
+from jam.features.ragged import Ragged, encode_tokens
 from jam.params import one_line
 from jam.params.resampler import Resampler as Section
 from jam.params.resampler import Resampling
-from jam.resampler.adapter import Positions, TokenAdapter
 from jam.resampler.attended import OTHER, SPECIAL, by_position, by_sort, sort_of, sorts_of
 from jam.resampler.cost import multiply_adds
-from jam.resampler.layers import Attention, MeanPool, Resampler
 from jam.resampler.monitors import attention, attention_entropy, latent_diversity, monitors
-from jam.resampler.ragged import Ragged, encode_tokens
 from jam.resampler.rows import difference_rows, monitor_rows, score_rows
 from jam.resampler.train import Losses, adapters_of, token_adapters, train_tokens, worth
 from jam.results import read_results, results_table, write_results

@@ -13,7 +13,7 @@ from jam.data.images import decode_image
 from jam.distributed import beside
 from jam.encoders import Encoder
 from jam.errors import InputError
-from jam.features import TokenStore, extract_features, extract_tokens
+from jam.features import TokenStore, extract_features, extract_tokens, ragged
 from jam.features.tokens import SPANS
 from jam.features.views import Views
 from jam.parallel import in_processes
@@ -69,7 +69,7 @@ def test_their_mean_is_the_pooled_state(root, name, tmp_path):
     model, store = extracted(root, name, tmp_path / "x", dtype="float32", layer=2)
     views = root / "data" / "views" / f"{model.modality}.parquet"
     pooled = extract_features(model, views, tmp_path / "pooled", scratch=tmp_path / "s").layer(2)
-    tokens, real = store.padded(np.arange(len(store.index)))
+    tokens, real = store.sequences.padded()
     assert (tokens[~real] == 0).all()
     means = tokens.sum(axis=1) / real.sum(axis=1, keepdims=True)
     np.testing.assert_allclose(means, pooled, atol=1e-5)
@@ -78,12 +78,24 @@ def test_their_mean_is_the_pooled_state(root, name, tmp_path):
 @given(st.lists(st.integers(0, 40), max_size=9))
 @settings(max_examples=30, deadline=None)
 def test_padded_rows_hold_their_tokens_in_any_order(stored, rows):
-    tokens, real = stored.padded(np.array(rows, dtype=np.int64))
+    tokens, real = stored.sequences[np.array(rows, dtype=np.int64)].padded()
     lengths = [int(np.diff(stored.spans[row])[0]) for row in rows]
     assert tokens.shape == (len(rows), max(lengths, default=0), stored.tokens.shape[1])
     assert real.sum(axis=1).tolist() == lengths
     for row, line, length in zip(rows, tokens, lengths, strict=True):
         np.testing.assert_array_equal(line[:length], stored.tokens[slice(*stored.spans[row])].astype(np.float32))
+
+
+def test_pages_that_were_read_are_given_back_beyond_a_budget(stored, monkeypatch):
+    given_back = []
+    monkeypatch.setattr(ragged, "release", lambda *maps: given_back.extend(maps))
+    kept, _ = stored.sequences[[1, 0]].padded()
+    assert not given_back
+    monkeypatch.setattr(ragged, "BUDGET", 0)
+    again, _ = stored.sequences[[1, 0]].padded()
+    assert isinstance(given_back[0], np.memmap)
+    assert given_back[0] is stored.tokens
+    np.testing.assert_array_equal(again, kept)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ import torch
 from jam.align.adapter import Adapter, AnyAdapter, check_dims
 from jam.align.looks import Candidate, Choice, Looks, choose
 from jam.align.saved import CONFIG
+from jam.align.token_adapter import TOKEN_KINDS, TokenAdapter
 from jam.errors import InputError
 from jam.io import read_json, replace_folder, write_json
 
@@ -208,10 +209,8 @@ def load_adapter(folder: Path, device: str | torch.device = "cpu") -> AnyAdapter
     Raises:
         InputError: as `AnyAdapter.load`.
     """
-    from jam.resampler.adapter import KINDS, TokenAdapter
-
     config = read_json(folder / CONFIG) if (folder / CONFIG).is_file() else {}
-    kind: type[AnyAdapter] = TokenAdapter if config.get("kind") in KINDS else Adapter
+    kind: type[AnyAdapter] = TokenAdapter if config.get("kind") in TOKEN_KINDS else Adapter
     return kind.load(folder, device)
 
 

@@ -29,10 +29,15 @@ def captioner_of(folder: Path) -> Path:
         return folder
     found = sorted(folder.rglob(FILE))
     told = [(read_json(path), path.parent) for path in found]
-    scored = [(of.get("validation_loss", math.inf), where) for of, where in told if of.get("captions", True)]
+    # What was learned from sentences alone comes last: its loss is of z of the very sentence, not of an image.
+    scored = [
+        (of.get("input") == "texts", of.get("validation_loss", math.inf), where)
+        for of, where in told
+        if of.get("captions", True)
+    ]
     if not scored:
         raise InputError(f"{folder}: got no captioner in it, expected {FILE} (dvc repro siblings/dvc.yaml makes some)")
-    return min(scored)[1]
+    return min(scored)[-1]
 
 
 def images_of(paths: Sequence[Path]) -> list[Path]:
@@ -77,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(f"caption: {error}")
     print(f"captioner: {where}", file=sys.stderr)
     for path, text in zip(images, told, strict=True):
-        print(f"{path}\t{args.prompt}{' ' * bool(args.prompt)}{text}")
+        print(f"{path}\t{args.prompt}{' ' * bool(args.prompt)}{' '.join(text.split())}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.linear_model import Ridge
 
 from jam.caption.scenes import template
-from jam.resampler.ragged import Ragged
+from jam.features.ragged import Ragged
 from jam.world.state import CELLS, MOST, States, facts, scene_of, states_of_facts
 
 PENALTIES = (0.1, 1.0, 10.0, 100.0, 1000.0)

@@ -9,15 +9,15 @@ import numpy as np
 
 from jam.align.adapter import AnyAdapter
 from jam.align.space import load_adapter
+from jam.align.token_adapter import TokenAdapter
 from jam.caption.language import Language
 from jam.caption.lora import load_lora, without_lora
 from jam.caption.projector import Projector
 from jam.caption.train import prefixes, sentences
 from jam.encoders import Encoder
 from jam.errors import InputError
+from jam.features.ragged import Ragged, encode_tokens
 from jam.io import read_json, replace_folder, write_json
-from jam.resampler.adapter import TokenAdapter
-from jam.resampler.ragged import Ragged, encode_tokens
 
 if TYPE_CHECKING:
     from PIL.Image import Image

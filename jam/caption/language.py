@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from jam.encoders import Encoder
+from jam.encoders.finding import find_encoder
 from jam.encoders.loading import load_pretrained
 from jam.encoders.manifest import MANIFEST
 from jam.encoders.token_loss import IGNORED
@@ -42,7 +42,7 @@ class Language:
 
         path = Path(folder)
         if (path / MANIFEST).is_file():
-            path = Encoder.load(path, device="cpu").folder  # fetched and verified
+            path, _ = find_encoder(path)  # fetched and verified
         model, tokenizer = load_pretrained(path, "text", AutoModelForCausalLM)
         return cls.of(cast(Any, model).to(device), tokenizer)
 
@@ -94,6 +94,13 @@ class Language:
         """The tokens that a sentence starts with: the model's own beginning, where it has one, and a prompt."""
         first = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
         return [*first, *self._ids(prompt)] if prompt else first
+
+    def opening(self) -> Tensor:
+        """(1, t, d), a prefix that tells nothing: t = 0 where the model has a token that begins a text (`start`), else
+        that of the one that ends a text, after which another begins.
+        """
+        ids = [] if self.tokenizer.bos_token_id is not None else [self.tokenizer.eos_token_id]
+        return self.embed(torch.tensor([ids], dtype=torch.long, device=self.model.device))
 
     def end(self, prompt: str, answer: str) -> list[int]:
         """The tokens of what comes after a prompt, the end among them."""

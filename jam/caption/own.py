@@ -15,7 +15,7 @@ from jam.caption.projector import Projector
 from jam.caption.train import Examples, Schedule, train_projector
 from jam.encoders import Encoder
 from jam.errors import InputError
-from jam.resampler.ragged import encode_tokens
+from jam.features.ragged import encode_tokens
 
 FEWEST = 10
 

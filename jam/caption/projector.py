@@ -6,9 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from jam.align.blocks import Standardise
+from jam.align.resampler import Resampler, check_real
 from jam.align.saved import Saved
-from jam.resampler.adapter import Positions
-from jam.resampler.layers import Resampler, check_real
+from jam.align.token_adapter import Positions
 
 KINDS = ("linear", "mlp", "transformer", "resampler")
 

@@ -9,7 +9,7 @@ from jam.caption.language import Language
 from jam.caption.projector import Projector
 from jam.caption.targets import questions
 from jam.caption.train import Examples, prefixes, sentences
-from jam.resampler.ragged import Ragged
+from jam.features.ragged import Ragged
 from jam.world.state import States
 
 QUESTION_SEED = 0

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from jam.caption.language import Language
 from jam.caption.projector import Projector
+from jam.features.ragged import Ragged
 from jam.fit import Parts, fit, warm_up_then_cosine
-from jam.resampler.ragged import Ragged
 
 WARM_UP = 0.05
 CLIP_NORM = 1.0
@@ -126,7 +126,7 @@ def train_projector(
             raise ValueError(f"epoch {epoch}: got a loss of {loss}, expected a finite one (try a lower learning_rate)")
         tokens, some = validation
         with torch.no_grad():
-            costs = [cost(tokens, some, chosen, False) for chosen in some.batches(4 * schedule.batch_size)]
+            costs = [cost(tokens, some, chosen, False) for chosen in some.batches(schedule.batch_size)]
         held = sum(float(total) for total, _ in costs) / sum(count for _, count in costs)
         history.append({"epoch": epoch, "loss": loss, "validation_loss": held})
         report(f"epoch {epoch + 1}/{schedule.epochs}: loss {loss:.3f}, validation loss {held:.3f}")

@@ -15,14 +15,13 @@ from torch import Tensor, nn
 from jam.data.images import as_rgb
 from jam.device import pick_device
 from jam.encoders.families import family_of, marks_of
-from jam.encoders.folder import folder_manifest, folder_of
-from jam.encoders.hub import hub_folder, hub_manifest
+from jam.encoders.finding import find_encoder
+from jam.encoders.folder import folder_manifest
 from jam.encoders.items import listed, opened, whole_number
+from jam.encoders.joint import Projection
 from jam.encoders.loading import load_pretrained
-from jam.encoders.manifest import GIVEN, KEYS, MANIFEST, Manifest, Modality, Source, check_weights
-from jam.encoders.package import package_folder, package_manifest
+from jam.encoders.manifest import KEYS, MANIFEST, PROJECTED, Manifest, Modality, Source
 from jam.encoders.pooling import pool
-from jam.encoders.registry import PACKAGES
 from jam.errors import InputError
 from jam.io import replace_folder
 
@@ -39,7 +38,8 @@ class Encoder:
     """A frozen model that turns images or texts into one pooled vector a layer.
 
     Layer 0 is the embedding (the stem of a convnet), the last layer is the model's output, normalised where the
-    model normalises it. Build one with `Encoder.load`.
+    model normalises it. Of a tower that is ``projected``, one more comes after it: the vector, of whatever length, that
+    its model compares with those of the other tower. Build one with `Encoder.load`.
 
     Example:
         >>> encoder = Encoder.load("minilm")
@@ -48,13 +48,20 @@ class Encoder:
     """
 
     def __init__(
-        self, model: PreTrainedModel, processor: Any, manifest: Manifest, folder: Path, autocast: bool = False
+        self,
+        model: PreTrainedModel,
+        processor: Any,
+        manifest: Manifest,
+        folder: Path,
+        autocast: bool = False,
+        projection: Projection | None = None,
     ) -> None:
         self.model = model.eval().requires_grad_(False)
         self.processor = processor
         self.manifest = manifest
         self.folder = folder  # of the weights
         self.autocast = autocast
+        self.projection = projection
 
     @classmethod
     def load(
@@ -63,6 +70,8 @@ class Encoder:
         device: str | None = None,
         dtype: str | None = None,
         random_seed: int | None = None,
+        modality: Modality | None = None,
+        projected: bool = False,
     ) -> Encoder:
         """Load an encoder.
 
@@ -75,15 +84,22 @@ class Encoder:
                 autocast. Pooling is done in float32 always.
             random_seed: for the random twin, see `jam.encoders.twin`: tokenizer or preprocessing as they are, weights
                 drawn from this seed; None for the weights that the encoder has.
+            modality: ``image`` or ``text``, of a hub model or a folder that has both (CLIP); None for the only one.
+            projected: whether the last layer is to be the space that a two-tower model of the hub or a folder shares.
 
         Raises:
-            InputError: no such encoder, missing or altered weights, or a bad device, dtype or seed.
+            InputError: no such encoder, missing or altered weights, a modality or a shared space that it has not, or a
+                bad device, dtype or seed.
         """
         if dtype is not None and dtype not in DTYPES:
             raise InputError(f"encoder dtype: got {dtype!r}, expected one of {sorted(DTYPES)}")
         target = pick_device(device)
-        folder, manifest = _find(name_or_path)
+        folder, manifest = find_encoder(name_or_path, modality, projected)
         if random_seed is not None:
+            if manifest.source == "cave" and manifest.projected:
+                raise InputError(
+                    f"{folder}: got random_seed of a tower trained here, expected its checkpoint 0 instead"
+                )
             if manifest.source == "cave":  # its weights lie beside its manifest: the twin's manifest names their folder
                 manifest = folder_manifest(folder, manifest.modality, manifest.pooling, manifest.max_tokens)
             manifest = manifest.twin(whole_number(random_seed, "random_seed", 0, LARGEST_SEED))
@@ -93,7 +109,8 @@ class Encoder:
             folder, manifest.modality, dtype=kind, random_seed=drawn, depth=manifest.depth
         )
         cast(nn.Module, model).to(device=target, dtype=kind)
-        return cls(model, processor, manifest, folder, autocast)
+        projection = Projection.load(folder, manifest, model.config).to(target) if manifest.projected else None
+        return cls(model, processor, manifest, folder, autocast, projection)
 
     def save(self, folder: str | Path) -> None:
         """Write what `load` needs: the manifest, which pins the model, and the weights of one pretrained here.
@@ -134,6 +151,7 @@ class Encoder:
 
     def describe(self) -> dict[str, Any]:
         """What was loaded: identity, size, shape and precision, JSON-ready and free of machine-dependent values."""
+        modules = [cast(nn.Module, self.model), *([] if self.projection is None else [self.projection])]
         return {
             "id": self.manifest.id,
             "modality": self.modality,
@@ -141,13 +159,14 @@ class Encoder:
             "revision": self.manifest.revision,
             "sha256": self.manifest.sha256,
             "architecture": type(self.model).__name__,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": sum(weights.numel() for module in modules for weights in module.parameters()),
             "layers": len(self.dims),
             "dims": list(self.dims),
             "pooling": self.manifest.pooling,
             "max_tokens": self.max_tokens if self.modality == "text" else None,
             "precision": "bfloat16 autocast" if self.autocast else str(self.model.dtype).removeprefix("torch."),
             **({} if self.manifest.random_seed is None else {"random_seed": self.manifest.random_seed}),
+            **{key: self.manifest.recipe[key] for key in PROJECTED if key in self.manifest.recipe},
         }
 
     def prepare(self, batch: Sequence[Image | str]) -> dict[str, Tensor]:
@@ -159,7 +178,11 @@ class Encoder:
         if self.modality == "image":
             images = cast("Sequence[Image]", batch)
             return dict(self.processor([as_rgb(image) for image in images], return_tensors="pt"))
-        options = {"padding": True, "truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
+        options = {"truncation": True, "max_length": self.max_tokens, "return_tensors": "pt"}
+        options |= {
+            "padding": "max_length" if family_of(self.model.config).full else True,
+            "return_attention_mask": True,
+        }
         inputs = dict(self.processor(list(batch), verbose=False, **options))
         real = inputs["attention_mask"].any(dim=1)
         if not real.all():  # some tokenizers add no token of their own
@@ -167,28 +190,31 @@ class Encoder:
             raise InputError(f"{self.manifest.id}: got no token from the text {text!r}, expected at least one")
         return inputs
 
-    def _states(self, inputs: dict[str, Tensor]) -> tuple[list[Tensor], Tensor | None]:
-        """Run the model on what `prepare` gave: the states of each layer, and which tokens are real (None: all)."""
+    def _states(self, inputs: dict[str, Tensor]) -> tuple[list[Tensor], Tensor | None, Any]:
+        """Run the model on what `prepare` gave: states of each layer, which tokens are real (None: all), its output."""
         device = self.model.device
         moved = {name: value.to(device, non_blocking=True) for name, value in inputs.items()}
         if "pixel_values" in moved:
             moved["pixel_values"] = moved["pixel_values"].to(self.model.dtype)
-        config = self.model.config
-        family = family_of(config)
+        mask = moved.get("attention_mask")
+        family = family_of(self.model.config)
+        if family.full:
+            moved.pop("attention_mask", None)
         if family.inputs is not None:
             moved |= family.inputs(self.model, len(moved["pixel_values"]))
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=self.autocast):
             output = self.model(**moved, output_hidden_states=True)
         # Some models leave the final normalisation out of their last hidden state: the output has it.
         states = [*output.hidden_states[: None if family.head else -1], output.last_hidden_state]
-        return states, moved.get("attention_mask")
+        return states, mask, output
 
     @torch.inference_mode()
     def pooled_states(self, inputs: dict[str, Tensor]) -> list[Tensor]:
         """Run the model on what `prepare` gave: for each layer (b, d_l), float32, on the model's device."""
-        states, mask = self._states(inputs)
+        states, mask, output = self._states(inputs)
         marks = marks_of(self.model.config)
-        return [pool(state, mask, self.manifest.pooling, marks) for state in states]
+        found = [pool(state, mask, self.manifest.pooling, marks) for state in states]
+        return found if self.projection is None else [*found, self.projection(output, found[-1])]
 
     @torch.inference_mode()
     def token_states(self, inputs: dict[str, Tensor], layer: int) -> tuple[Tensor, Tensor]:
@@ -198,7 +224,11 @@ class Encoder:
             (b, t, d_l) float32 and (b, t) booleans, true on real tokens and false on padding, on the model's device.
             Positions of a feature map count row by row; special tokens (CLS, end of text) are among the tokens.
         """
-        states, mask = self._states(inputs)
+        states, mask, _ = self._states(inputs)
+        if self.projection is not None:
+            if layer in (-1, len(states)):
+                raise InputError(f"{self.manifest.id}: got layer {layer}, one vector an item, expected one with tokens")
+            layer += layer < 0  # the shared space is the last layer
         found = states[layer].float()
         if found.dim() == 4:
             found = found.flatten(2).transpose(1, 2)
@@ -266,27 +296,3 @@ def precision(source: Source, device: str, dtype: str | None) -> tuple[torch.dty
     if dtype is not None or device != "cuda":
         return DTYPES[dtype or "float32"], False
     return (torch.bfloat16, False) if source in ("hub", "folder") else (torch.float32, True)
-
-
-def _find(name_or_path: str | Path) -> tuple[Path, Manifest]:
-    """Folder of the weights, which are verified, and manifest."""
-    path, name = Path(name_or_path), str(name_or_path)
-    if path.is_dir():
-        hugging_face = (path / "config.json").is_file() and not (path / MANIFEST).is_file()
-        manifest = folder_manifest(path) if hugging_face else Manifest.read(path)
-    elif name in PACKAGES:
-        manifest = package_manifest(name)
-    elif name.count("/") == 1 and not name.startswith((".", "/")):
-        manifest = hub_manifest(name)
-    else:
-        raise InputError(
-            f"encoder: got {name!r}; expected a folder with {MANIFEST} or config.json, one of {sorted(PACKAGES)}, or "
-            "a hub model owner/name"
-        )
-    if manifest.source in GIVEN:
-        raise InputError(f"{path}: holds features that were given ({manifest.id}), expected a model that encodes")
-    find = {"cave": lambda _: path, "package": package_folder, "hub": hub_folder, "folder": folder_of}
-    folder = find[manifest.source](manifest)
-    if (path / MANIFEST).is_file():  # else the manifest was made just now, of the weights that are there
-        check_weights(folder, manifest)
-    return folder, manifest

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from jam.encoders.manifest import Modality, Pooling
 from jam.errors import InputError
@@ -29,6 +29,19 @@ def in_patch_order(model: PreTrainedModel, images: int) -> dict[str, Tensor]:
 
 
 @dataclass(frozen=True)
+class Joint:
+    """How a tower of a two-tower model becomes the vector that is compared with the other's.
+
+    Attributes:
+        summary: what it starts from: the model's own pooled output, or its first token.
+        projection: the linear layer, by its name in the whole model's weights, that comes after; None for none.
+    """
+
+    summary: Literal["pooler", "cls"]
+    projection: str | None = None
+
+
+@dataclass(frozen=True)
 class Family:
     """An architecture.
 
@@ -40,6 +53,9 @@ class Family:
         reserved: entries of the position table that no token takes.
         config: changes to its configuration that feature extraction needs.
         inputs: further inputs, from the model and the number of items.
+        joint: of a tower, see there.
+        tower: the class of a tower that AutoModel does not know, and where its weights lie in the whole model's.
+        full: texts are padded to the longest possible, and padding is read as text is, as in its training.
     """
 
     pooling: Pooling = "mean"
@@ -49,6 +65,9 @@ class Family:
     reserved: int = 0
     config: Mapping[str, Any] = field(default_factory=dict)
     inputs: Callable[[PreTrainedModel, int], dict[str, Tensor]] | None = None
+    joint: Joint | None = None
+    tower: tuple[str, str] | None = None
+    full: bool = False
 
 
 FAMILIES: dict[str, Family] = {
@@ -56,21 +75,39 @@ FAMILIES: dict[str, Family] = {
     "dinov2": Family("cls", marks=1),
     "dinov2_with_registers": Family("cls", marks=1),
     "vit": Family("cls", marks=1),
-    "clip_vision_model": Family("cls", marks=1),
+    "clip_vision_model": Family("cls", marks=1, joint=Joint("pooler", "visual_projection")),
     # MAE puts no loss on CLS. It drops three patches of four, and shuffles the rest, unless told otherwise.
     "vit_mae": Family(marks=1, config={"mask_ratio": 0.0}, inputs=in_patch_order),
     # SigLIP has no CLS: its summary is a head, which the hidden layers have not.
-    "siglip_vision_model": Family(),
+    "siglip_vision_model": Family(joint=Joint("pooler")),
+    # BLIP's comparable vectors are the projections of the model that was trained for retrieval.
+    "blip_vision_model": Family(
+        "cls", marks=1, joint=Joint("cls", "vision_proj"), tower=("BlipVisionModel", "vision_model")
+    ),
+    "flava_image_model": Family(
+        "cls", marks=1, joint=Joint("cls", "image_projection"), tower=("FlavaImageModel", "image_model")
+    ),
+    "align_vision_model": Family(maps=True, joint=Joint("pooler"), tower=("AlignVisionModel", "vision_model")),
     "convnext": Family(maps=True),
     "resnet": Family(maps=True),
     "regnet": Family(maps=True),
     **dict.fromkeys(("efficientnet", "mobilenet_v2"), Family(maps=True, head=True)),
     # Decoders: only the last token has seen all of the text. The end-of-text token is the last one of CLIP's texts.
     **dict.fromkeys(("llama", "gemma2", "olmo2", "qwen2", "bloom", "gpt_neox", "gpt2"), Family("last")),
-    "clip_text_model": Family("last"),
+    "clip_text_model": Family("last", joint=Joint("pooler", "text_projection")),
     # Encoders: each token has seen all of the text; means of them are what sentence encoders are trained with.
     **dict.fromkeys(("bert", "distilbert"), Family()),
     "mpnet": Family(reserved=2),  # positions begin at padding's number plus one
+    "siglip_text_model": Family(joint=Joint("pooler"), tower=("SiglipTextModel", "text_model"), full=True),
+    # BERTs within two-tower models; that of BLIP can decode, too.
+    "blip_text_model": Family(
+        "cls",
+        config={"is_decoder": False},
+        joint=Joint("cls", "text_proj"),
+        tower=("BlipTextModel", "text_encoder"),
+    ),
+    "flava_text_model": Family("cls", joint=Joint("cls", "text_projection"), tower=("FlavaTextModel", "text_model")),
+    "align_text_model": Family("cls", joint=Joint("cls", "text_projection"), tower=("AlignTextModel", "text_model")),
 }
 
 
@@ -94,8 +131,8 @@ def read_config(folder: Path, modality: Modality) -> PreTrainedConfig:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    tower = {"image": "vision_config", "text": "text_config"}[modality]
-    config = getattr(config, tower, config)
+    towers = {"image": ("vision_config", "image_config"), "text": ("text_config",)}[modality]
+    config = next((found for name in towers if (found := getattr(config, name, None)) is not None), config)
     for name, value in family_of(config).config.items():
         setattr(config, name, value)
     return config

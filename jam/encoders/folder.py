@@ -18,6 +18,7 @@ def folder_manifest(
     modality: Modality | None = None,
     pooling: Pooling | None = None,
     max_tokens: int | None = None,
+    projected: bool = False,
 ) -> Manifest:
     """Manifest of a local folder, its files pinned by their hashes; ``id`` is the path as it is given.
 
@@ -26,14 +27,15 @@ def folder_manifest(
         modality: None to tell it from the files: an image-processor config, or a tokenizer.
         pooling: see `jam.encoders.pooling.pool`; None for the default of the architecture.
         max_tokens: see `Manifest`; None for what the model says of itself.
+        projected: whether the last layer is to be the space that a two-tower model shares.
 
     Raises:
-        InputError: no such folder, no safetensors weights, an architecture that is unknown or does not have that
-            pooling, or the modality is not to be told.
+        InputError: no such folder, no safetensors weights, an architecture that is unknown, does not have that pooling
+            or no shared space, or the modality is not to be told.
     """
     files = described_files(Path(folder))
     told: dict[str, Any] = {"id": str(folder), "source": "folder", "recipe": {"files": files}}
-    return manifest_of(Path(folder), f"folder encoder {folder}", modality, pooling, max_tokens, **told)
+    return manifest_of(Path(folder), f"folder encoder {folder}", modality, pooling, max_tokens, projected, **told)
 
 
 def folder_of(manifest: Manifest) -> Path:
@@ -73,6 +75,7 @@ def manifest_of(
     modality: Modality | None,
     pooling: Pooling | None,
     max_tokens: int | None,
+    projected: bool,
     **told: Any,
 ) -> Manifest:
     """Manifest of a folder from its files, see `folder_manifest`; ``where`` begins every error.
@@ -86,7 +89,15 @@ def manifest_of(
             raise InputError(f"{where}: found {kinds}; expected modality: image or text to be given")
         modality = "image" if sees else "text"
     with in_one_line(folder, f"{where}: transformers does not know it"):
-        family = family_of(read_config(folder, modality))
+        config = read_config(folder, modality)
+    family = family_of(config)
+    if projected:
+        if family.joint is None:
+            raise InputError(
+                f"{where}: projected: got {config.model_type}, expected a tower of CLIP, ALIGN, BLIP, FLAVA or SigLIP, "
+                "whose towers share a space"
+            )
+        told["recipe"] = {**told.get("recipe", {}), "projected": True}
     if family.maps and pooling not in (None, "mean"):
         raise InputError(f"{where}: got pooling {pooling!r} for feature maps, expected 'mean'")
     if modality == "text" and max_tokens is None and (limit := folder / "sentence_bert_config.json").is_file():

@@ -18,6 +18,7 @@ def hub_manifest(
     modality: Modality | None = None,
     pooling: Pooling | None = None,
     max_tokens: int | None = None,
+    projected: bool = False,
 ) -> Manifest:
     """Manifest of a hub model ``owner/name``, its revision (branch, tag or commit) resolved to a commit.
 
@@ -29,7 +30,7 @@ def hub_manifest(
     """
     folder = snapshot(model_id, revision, "model", PATTERNS, IGNORED)
     told: dict[str, Any] = {"id": model_id, "source": "hub", "revision": folder.name, "asked": revision}
-    return local.manifest_of(folder, f"hub encoder {model_id}", modality, pooling, max_tokens, **told)
+    return local.manifest_of(folder, f"hub encoder {model_id}", modality, pooling, max_tokens, projected, **told)
 
 
 def hub_folder(manifest: Manifest) -> Path:

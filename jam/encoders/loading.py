@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
-from jam.encoders.families import in_one_line, quiet, read_config
+from jam.encoders.families import family_of, in_one_line, quiet, read_config
 from jam.encoders.manifest import Modality
 from jam.encoders.twin import random_twin
 from jam.errors import InputError
@@ -34,12 +34,18 @@ def load_pretrained(
             short or lacks some.
     """
     # transformers takes seconds to import, and only a call that loads a model needs it.
+    import transformers
     from transformers import AutoModel
 
     # A report of unused heads is no news; weights that are missing are an error below.
     with quiet(), in_one_line(folder, f"{folder}: transformers cannot load it"):
         config = _cut(read_config(folder, modality), depth, folder)
-        model, info = (auto_class or AutoModel).from_pretrained(
+        model_class, options = auto_class or AutoModel, dict[str, Any]()
+        if auto_class is None and (tower := family_of(config).tower):
+            name, part = tower
+            model_class = getattr(transformers, name)
+            options["key_mapping"] = {rf"^(\w+\.)?{part}\.": ""}
+        model, info = model_class.from_pretrained(
             folder,
             config=config,
             dtype=dtype,
@@ -47,6 +53,7 @@ def load_pretrained(
             trust_remote_code=False,
             local_files_only=True,
             output_loading_info=True,
+            **options,
         )
         if modality == "image":
             from transformers import AutoImageProcessor

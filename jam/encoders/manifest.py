@@ -18,6 +18,8 @@ Pooling = Literal["mean", "cls", "last"]
 POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "last")
 GIVEN = ("arrays", "control")  # features without a model: nothing new can be encoded
 MANIFEST = "encoder.json"
+PROJECTION = "projection.safetensors"  # of a tower trained here, beside its weights
+PROJECTED = ("projected", "projection_sha256")  # of a recipe: the last layer is a shared space, and its hash
 CHECKPOINTS, SEEDS = "checkpoints", "seeds"  # folders beside the weights: PERCENTAGE of the training, further SEED
 KEYS = ("id", "modality", "source", "pooling", "sha256")  # that tell a manifest from other files of its name
 
@@ -39,7 +41,9 @@ class Manifest:
         asked: the revision (branch, tag or commit) that was resolved to the hub's commit; None otherwise.
         max_tokens: texts are cut to this many tokens; None for the model's own limit.
         recipe: how a cave encoder was trained, how a packaged one is fetched, or what else of a folder is pinned; of a
-            random twin its ``random_seed``, see `jam.encoders.twin`; of one cut short its ``depth``. Empty otherwise.
+            random twin its ``random_seed``, see `jam.encoders.twin`; of one cut short its ``depth``; of a tower whose
+            last layer is the space that its model shares, ``projected`` (trained here: and the ``projection_sha256``).
+            Empty otherwise.
     """
 
     id: str
@@ -63,6 +67,11 @@ class Manifest:
         """How many blocks of a transformer are run; None for all."""
         blocks: int | None = self.recipe.get("depth")
         return blocks
+
+    @property
+    def projected(self) -> bool:
+        """Whether its last layer is the vector by which a two-tower model compares, see `jam.encoders.joint`."""
+        return bool(self.recipe.get("projected"))
 
     def cut(self, depth: int) -> "Manifest":
         """Manifest of the same encoder without the blocks behind the first ``depth``."""
@@ -112,6 +121,12 @@ class Manifest:
         seed = manifest.random_seed
         if seed is not None and (type(seed) is not int or not 0 <= seed < 2**64):
             raise InputError(f"{path}: recipe: random_seed: got {seed!r}, expected a whole number of 0 … 2^64 - 1")
+        projected, digest = (manifest.recipe.get(key) for key in PROJECTED)
+        if projected is not None and (projected is not True or (manifest.source == "cave") != isinstance(digest, str)):
+            raise InputError(
+                f"{path}: recipe: got projected {projected!r} and projection_sha256 {digest!r} with source "
+                f"{manifest.source}, expected true, and the hash of {PROJECTION} with source cave alone"
+            )
         blocks = manifest.depth
         if blocks is not None and (type(blocks) is not int or blocks < 1):
             raise InputError(f"{path}: recipe: depth: got {blocks!r}, expected a number from 1")
@@ -152,5 +167,11 @@ def check_weights(folder: Path, manifest: Manifest) -> None:
         sha256 = weights_sha256(folder)
     except InputError as error:
         raise InputError(f"{error}{again}") from error
+    expected = manifest.recipe.get("projection_sha256")
+    if expected is not None:
+        path = folder / PROJECTION
+        got = file_sha256(path) if path.is_file() else "none"
+        if got != expected:
+            raise InputError(f"{path}: got sha256 {got}, expected {expected} ({manifest.id})")
     if sha256 != manifest.sha256:
         raise InputError(f"{folder}: got weights of sha256 {sha256}, expected {manifest.sha256} ({manifest.id}{again})")

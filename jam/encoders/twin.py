@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,17 +12,19 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+DEVIATION, NOTHING = 0.02, 1e-6
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
 def random_twin(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """A new model of the class and the configuration of ``model``, its weights drawn from ``seed``.
 
-    They are drawn on the CPU in float32, as transformers initialises that architecture, with two exceptions:
+    They are drawn on the CPU in float32, as transformers initialises that architecture, with three exceptions:
 
     - Convolutions of a network with batch norms are drawn as of He et al. 2015 (arXiv 1502.01852). Batch norms that
       never saw a batch do nothing, and with the initialisations of transformers (EfficientNet: all weights, those of
       the batch norms too, of deviation 0.02) nothing of the image would reach the last layers.
+    - Where the configuration says a deviation of nothing (BLIP: 1e-10), 0.02 takes its place, as in its kin.
     - A weight that is one number throughout in ``model`` is no trained one, and stays: the open gates of an
       EfficientNet-Lite, the positions of a bag of words.
 
@@ -34,7 +37,10 @@ def random_twin(model: PreTrainedModel, seed: int) -> PreTrainedModel:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        twin: PreTrainedModel = type(model)(model.config)
+        config = copy.deepcopy(model.config)
+        if getattr(config, "initializer_range", DEVIATION) < NOTHING:
+            config.initializer_range = DEVIATION
+        twin: PreTrainedModel = type(model)(config)
         layers = list(twin.modules())
         if any(isinstance(layer, BATCH_NORMS) for layer in layers):
             for layer in layers:

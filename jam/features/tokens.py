@@ -20,13 +20,13 @@ from jam.encoders.items import whole_number
 from jam.errors import InputError
 from jam.features.extract import check_finite, row_name
 from jam.features.filling import Target, write_filled
+from jam.features.ragged import Ragged
 from jam.features.store import INDEX, MANIFEST
 from jam.features.views import Limits, Views
-from jam.io import file_sha256, read_json, release, replaceable
+from jam.io import file_sha256, read_json, replaceable
 from jam.progress import Progress, silent
 
 TOKENS, SPANS = "tokens.npy", "spans.npy"
-BUDGET = 2**28  # bytes of a map that may be resident after a read
 
 
 @dataclass(frozen=True)
@@ -70,23 +70,10 @@ class TokenStore:
             raise InputError(f"{folder}: got {got}, expected spans, lines and tokens {(rows, rows, *expected)}")
         return cls(folder, manifest, index, spans, tokens)
 
-    def padded(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens of some rows, as long as the longest of them; pages read are given back beyond a budget.
-
-        Args:
-            rows: (b,) numbers of rows.
-
-        Returns:
-            (b, t, d) float32, zeros on padding, and (b, t) booleans, true on real tokens.
-        """
-        starts, ends = self.spans[rows].T
-        steps = np.arange((ends - starts).max(initial=0))
-        real = steps < (ends - starts)[:, None]
-        found = np.zeros((*real.shape, self.tokens.shape[1]), dtype=np.float32)
-        found[real] = self.tokens[(starts[:, None] + steps)[real]]
-        if self.tokens.nbytes > BUDGET:
-            release(self.tokens)
-        return found, real
+    @property
+    def sequences(self) -> Ragged:
+        """All rows, as a table whose rows are sequences."""
+        return Ragged(self.tokens, self.spans)
 
 
 def extract_tokens(

@@ -17,6 +17,7 @@ from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Distinct, Name, Section, Seed, Seeds, Some
 from jam.params.hypotheses import Ablated, Hypotheses, KernelMetric, OrNone, Reference, Tower
+from jam.params.multimodal import Multimodal, MultimodalPretraining, MultimodalSpec
 from jam.params.resampler import Resampler, TokenSide
 from jam.params.spaces import (
     ClosedForm,
@@ -30,12 +31,14 @@ from jam.params.spaces import (
     Side,
     Training,
 )
+from jam.params.stitch import Stitch, Transfer
 from jam.params.sweeps import Sweeps
 
 __all__ = [
     "Ablated", "Captions", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream",
-    "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Resampler",
-    "Side", "SpaceSpec", "Telling", "TokenSide", "Tokens", "Tower", "Training", "load_params", "one_line",
+    "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "Multimodal", "MultimodalPretraining",
+    "MultimodalSpec", "Objective", "Params", "Reference", "Resampler", "Side", "SpaceSpec", "Stitch", "Telling",
+    "TokenSide", "Tokens", "Tower", "Training", "Transfer", "load_params", "one_line",
 ]  # fmt: skip
 
 
@@ -136,6 +139,9 @@ class Params(Section):
     audit: Audit
     reference: Annotated[Reference | None, OrNone]
     hypotheses: Annotated[Hypotheses | None, OrNone]
+    multimodal: Multimodal
+    stitch: dict[Name, Stitch]
+    transfer: dict[Name, Transfer]
     sweeps: Sweeps
 
     @property
@@ -198,6 +204,10 @@ class Params(Section):
         for name, captions in self.captions.items():
             yield from captions.problems_with(f"captions.{name}", self.tokens, self.spaces, self.resampler)
             yield from _unknown(f"captions.{name}.language", [captions.language], self.encoders)
+        yield from self.multimodal.problems_with(self.dataset.source)
+        for section in ("stitch", "transfer"):
+            for name, asked in getattr(self, section).items():
+                yield from asked.problems_with(f"{section}.{name}", self.multimodal.models)
         if self.reference:
             trained = [name for name, fit in self.spaces.items() if isinstance(fit, Objective)]
             yield from self.reference.problems_with(self.encoders, trained)

@@ -25,7 +25,7 @@ class TokenSide(Section):
 
 
 class Resampling(Section):
-    """How tokens become a vector, see `jam.resampler.adapter.TokenAdapter`, and how that is trained.
+    """How tokens become a vector, see `jam.align.token_adapter.TokenAdapter`, and how that is trained.
 
     The loss is mrl_weight · its mean over ``dims`` + clip_weight · itself at full width.
     """
@@ -61,7 +61,7 @@ class Resampling(Section):
 
     @property
     def reducer(self) -> dict[str, Any] | None:
-        """Arguments of `jam.resampler.layers.Resampler`; None for the mean."""
+        """Arguments of `jam.align.resampler.Resampler`; None for the mean."""
         names = {"latents", "depth", "heads", "self_attention", "own_keys", "masked"}
         return self.model_dump(include=names) if self.reduce == "resampler" else None
 

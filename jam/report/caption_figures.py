@@ -17,6 +17,10 @@ from jam.world.state import States
 
 COLOURS = {True: GREEN, False: VERMILION, None: BLACK}
 WIDE = 36  # characters of a line below a picture
+MEASURED = {
+    "exact_scene": "share of test images whose whole scene is said, and nothing else",
+    "cider_d": "CIDEr-D, against the sentences of the data",  # where no scene is known
+}
 CONDITIONS = {"real": "its own prefix", "shuffled": "another image's", "nearest": "nearest sentence",
               "template": "probes, template"}  # fmt: skip
 
@@ -65,10 +69,14 @@ def _write(axis: Axes, words: Sequence[Marked]) -> None:
 def variants(results: pd.DataFrame) -> Figure:
     """Exact scenes of each variant, with its own prefix and with another image's; of inputs the bounds beside them.
 
+    Where no scene is known, CIDEr-D.
+
     Args:
         results: of experiment ``captions``.
     """
-    means = select(means_of(results), metric="exact_scene")
+    means = means_of(results)
+    metric = next(name for name in MEASURED if len(select(means, metric=name)))
+    means = select(means, metric=metric)
     names = list(dict.fromkeys(select(means, condition="real")["subject"]))
     shown = {name: look for name, look in looks(list(CONDITIONS)).items() if len(select(means, condition=name))}
     with plt.rc_context(STYLE):
@@ -84,7 +92,7 @@ def variants(results: pd.DataFrame) -> Figure:
         axis.axvline(0, color=GREY, linewidth=0.8)
         axis.set_yticks(range(len(names)), [label(name) for name in names])
         axis.set_ylim(len(names) - 0.5, -0.5)
-        axis.set_xlabel("share of test images whose whole scene is said, and nothing else")
+        axis.set_xlabel(MEASURED[metric])
         figure.legend(loc="outside lower center", ncols=len(shown))
         note(figure, "Prefix made of … Bars: 95 % over seeds and scenes.")
     return figure

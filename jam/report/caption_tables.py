@@ -31,7 +31,7 @@ def bounds_table(results: pd.DataFrame) -> str:
     rows: dict[str, Where] = {
         f"{label(first)}{', ' * bool(told)}{told}": {"subject": first, "condition": name}
         for name, told in CONDITIONS.items()
-        if name != "none"
+        if name != "none" and len(select(means, subject=first, condition=name))
     }
     alone = select(means, condition="none")
     rows[f"{label(alone['subject'].iloc[0])}, no prefix"] = {"condition": "none"}

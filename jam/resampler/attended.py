@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from jam.resampler.adapter import TokenAdapter
+from jam.align.token_adapter import TokenAdapter
+from jam.features.ragged import Ragged
 from jam.resampler.monitors import attention
-from jam.resampler.ragged import Ragged
 from jam.world.lexicon import COUNT_WORDS, FUNCTION_WORDS, HYPERNYMS, NOUNS, PLACES, RELATION_WORDS, WORDS, words_in
 
 SPECIAL, OTHER = "special token", "frame, adverb"

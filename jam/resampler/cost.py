@@ -1,7 +1,7 @@
 """What reading an item costs."""
 
-from jam.resampler.adapter import TokenAdapter
-from jam.resampler.layers import Layer, Resampler
+from jam.align.resampler import Layer, Resampler
+from jam.align.token_adapter import TokenAdapter
 
 
 def multiply_adds(adapter: TokenAdapter, tokens: float) -> float:

@@ -1,15 +1,16 @@
 """What is watched of adapters that read tokens: norms, attention, latents, and how pairs stand to one another."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from jam.align.resampler import Resampler
+from jam.align.token_adapter import TOGETHER, TokenAdapter
+from jam.features.ragged import Ragged
 from jam.metrics import alignment, uniformity
-from jam.resampler.adapter import TOGETHER, TokenAdapter
-from jam.resampler.layers import Resampler
-from jam.resampler.ragged import Ragged
 
 Monitor = tuple[str, str | None]
 """Its name, and of which side; None of both."""
@@ -27,15 +28,16 @@ def latent_diversity(latents: np.ndarray) -> float:
     return float(1 - (total / (count * (count - 1))).mean())
 
 
-@contextmanager
-def _reading(adapter: TokenAdapter) -> Iterator[Resampler]:
-    """Run a block in evaluation mode, without gradients."""
+@torch.inference_mode()
+def _attention(adapter: TokenAdapter, tokens: Ragged) -> Iterator[tuple[np.ndarray, Tensor, int, list[Tensor]]]:
+    """Batch by batch, in evaluation mode: rows, tokens of each, of the longest, and attention layer by layer."""
     reducer, training = adapter.reducer, adapter.training
     assert isinstance(reducer, Resampler)
     adapter.eval()
     try:
-        with torch.inference_mode():
-            yield reducer
+        for rows in tokens.batches(TOGETHER):
+            states, real = (torch.from_numpy(each).to(adapter.modality.device) for each in tokens[rows].padded())
+            yield rows, real.sum(dim=1), states.shape[1], reducer.weights(adapter.tokens(states, real), real)
     finally:
         adapter.train(training)
 
@@ -45,29 +47,23 @@ def attention(adapter: TokenAdapter, tokens: Ragged) -> list[np.ndarray]:
     latents are among their own keys, (K, tokens + K), themselves last.
     """
     found = dict[int, np.ndarray]()
-    with _reading(adapter) as reducer:
-        for rows in tokens.batches(TOGETHER):
-            states, real = (torch.from_numpy(each).to(adapter.modality.device) for each in tokens[rows].padded())
-            weights = reducer.weights(adapter.tokens(states, real), real)[-1].mean(dim=1).cpu().numpy()
-            longest = states.shape[1]
-            for row, each, length in zip(rows.tolist(), weights, tokens[rows].lengths, strict=True):
-                found[row] = np.concatenate([each[:, :length], each[:, longest:]], axis=1)
+    for rows, lengths, longest, layers in _attention(adapter, tokens):
+        weights = layers[-1].mean(dim=1).cpu().numpy()
+        for row, each, length in zip(rows.tolist(), weights, lengths.tolist(), strict=True):
+            found[row] = np.concatenate([each[:, :length], each[:, longest:]], axis=1)
     return [found[row] for row in range(len(tokens))]
 
 
 def attention_entropy(adapter: TokenAdapter, tokens: Ragged) -> float:
     """−Σ a log a / log t over the t keys of an item, the mean over heads, layers, latents and items; 1 is uniform."""
-    total, count = 0.0, 0
-    with _reading(adapter) as reducer:
-        for rows in tokens.batches(TOGETHER):
-            states, real = (torch.from_numpy(each).to(adapter.modality.device) for each in tokens[rows].padded())
-            lengths = torch.from_numpy(tokens[rows].lengths).to(states.device)
-            for weights in reducer.weights(adapter.tokens(states, real), real):
-                keys = lengths + (weights.shape[-1] - states.shape[1]) if reducer.masked else weights.shape[-1]
-                entropy = torch.special.entr(weights).sum(dim=-1) / torch.as_tensor(keys).log().view(-1, 1, 1)
-                several = torch.as_tensor(keys).expand(len(rows)) > 1  # of a single key there is nothing to spread over
-                total += float(entropy[several].sum())
-                count += int(entropy[several].numel())
+    total, count, masked = 0.0, 0, cast(Resampler, adapter.reducer).masked
+    for rows, lengths, longest, layers in _attention(adapter, tokens):
+        for weights in layers:
+            keys = lengths + (weights.shape[-1] - longest) if masked else weights.shape[-1]
+            entropy = torch.special.entr(weights).sum(dim=-1) / torch.as_tensor(keys).log().view(-1, 1, 1)
+            several = torch.as_tensor(keys).expand(len(rows)) > 1  # of a single key there is nothing to spread over
+            total += float(entropy[several].sum())
+            count += int(entropy[several].numel())
     return total / max(count, 1)
 
 

@@ -14,16 +14,16 @@ from jam.align.items import Items
 from jam.align.objective import Pair
 from jam.align.space import Side, Space
 from jam.align.tables import draw
+from jam.align.token_adapter import TokenAdapter
 from jam.align.validation import Validation
 from jam.errors import InputError
 from jam.evaluation.scores import Key
+from jam.features.ragged import Ragged
 from jam.fit import Parts, fit, warm_up_then_cosine
 from jam.losses import Loss, load_loss, matryoshka
 from jam.metrics import alignment, uniformity
 from jam.params.resampler import Resampling
-from jam.resampler.adapter import TokenAdapter
 from jam.resampler.cost import multiply_adds
-from jam.resampler.ragged import Ragged
 
 WARM_UP = 0.1
 Grids = Mapping[str, tuple[int, int] | None]

@@ -10,14 +10,14 @@ from torch.nn import functional
 
 from jam.align.adapter import AnyAdapter, check_dims
 from jam.align.blocks import Standardise
+from jam.align.resampler import MeanPool, Resampler
 from jam.errors import InputError
-from jam.resampler.layers import MeanPool, Resampler
-from jam.resampler.ragged import Ragged, encode_tokens
+from jam.features.ragged import Ragged, encode_tokens
 
 if TYPE_CHECKING:
     from jam.encoders import Encoder
 
-KINDS = ("token_linear", "token_mlp")
+TOKEN_KINDS = ("token_linear", "token_mlp")
 TOGETHER = 256  # sequences that are encoded at a time
 
 
@@ -89,8 +89,8 @@ class TokenAdapter(AnyAdapter):
         head: nn.Module | None = None,
     ) -> None:
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f"adapter kind: got {kind!r}, expected one of {list(KINDS)}")
+        if kind not in TOKEN_KINDS:
+            raise ValueError(f"adapter kind: got {kind!r}, expected one of {list(TOKEN_KINDS)}")
         self.config = {
             "kind": kind,
             "d_in": d_in,

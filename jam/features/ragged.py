@@ -8,11 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 from jam.errors import InputError
+from jam.io import release
 
 if TYPE_CHECKING:
     from jam.encoders import Encoder
 
 Lengths = npt.NDArray[np.int64]
+BUDGET = 2**28  # bytes of a map that may be resident after a read
 
 
 @dataclass(frozen=True)
@@ -71,13 +73,18 @@ class Ragged:
         return np.repeat(starts, lengths) + within
 
     def padded(self) -> tuple[np.ndarray, np.ndarray]:
-        """(n, t, d) as long as the longest, zeros on padding, and (n, t) booleans, true on real tokens; float32, or
-        double precision as it is.
+        """The tokens of all sequences; of a memory map beyond a budget the pages that were read are given back.
+
+        Returns:
+            (n, t, d) as long as the longest, zeros on padding, float32, or double precision as it is; and (n, t)
+            booleans, true on real tokens.
         """
         real = np.arange(self.lengths.max(initial=0)) < self.lengths[:, None]
         kind = np.promote_types(self.tokens.dtype, np.float32)
         found = np.zeros((*real.shape, self.tokens.shape[1]), dtype=kind)
         found[real] = self.tokens[self.rows()]
+        if self.tokens.nbytes > BUDGET:
+            release(self.tokens)
         return found, real
 
     def batches(self, size: int) -> Iterator[np.ndarray]:

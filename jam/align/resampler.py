@@ -24,21 +24,22 @@ class Attention(nn.Module):
         self.query, self.out = nn.Linear(width, width, bias=False), nn.Linear(width, width, bias=False)
         self.key_value = nn.Linear(width, 2 * width, bias=False)
 
-    def _split(self, x: Tensor) -> Tensor:
-        """(b, t, w) → (b, heads, t, w / heads)."""
-        return x.unflatten(2, (self.heads, -1)).transpose(1, 2)
+    def _by_heads(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value of each head, (b, heads, q or t, w / heads)."""
+        mapped = self.query(queries), *self.key_value(keys).chunk(2, dim=-1)
+        query, key, value = (x.unflatten(2, (self.heads, -1)).transpose(1, 2) for x in mapped)
+        return query, key, value
 
     def forward(self, queries: Tensor, keys: Tensor, real: Tensor | None = None) -> Tensor:
         """(b, q, w), (b, t, w) and (b, t) booleans → (b, q, w)."""
-        key, value = (self._split(part) for part in self.key_value(keys).chunk(2, dim=-1))
+        query, key, value = self._by_heads(queries, keys)
         mask = None if real is None else real[:, None, None]
-        mixed = functional.scaled_dot_product_attention(self._split(self.query(queries)), key, value, mask)
+        mixed = functional.scaled_dot_product_attention(query, key, value, mask)
         return cast(Tensor, self.out(mixed.transpose(1, 2).flatten(2)))
 
     def weights(self, queries: Tensor, keys: Tensor, real: Tensor | None = None) -> Tensor:
         """How much each query takes of each key, (b, heads, q, t), summing to 1 over the keys."""
-        key = self._split(self.key_value(keys).chunk(2, dim=-1)[0])
-        query = self._split(self.query(queries))
+        query, key, _ = self._by_heads(queries, keys)
         logits = query @ key.transpose(2, 3) / query.shape[-1] ** 0.5
         if real is not None:
             logits = logits.masked_fill(~real[:, None, None], -torch.inf)
