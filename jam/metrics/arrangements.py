@@ -74,7 +74,7 @@ def stratified_slope(
     if size <= _SAME * max(1.0, float(given @ given)):
         raise ValueError("treatment: got one that does not vary within any stratum")
     arranged = np.array(list(_within(centred, groups, most, seed)))
-    return inverted(arranged @ values / size, arranged @ centred / size, len(values), level)
+    return _inverted(arranged @ values / size, arranged @ centred / size, len(values), level)
 
 
 def sign_flips(differences: Sequence[float], most: int = 14, seed: int = 0, level: float = 0.05) -> Effect:
@@ -97,7 +97,7 @@ def sign_flips(differences: Sequence[float], most: int = 14, seed: int = 0, leve
     else:
         drawn = np.random.default_rng(seed).choice([1.0, -1.0], size=(10000, len(d)))
         signs = np.concatenate([np.ones((1, len(d))), drawn])
-    return inverted(signs @ d / len(d), signs.mean(axis=1), len(d), level)
+    return _inverted(signs @ d / len(d), signs.mean(axis=1), len(d), level)
 
 
 def _within(values: Floats, groups: Sequence[npt.NDArray[np.int64]], most: int, seed: int) -> Iterator[Floats]:
@@ -123,8 +123,8 @@ def _within(values: Floats, groups: Sequence[npt.NDArray[np.int64]], most: int, 
         yield arranged
 
 
-def inverted(a: Floats, b: Floats, n: int, level: float = 0.05) -> Effect:
-    """From A_π and B_π of all arrangements, the observed one first, to the effect.
+def _inverted(a: Floats, b: Floats, n: int, level: float) -> Effect:
+    """From A_π and B_π, the observed arrangement first, to the effect.
 
     |A_π − β·B_π| ≥ |A − β| holds between the β of its two equalities, which lie on either side of A; where |B_π| = 1
     the arrangement is the observed one or its opposite, and it holds for all β.

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from jam.errors import InputError
-from jam.metrics.arrangements import inverted
+from jam.metrics.arrangements import _inverted
 
 Floats = npt.NDArray[np.float64]
 
@@ -113,7 +113,7 @@ def mrqap(
         lengths = np.linalg.norm(moved, axis=1)
         lengths = np.where(lengths > _FLAT * size, lengths, np.inf)  # nothing is left: never extreme
         products = moved @ target
-        effect = inverted(products / (lengths * size), moved @ residual / (lengths * size), n)
+        effect = _inverted(products / (lengths * size), moved @ residual / (lengths * size), n, 0.05)
         null = float(np.quantile(np.abs(products / lengths**2), 0.95, method="higher"))
         told = effect.value, effect.low, effect.high, effect.value * float(values.std() / target.std())
         found.append(Factor(name, *told, effect.p, effect.smallest_p, null, explained, exact, n))
