@@ -9,7 +9,7 @@ import numpy as np
 
 from jam.align.rows import one_row_each, varies
 from jam.align.space import load_adapters
-from jam.compare.cast import TRAINED, Rep
+from jam.compare.cast import Rep
 from jam.data.schema import read_items
 from jam.features.store import FeatureStore, of_form
 from jam.params import Compare, EncoderSpec, MultimodalSpec, Params
@@ -118,4 +118,4 @@ def _of_space(params: Params, name: str, ids: Ids) -> Iterator[Rep]:
         rows = {split: adapters[side.side].encode(of) for split, of in frozen.features.items()}
         factors = {"objective": params.spaces[name].loss, "data": "items", "architecture": f"on {side.encoder}",
                    "seed": str(seed)}  # fmt: skip
-        yield Rep(name, modality, 0, 1.0, True, factors, f"space {name}", rows, TRAINED)
+        yield Rep(name, modality, 0, 1.0, True, factors, f"space {name}", rows, derived=True)

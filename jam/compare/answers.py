@@ -135,7 +135,7 @@ def trajectory_rows(table: pd.DataFrame, reps: Sequence[Rep]) -> Iterator[Row]:
 def factor_rows(table: pd.DataFrame, reps: Sequence[Rep], orders: int, seed: int) -> Iterator[Row]:
     """Why are they alike? What having a factor in common adds, factors that tell nothing of these models left out."""
     for modality in MODALITIES:
-        models = finals(reps, modality)
+        models = [rep for rep in finals(reps, modality) if not rep.derived]
         if len(models) < 4:
             continue
         shared = {name: same([rep.factors[name] for rep in models]) for name in FACTORS}
@@ -174,7 +174,7 @@ def measure_rows(
 ) -> Iterator[Row]:
     """Are measures right where the answer is known? Seeds of one recipe, layers of one network, levels of a scale."""
     for modality in MODALITIES:
-        models = finals(reps, modality)
+        models = [rep for rep in finals(reps, modality) if not rep.derived]
         recipes = [rep.recipe for rep in models]
         for metric in MEASURES:
 

@@ -27,6 +27,7 @@ class Rep:
         rows: "train", "val", "test" → (n, d).
         checkpoint: per cent of the training.
         shifted: (m, d) of items of another domain; None where there are none.
+        derived: whether it is made of another's features: then it is no model of its own in tests over models.
     """
 
     model: str
@@ -39,6 +40,7 @@ class Rep:
     rows: Mapping[str, npt.NDArray[Any]]
     checkpoint: int = TRAINED
     shifted: npt.NDArray[Any] | None = None
+    derived: bool = False
 
     @property
     def key(self) -> str:

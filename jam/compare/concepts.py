@@ -13,7 +13,7 @@ from jam.metrics._rows import Groups
 
 def cluster_table(
     reps: Sequence[Rep],
-    labels: Mapping[str, Array],
+    labels: Mapping[str, Any],
     clusters: Sequence[int],
     groups: Groups,
     options: Mapping[str, int],

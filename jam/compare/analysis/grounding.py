@@ -170,6 +170,7 @@ def _tested(name: str, of: Callable[[Order], float], n: int, models: int, most: 
         rng = np.random.default_rng(seed)
         orders = [np.arange(models), *(rng.permutation(models) for _ in range(most))]
     chance = np.array([of(order) for order in orders])
+    chance = chance.round(12)  # what is equal but for rounding is equal
     value = float(chance[0])
     level = float(np.quantile(chance, 0.95, method="higher"))
-    return Grounded(name, value, level, float(chance.mean()), float((chance >= value - 1e-12).mean()), n, models)
+    return Grounded(name, value, level, float(chance.mean().round(12)), float((chance >= value).mean()), n, models)

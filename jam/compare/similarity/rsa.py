@@ -47,11 +47,16 @@ def rsa_table(
         InputError: features or distances without variation, or not finite.
     """
 
-    def matrices(side: Mapping[str, Array]) -> list[Tensor]:
-        return [dissimilarities(as_rows(of, name), name, "spearman") for name, of in side.items()]
+    def made(side: Mapping[str, Array]) -> tuple[list[Tensor], list[_Ranked]]:
+        matrices, ranked = [], []
+        for name, of in side.items():
+            distances = dissimilarities(as_rows(of, name), name, "spearman")
+            ranked.append(_Ranked(distances))
+            matrices.append(distances.float())  # enough for the null, and half the memory
+        return matrices, ranked
 
-    left = matrices(xs)
-    right = left if ys is xs else matrices(ys)
+    left, ranked = made(xs)
+    right, others = (left, ranked) if ys is xs else made(ys)
     sizes = {len(matrix) for matrix in (*left, *right)}
     if len(sizes) != 1:
         raise ValueError(f"xs, ys: got {sorted(sizes)} rows, expected as many in all, and at least one on each side")
@@ -61,8 +66,6 @@ def rsa_table(
         orders = draw_orders(n, permutations, seed, groups)
         null = (shift_products(orders, left, right, matrix_bands, left[0].device) / 2).clamp_(max=1).cpu().numpy()
     above = np.triu_indices(n, 1)
-    ranked = [_Ranked(matrix) for matrix in left]
-    others = ranked if ys is xs else [_Ranked(matrix) for matrix in right]
     observed = _products(ranked, others, np.ones(len(above[0]), np.bool_))
     parts = [_products(ranked, others, (fold[above[0]] != f) & (fold[above[1]] != f)) for f in range(folds)]
     table = []
@@ -92,19 +95,21 @@ class _Ranked:
         values = distances.cpu().numpy()[np.triu_indices(len(distances), 1)]
         self.order = np.argsort(values, kind="stable").astype(np.int32)
         ordered = values[self.order]
-        self._first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))  # of each run of equals
-        self._last = np.append(self._first[1:], len(ordered)) - 1
+        first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))  # of each run of equals
+        last = np.append(first[1:], len(ordered)) - 1
+        self._runs = None if len(first) == len(ordered) else (first, last)
 
     def among(self, kept: npt.NDArray[np.bool_]) -> Floats:
         """Ranks of the distances kept among themselves, of mean 0 and length 1, (kept,); equals have their mean."""
         there = kept[self.order]
         count = np.cumsum(there, dtype=np.int64)
         ranks = np.empty(len(kept))
-        if len(self._first) == len(kept):
+        if self._runs is None:
             ranks[self.order] = count
         else:
-            before = count[self._first] - there[self._first]
-            ranks[self.order] = np.repeat((before + count[self._last] + 1) / 2, self._last - self._first + 1)
+            first, last = self._runs
+            before = count[first] - there[first]
+            ranks[self.order] = np.repeat((before + count[last] + 1) / 2, last - first + 1)
         found: Floats = ranks[kept] - ranks[kept].mean()
         return found / np.linalg.norm(found)
 
