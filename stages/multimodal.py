@@ -35,7 +35,7 @@ def pretrain(name: str, spec: MultimodalSpec, folder: Path) -> str:
 
 def main(name: str) -> str:
     """Run the stage and say where its results are."""
-    models = load_params().multimodal.models
+    models = load_params().multimodal
     require_listed("model", name, models)
     spec = models[name]
     with atomic_folder(MULTIMODAL / name) as folder:
@@ -55,4 +55,4 @@ def main(name: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main, name="a name among multimodal.models in params.yaml")
+    run(main, name="a name among multimodal in params.yaml")

@@ -31,10 +31,10 @@ def fill(name: str, world: World) -> None:
     from jam.features import extract_features
 
     params = load_params()
-    spec, features = params.multimodal.models[name], params.features
+    spec, features = params.multimodal[name], params.features
     for modality in TOWERS:
         places = {"": WORLD / VIEWS / f"{modality}.parquet"}
-        if params.multimodal.shifted:
+        if (MULTIMODAL_PAIRS / SHIFTED).is_dir():
             places[SHIFTED] = MULTIMODAL_PAIRS / SHIFTED / VIEWS / f"{modality}.parquet"
         for place, views in places.items():
             prepared: Any = {}  # checkpoints read the same inputs
@@ -48,7 +48,7 @@ def fill(name: str, world: World) -> None:
 
 def main(name: str) -> str:
     """Run the stage and say where its results are."""
-    require_listed("model", name, load_params().multimodal.models)
+    require_listed("model", name, load_params().multimodal)
     share_out(fill, name, Manifest.read(MULTIMODAL / name / TOWERS[0]))
     if not launched().first:
         return "rows filled; the first process writes the rest"
@@ -56,4 +56,4 @@ def main(name: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main, every_process=True, name="a name among multimodal.models in params.yaml")
+    run(main, every_process=True, name="a name among multimodal in params.yaml")

@@ -1,8 +1,8 @@
 """Draw further pairs of the embedded world, to pretrain multimodal models on, and scenes of a shifted domain.
 
 Reads   data/world/views/text.parquet (sentences that no caption may be), params.yaml
-Writes  data/multimodal_pairs/pairs.parquet (of another source than cave: without a row), and in shifted/ a world of
-        the split test alone
+Writes  data/multimodal_pairs/pairs.parquet (where no model is pretrained here: without a row), and in shifted/ a world
+        of the split test alone
 
 By hand:  python -m stages.multimodal_pairs
 """
@@ -18,14 +18,13 @@ from stages.common import MULTIMODAL_PAIRS, WORLD, run
 def main() -> str:
     """Run the stage and say where its results are."""
     params = load_params()
-    told, cave = params.multimodal, params.dataset.cave
+    told, cave = params.multimodal_pairs, params.dataset.cave
     shared: dict[str, Any] = {name: getattr(cave, name) for name in ("objects", "one_object", "synonyms", "mention")}
     shared["seed"] = params.dataset.seed
     pairs, shifted = [], []
-    if told.pairs:
+    if any(model.source == "cave" for model in params.multimodal.values()):
         shared |= {"habitats": cave.habitats, "nuisance": cave.nuisance}
         pairs = draw_pairs(told.pairs, told.captions, tested_sentences(WORLD), tested_states(WORLD), **shared)
-    if told.shifted:
         known = {text for row in pairs for text in row["captions"]}
         shared |= {"habitats": told.shifted.habitats, "nuisance": told.shifted.nuisance}
         shifted = draw_shifted(told.shifted.scenes, told.captions, known, **shared)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from jam.params.encoders import Pretraining
-from jam.params.fields import Count, Distinct, Fraction, Name, NonNegative, Section, Seed, of_root
+from jam.params.fields import Count, Distinct, Fraction, NonNegative, Section, Seed, of_root
 
 READS = {"cave": "data/multimodal_pairs", "hub": "jam/hub.py"}
 TOWERS = ("image", "text")
@@ -75,7 +75,7 @@ class MultimodalPretraining(Pretraining):
 
 
 class MultimodalSpec(Section):
-    """An entry of ``multimodal.models``: pretrained here (cave) on the pairs drawn, of the hub, or of your folder.
+    """An entry of ``multimodal``: pretrained here (cave) on the pairs drawn, of the hub, or of your folder.
 
     ``reads`` is what it is made of, as of an encoder: the pairs, the code that finds a hub model, or your folder of
     the Hugging Face layout.
@@ -105,6 +105,14 @@ class MultimodalSpec(Section):
                 f"expected some of {', '.join(sorted(taken))}"
             )
 
+    def problems_with(self, where: str, source: str, pairs: int) -> Iterator[str]:
+        """What does not fit the source of the dataset and the number of pairs that are drawn."""
+        if self.pretraining is not None and source != "cave":
+            yield f"{where}: got source cave with dataset.source {source}, expected a model of the hub or a folder"
+        if self.pretraining is not None and self.pretraining.pairs > pairs:
+            got = self.pretraining.pairs
+            yield f"{where}.pretraining.pairs: got {got}, expected at most the {pairs} of multimodal_pairs"
+
     @property
     def variants(self) -> tuple[str, ...]:
         """Folders of its checkpoints, below that of each tower."""
@@ -119,21 +127,9 @@ class Shifted(Section):
     nuisance: NonNegative  # strength of what is private to an image; 1 is as it is meant
 
 
-class Multimodal(Section):
-    """Section ``multimodal``; ``pairs`` and ``shifted`` are drawn of the embedded world alone."""
+class MorePairs(Section):
+    """Section ``multimodal_pairs``: drawn of the embedded world where a model is pretrained here, beside its own."""
 
-    pairs: Annotated[int, Field(ge=0)]  # drawn beside those of the world, to pretrain on
+    pairs: Count
     captions: Annotated[int, Field(ge=1, le=6)]  # of each
-    shifted: Shifted | None = None
-    models: dict[Name, MultimodalSpec]
-
-    def problems_with(self, source: str) -> Iterator[str]:
-        """What does not fit the source of the dataset."""
-        if source != "cave" and (self.pairs or self.shifted):
-            yield f"multimodal: got pairs or shifted with dataset.source {source}, expected pairs 0 and no shifted"
-
-    def _problems(self) -> Iterator[str]:
-        for name, spec in self.models.items():
-            if spec.pretraining and spec.pretraining.pairs > self.pairs:
-                got = spec.pretraining.pairs
-                yield f"models.{name}.pretraining.pairs: got {got}, expected at most the {self.pairs} that are drawn"
+    shifted: Shifted
