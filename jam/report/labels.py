@@ -46,6 +46,13 @@ METRICS: dict[str, Metric] = {
     "rsa": Metric("RSA", chance=0.0),
     "cknna_platonic": Metric("CKNNA (Huh et al.'s code)"),
     "svcca_platonic": Metric("SVCCA (Huh et al.'s code)"),
+    "procrustes_cosine": Metric("cosine after a rotation", chance=0.0),
+    "predictability": Metric("predictability, R²", chance=0.0),
+    "printed_cka": Metric("“CKA” as printed"),
+    "ami": Metric("adjusted mutual information", chance=0.0),
+    "auprc": Metric("average precision"),
+    "conformity": Metric("share in order", chance=0.5),
+    "slope": Metric("added similarity", chance=0.0, ceiling=None),
     "effective_rank": Metric("effective rank", ceiling=None),
     "checkpoint": Metric("% of the training", ceiling=None),
     "reality_recall": Metric("recall of reality", chance=0.0),
@@ -120,6 +127,9 @@ LABELS: dict[str, str] = {
     "text_s": "next word S", "text_m": "next word M", "text_l": "next word L", "text_mlm": "masked M",
     "paraphrase_s": "paraphrases S", "paraphrase_m": "paraphrases M",
     "bag_of_words": "bag of words", "minilm": "MiniLM",
+    "clip_a": "CLIP-like", "clip_b": "CLIP-like, seed 1", "align_like": "ALIGN-like", "blip_like": "BLIP-like",
+    "flava_like": "FLAVA-like", "clip_conv": "CLIP-like, convnet", "clip_few": "CLIP-like, few pairs",
+    "clip_small": "CLIP-like, small",
 }  # fmt: skip
 
 # Of hard negatives: those of the embedded world, and of SugarCrepe; a data set has some of them
