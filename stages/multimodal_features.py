@@ -17,8 +17,16 @@ from jam.encoders.manifest import Manifest
 from jam.params import load_params
 from jam.params.multimodal import TOWERS
 from jam.progress import track
-from jam.world.more_pairs import SHIFTED
-from stages.common import MULTIMODAL, MULTIMODAL_FEATURES, MULTIMODAL_PAIRS, SCRATCH, WORLD, require_listed, run
+from stages.common import (
+    MULTIMODAL,
+    MULTIMODAL_FEATURES,
+    MULTIMODAL_PAIRS,
+    SCRATCH,
+    SHIFTED,
+    WORLD,
+    require_listed,
+    run,
+)
 from stages.shared import share_out
 
 # One view of an item is enough to compare what models make of it.
@@ -35,7 +43,7 @@ def fill(name: str, world: World) -> None:
     for modality in TOWERS:
         places = {"": WORLD / VIEWS / f"{modality}.parquet"}
         if params.multimodal.shifted:
-            places[SHIFTED] = MULTIMODAL_PAIRS / SHIFTED / VIEWS / f"{modality}.parquet"
+            places[SHIFTED] = MULTIMODAL_PAIRS.parent / SHIFTED / VIEWS / f"{modality}.parquet"
         for place, views in places.items():
             prepared: Any = {}  # checkpoints read the same inputs
             for variant in ("", *(() if place else spec.variants)):

@@ -11,8 +11,8 @@ from typing import Any
 
 from jam.io import atomic_folder
 from jam.params import load_params
-from jam.world.more_pairs import draw_pairs, draw_shifted, tested_sentences, write_pairs
-from stages.common import MULTIMODAL_PAIRS, WORLD, run
+from jam.world.more_pairs import draw_pairs, draw_shifted, tested_sentences, write_pairs, write_shifted
+from stages.common import MULTIMODAL_PAIRS, SHIFTED, WORLD, run
 
 
 def main() -> str:
@@ -29,9 +29,11 @@ def main() -> str:
         known = {text for row in pairs for text in row["captions"]}
         shared |= {"habitats": told.shifted.habitats, "nuisance": told.shifted.nuisance}
         shifted = draw_shifted(told.shifted.scenes, told.captions, known, **shared)
-    with atomic_folder(MULTIMODAL_PAIRS) as folder:
-        write_pairs(folder, pairs, shifted)
-    return f"{len(pairs)} pairs, {len(shifted)} scenes of a shifted domain in {MULTIMODAL_PAIRS}"
+    with atomic_folder(MULTIMODAL_PAIRS.parent) as folder:
+        write_pairs(folder / MULTIMODAL_PAIRS.name, pairs)
+        if shifted:
+            write_shifted(folder / SHIFTED, shifted)
+    return f"{len(pairs)} pairs, {len(shifted)} scenes of a shifted domain in {MULTIMODAL_PAIRS.parent}"
 
 
 if __name__ == "__main__":
