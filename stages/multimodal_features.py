@@ -42,8 +42,8 @@ def fill(name: str, world: World) -> None:
     spec, features = params.multimodal.models[name], params.features
     for modality in TOWERS:
         places = {"": WORLD / VIEWS / f"{modality}.parquet"}
-        if params.multimodal.shifted:
-            places[SHIFTED] = MULTIMODAL_PAIRS.parent / SHIFTED / VIEWS / f"{modality}.parquet"
+        if (shifted := MULTIMODAL_PAIRS.parent / SHIFTED / VIEWS / f"{modality}.parquet").is_file():
+            places[SHIFTED] = shifted
         for place, views in places.items():
             prepared: Any = {}  # checkpoints read the same inputs
             for variant in ("", *(() if place else spec.variants)):

@@ -25,7 +25,7 @@ def main() -> str:
     if told.pairs:
         shared |= {"habitats": cave.habitats, "nuisance": cave.nuisance}
         pairs = draw_pairs(told.pairs, told.captions, tested_sentences(WORLD), **shared)
-    if told.shifted:
+    if told.shifted.scenes:
         known = {text for row in pairs for text in row["captions"]}
         shared |= {"habitats": told.shifted.habitats, "nuisance": told.shifted.nuisance}
         shifted = draw_shifted(told.shifted.scenes, told.captions, known, **shared)

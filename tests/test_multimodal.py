@@ -335,7 +335,13 @@ def test_too_few_pairs_are_an_error(table):
 def section(**changes):
     own = {"objective": "clip", "image": VIT, "epochs": 1, **RECIPE, **changes.pop("pretraining", {})}
     model = {"source": "cave", "reads": "data/multimodal_pairs", "pretraining": own, **changes}
-    return {"pairs": 100, "captions": 2, "models": {"m": {key: value for key, value in model.items() if value}}}
+    shifted = {"scenes": 10, "habitats": 0, "nuisance": 2}
+    return {
+        "pairs": 100,
+        "captions": 2,
+        "shifted": shifted,
+        "models": {"m": {key: value for key, value in model.items() if value}},
+    }
 
 
 def test_a_section_that_fits_names_its_variants():
@@ -343,6 +349,11 @@ def test_a_section_that_fits_names_its_variants():
         "checkpoints/0",
         "checkpoints/10",
     )
+
+
+def test_another_source_has_no_pairs_to_draw():
+    assert len(list(Multimodal.model_validate(section()).problems_with("hub"))) == 2
+    assert not list(Multimodal.model_validate(section()).problems_with("cave"))
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Distinct, Name, Section, Seed, Seeds, Some
 from jam.params.hypotheses import Ablated, Hypotheses, KernelMetric, OrNone, Reference, Tower
-from jam.params.multimodal import Multimodal, MultimodalPretraining, MultimodalSpec
+from jam.params.multimodal import NONE, Multimodal, MultimodalPretraining, MultimodalSpec
 from jam.params.resampler import Resampler, TokenSide
 from jam.params.spaces import (
     ClosedForm,
@@ -139,7 +139,7 @@ class Params(Section):
     reference: Annotated[Reference | None, OrNone]
     hypotheses: Annotated[Hypotheses | None, OrNone]
     sweeps: Sweeps
-    multimodal: Multimodal = Multimodal(pairs=0, captions=1, models={})
+    multimodal: Multimodal = NONE
 
     @property
     def space_names(self) -> list[str]:

@@ -114,7 +114,7 @@ class MultimodalSpec(Section):
 class Shifted(Section):
     """A domain beside the world's own: scenes of other statistics and looks, which no model was trained on."""
 
-    scenes: Count
+    scenes: Annotated[int, Field(ge=0)]  # 0: there is none
     habitats: Annotated[int, Field(ge=0, le=100)]  # 0: nothing co-occurs
     nuisance: NonNegative  # strength of what is private to an image; 1 is as it is meant
 
@@ -124,16 +124,20 @@ class Multimodal(Section):
 
     pairs: Annotated[int, Field(ge=0)]  # drawn beside those of the world, to pretrain on
     captions: Annotated[int, Field(ge=1, le=6)]  # of each
-    shifted: Shifted | None = None
+    shifted: Shifted
     models: dict[Name, MultimodalSpec]
 
     def problems_with(self, source: str) -> Iterator[str]:
         """What does not fit the source of the dataset."""
-        if source != "cave" and (self.pairs or self.shifted):
-            yield f"multimodal: got pairs or shifted with dataset.source {source}, expected pairs 0 and no shifted"
+        for name, drawn in (("pairs", self.pairs), ("shifted.scenes", self.shifted.scenes)):
+            if source != "cave" and drawn:
+                yield f"multimodal.{name}: got {drawn} with dataset.source {source}, expected 0, as cave alone has more"
 
     def _problems(self) -> Iterator[str]:
         for name, spec in self.models.items():
             if spec.pretraining and spec.pretraining.pairs > self.pairs:
                 got = spec.pretraining.pairs
                 yield f"models.{name}.pretraining.pairs: got {got}, expected at most the {self.pairs} that are drawn"
+
+
+NONE = Multimodal(pairs=0, captions=1, shifted=Shifted(scenes=0, habitats=0, nuisance=1), models={})
