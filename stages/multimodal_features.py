@@ -14,11 +14,19 @@ from typing import Any
 from jam.data.schema import FINE, VIEWS
 from jam.distributed import World, launched
 from jam.encoders.manifest import Manifest
-from jam.multimodal.drawing import SHIFTED
 from jam.params import load_params
 from jam.params.multimodal import TOWERS
 from jam.progress import track
-from stages.common import MULTIMODAL, MULTIMODAL_FEATURES, MULTIMODAL_PAIRS, SCRATCH, WORLD, require_listed, run
+from stages.common import (
+    MULTIMODAL,
+    MULTIMODAL_FEATURES,
+    MULTIMODAL_PAIRS,
+    SCRATCH,
+    SHIFTED,
+    WORLD,
+    require_listed,
+    run,
+)
 from stages.shared import share_out
 
 # One view of an item is enough to compare what models make of it.
@@ -34,8 +42,8 @@ def fill(name: str, world: World) -> None:
     spec, features = params.multimodal[name], params.features
     for modality in TOWERS:
         places = {"": WORLD / VIEWS / f"{modality}.parquet"}
-        if (MULTIMODAL_PAIRS / SHIFTED).is_dir():
-            places[SHIFTED] = MULTIMODAL_PAIRS / SHIFTED / VIEWS / f"{modality}.parquet"
+        if (shifted := MULTIMODAL_PAIRS.parent / SHIFTED / VIEWS / f"{modality}.parquet").is_file():
+            places[SHIFTED] = shifted
         for place, views in places.items():
             prepared: Any = {}  # checkpoints read the same inputs
             for variant in ("", *(() if place else spec.variants)):

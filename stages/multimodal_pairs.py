@@ -10,9 +10,16 @@ By hand:  python -m stages.multimodal_pairs
 from typing import Any
 
 from jam.io import atomic_folder
-from jam.multimodal.drawing import draw_pairs, draw_shifted, tested_sentences, tested_states, write_pairs
+from jam.multimodal.drawing import (
+    draw_pairs,
+    draw_shifted,
+    tested_sentences,
+    tested_states,
+    write_pairs,
+    write_shifted,
+)
 from jam.params import load_params
-from stages.common import MULTIMODAL_PAIRS, WORLD, run
+from stages.common import MULTIMODAL_PAIRS, SHIFTED, WORLD, run
 
 
 def main() -> str:
@@ -28,9 +35,11 @@ def main() -> str:
         known = {text for row in pairs for text in row["captions"]}
         shared |= {"habitats": told.shifted.habitats, "nuisance": told.shifted.nuisance}
         shifted = draw_shifted(told.shifted.scenes, told.captions, known, **shared)
-    with atomic_folder(MULTIMODAL_PAIRS) as folder:
-        write_pairs(folder, pairs, shifted)
-    return f"{len(pairs)} pairs, {len(shifted)} scenes of a shifted domain in {MULTIMODAL_PAIRS}"
+    with atomic_folder(MULTIMODAL_PAIRS.parent) as folder:
+        write_pairs(folder / MULTIMODAL_PAIRS.name, pairs)
+        if shifted:
+            write_shifted(folder / SHIFTED, shifted)
+    return f"{len(pairs)} pairs, {len(shifted)} scenes of a shifted domain in {MULTIMODAL_PAIRS.parent}"
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ class MultimodalSpec(Section):
 class Shifted(Section):
     """A domain beside the world's own: scenes of other statistics and looks, which no model was trained on."""
 
-    scenes: Count
+    scenes: Annotated[int, Field(ge=0)]  # 0: there is none
     habitats: Annotated[int, Field(ge=0, le=100)]  # 0: nothing co-occurs
     nuisance: NonNegative  # strength of what is private to an image; 1 is as it is meant
 
