@@ -26,7 +26,7 @@ from jam.multimodal.pairs import Pairs, wrong_sources
 from jam.multimodal.patches import mask_patches, patch_loss, patches_of
 from jam.multimodal.towers import text_model, vit
 from jam.multimodal.training import pretrain_pairs, write_towers
-from jam.params.multimodal import Multimodal
+from jam.params.multimodal import MultimodalSpec
 from jam.pretrain.masked import mask_tokens
 from jam.world.build import build_world, pools_of
 from jam.world.sets import SETS, set_of
@@ -40,19 +40,23 @@ TEXT = {"width": 16, "layers": 1, "heads": 2}
 RECIPE = {"text": TEXT, "latent": 8, "pairs": 48, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 0.05}
 
 
-@pytest.fixture(scope="module")
-def drawn():
-    """300 pairs and the states that they were drawn of."""
-    states, draw_sets = [], drawing.draw_sets
+def with_states(*given):
+    """Pairs, and the states that they were drawn of."""
+    states, without = [], drawing._without
     with pytest.MonkeyPatch.context() as patch:
 
-        def noted(*given):
-            sets = draw_sets(*given)
-            states.append(sets["images"].states)
-            return sets
+        def noted(*drawn):
+            found = without(*drawn)
+            states.append(found.states)
+            return found
 
-        patch.setattr(drawing, "draw_sets", noted)
-        return drawing.draw_pairs(300, 3, **WORLD), states[0]
+        patch.setattr(drawing, "_without", noted)
+        return drawing.draw_pairs(*given, **WORLD), states[0]
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return with_states(300, 3)
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +84,10 @@ def test_pairs_share_no_state_scan_or_sentence_with_what_is_tested(drawn, tmp_pa
     told = [view for split in ("val", "test", "fine") for row in world.rows[split] for view in row["captions"]]
     assert {view.content if isinstance(view, View) else view for view in told} <= taken
     assert {one["text"] for split in ("val", "test") for row in world.rows[split] for one in row["negatives"]} <= taken
-    free, states = drawn
+    free, _ = drawn
     some = frozenset({free[0]["captions"][0], free[7]["captions"][1]})  # sentences that would be drawn otherwise
-    rows = drawing.draw_pairs(300, 3, taken | some, **WORLD)
+    known = drawing.tested_states(tmp_path)
+    rows, states = with_states(300, 3, taken | some, known)
     assert not {text for row in rows for text in row["captions"]} & (taken | some)
     assert all(len(set(row["captions"])) == 3 for row in rows)
     assert (set_of(states, WORLD["seed"]) == SETS.index("images")).all()
@@ -90,6 +95,10 @@ def test_pairs_share_no_state_scan_or_sentence_with_what_is_tested(drawn, tmp_pa
         assert not set(codes_of(states)) & set(codes_of(world.sets[split].states))
     fine = states_of_facts(np.stack([row["reality"] for row in world.rows["fine"]]))
     assert not set(codes_of(states)) & set(codes_of(fine))
+    assert set(codes_of(fine)) <= set(codes_of(known))
+    free_states = with_states(300, 3)[1]  # were some of these tested on, others would take their place
+    others = with_states(300, 3, (), free_states[:10])[1]
+    assert not set(codes_of(others)) & set(codes_of(free_states[:10]))
     allowed = {scan for own in pools_of(WORLD["seed"])["images"] for scan in own}
     paths = [row["image"]["path"].removesuffix(".png").split("-")[1:] for row in rows]
     assert {int(scan) for path in paths for scan in path} <= allowed
@@ -335,31 +344,23 @@ def test_too_few_pairs_are_an_error(table):
 def section(**changes):
     own = {"objective": "clip", "image": VIT, "epochs": 1, **RECIPE, **changes.pop("pretraining", {})}
     model = {"source": "cave", "reads": "data/multimodal_pairs", "pretraining": own, **changes}
-    shifted = {"scenes": 10, "habitats": 0, "nuisance": 2}
-    return {
-        "pairs": 100,
-        "captions": 2,
-        "shifted": shifted,
-        "models": {"m": {key: value for key, value in model.items() if value}},
-    }
+    return {key: value for key, value in model.items() if value}
 
 
-def test_a_section_that_fits_names_its_variants():
-    assert Multimodal.model_validate(section(checkpoints=[0, 10])).models["m"].variants == (
-        "checkpoints/0",
-        "checkpoints/10",
-    )
+def test_a_model_that_fits_names_its_variants():
+    assert MultimodalSpec.model_validate(section(checkpoints=[0, 10])).variants == ("checkpoints/0", "checkpoints/10")
 
 
-def test_another_source_has_no_pairs_to_draw():
-    assert len(list(Multimodal.model_validate(section()).problems_with("hub"))) == 2
-    assert not list(Multimodal.model_validate(section()).problems_with("cave"))
+def test_pairs_are_drawn_of_the_cave_and_as_many_as_are_asked_for():
+    spec = MultimodalSpec.model_validate(section())
+    assert not list(spec.problems_with("multimodal.m", "cave", 48))
+    assert "expected at most the 47" in next(spec.problems_with("multimodal.m", "cave", 47))
+    assert "got source cave with dataset.source hub" in next(spec.problems_with("multimodal.m", "hub", 48))
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"pretraining": {"pairs": 101}}, "got 101, expected at most the 100"),
         ({"pretraining": {"wrong": 0.1}}, "wrong: got 0.1 with objective clip"),
         ({"pretraining": {"objective": "align"}}, "wrong: got None with objective align"),
         ({"pretraining": {"objective": "flava", "image": CONVNET}}, "got a convnet with objective flava"),
@@ -373,4 +374,4 @@ def test_another_source_has_no_pairs_to_draw():
 )
 def test_what_does_not_fit_is_told(changes, told):
     with pytest.raises(ValidationError, match=told):
-        Multimodal.model_validate(section(**changes))
+        MultimodalSpec.model_validate(section(**changes))
