@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jam.report import compare_figures, compare_tables, compare_when_figures
+from jam.report import compare_figures, compare_maps_figure, compare_tables, compare_when_figures
 from jam.report.style import save
 
 
@@ -132,3 +132,21 @@ def test_a_figure_has_a_panel_for_each_scale_that_was_run():
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         *("over training", "in another domain", "with CLIP-like, seed 1"),
     ]
+
+
+def test_maps_have_a_panel_a_model_and_a_colour_for_the_largest_groups():
+    rng = np.random.default_rng(0)
+    told = [("clip_a", "image"), ("con", "image"), ("clip_a", "text")]
+    parts = [
+        pd.DataFrame({"model": model, "modality": modality, "id": [str(i) for i in range(60)]}).assign(
+            a=rng.normal(size=60), b=rng.normal(size=60), share_a=0.2, share_b=0.1, agreement=0.5
+        )
+        for model, modality in told
+    ]
+    groups = {str(i): "abcdefg"[min(i // 8, 6)] for i in range(60)}
+    figure = compare_maps_figure.maps(pd.concat(parts), groups, "habitat")
+    assert [axis.get_title(loc="left") for axis in figure.axes if axis.axison] == [
+        *("CLIP-like: .50", "Con: .50", "CLIP-like: .50"),
+    ]
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["habitat g", "habitat a", "habitat b", "habitat c", "habitat d", "others"]
