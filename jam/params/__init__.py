@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from jam.errors import InputError
 from jam.params.captions import Captions, Telling
+from jam.params.compare import Compare
 from jam.params.data import CaveData, Dataset, FolderData, HubData
 from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
@@ -35,7 +36,7 @@ from jam.params.stitch import Stitch, Transfer
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "Ablated", "Captions", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream",
+    "Ablated", "Captions", "CaveData", "ClosedForm", "Compare", "Configuration", "Criterion", "Dataset", "Downstream",
     "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "Multimodal", "MultimodalPretraining",
     "MultimodalSpec", "Objective", "Params", "Reference", "Resampler", "Side", "SpaceSpec", "Stitch", "Telling",
     "TokenSide", "Tokens", "Tower", "Training", "Transfer", "load_params", "one_line",
@@ -142,6 +143,7 @@ class Params(Section):
     multimodal: Multimodal
     stitch: dict[Name, Stitch]
     transfer: dict[Name, Transfer]
+    compare: Annotated[Compare | None, OrNone] = None
     sweeps: Sweeps
 
     @property
@@ -205,6 +207,8 @@ class Params(Section):
             yield from captions.problems_with(f"captions.{name}", self.tokens, self.spaces, self.resampler)
             yield from _unknown(f"captions.{name}.language", [captions.language], self.encoders)
         yield from self.multimodal.problems_with(self.dataset.source)
+        if self.compare:
+            yield from self.compare.problems_with(self.multimodal.models, self.encoders, self.spaces)
         for section in ("stitch", "transfer"):
             for name, asked in getattr(self, section).items():
                 yield from asked.problems_with(f"{section}.{name}", self.multimodal.models)
