@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jam.report import compare_figures, compare_tables, compare_when_figures
+from jam.report import compare_figures, compare_maps_figure, compare_tables, compare_when_figures
 from jam.report.style import save
 
 
@@ -63,11 +63,14 @@ def test_ranges_of_claims(low, high, told):
 
 
 def test_every_claim_has_its_line_and_what_became_of_it():
-    lines = compare_tables.claims_table(made.claims()).splitlines()[2:]
-    assert [cells(line)[-1].strip("*") for line in lines] == made.claims()["outcome"].tolist()
-    assert ".950 [.930, .970], 3 pairs from .94 to .96, n = 1,000" in lines[1]
-    assert "1 pair" not in lines[0]
-    assert cells(lines[-1])[2] == "–"
+    claims = made.claims()
+    lines = [cells(line) for line in compare_tables.claims_table(claims).splitlines()[2:]]
+    own = claims[claims["metric"].fillna("unbiased_cka") == "unbiased_cka"]
+    assert [line[3].strip("*") for line in lines] == own["outcome"].tolist()
+    assert lines[1][2] == ".950 [.930, .970], 3 pairs from .94 to .96, n = 1,000"
+    assert "pairs" not in lines[0][2]
+    assert [line[4] for line in lines] == [".87, holds", *["–"] * (len(lines) - 1)]
+    assert lines[-1][2] == "–"
 
 
 def test_factors_tell_slope_interval_and_p_or_leave_an_endless_interval_out():
@@ -132,3 +135,21 @@ def test_a_figure_has_a_panel_for_each_scale_that_was_run():
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
         *("over training", "in another domain", "with CLIP-like, seed 1"),
     ]
+
+
+def test_maps_have_a_panel_a_model_and_a_colour_for_the_largest_groups():
+    rng = np.random.default_rng(0)
+    told = [("clip_a", "image"), ("con", "image"), ("clip_a", "text")]
+    parts = [
+        pd.DataFrame({"model": model, "modality": modality, "id": [str(i) for i in range(60)]}).assign(
+            a=rng.normal(size=60), b=rng.normal(size=60), share_a=0.2, share_b=0.1, agreement=0.5
+        )
+        for model, modality in told
+    ]
+    groups = {str(i): "abcdefg"[min(i // 8, 6)] for i in range(60)}
+    figure = compare_maps_figure.maps(pd.concat(parts), groups, "habitat")
+    assert [axis.get_title(loc="left") for axis in figure.axes if axis.axison] == [
+        *("CLIP-like: .50", "Con: .50", "CLIP-like: .50"),
+    ]
+    shown = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert shown == ["habitat g", "habitat a", "habitat b", "habitat c", "habitat d", "others"]

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from jam.errors import InputError
 from jam.params.captions import Captions, Telling
+from jam.params.compare import Compare
 from jam.params.data import CaveData, Dataset, FolderData, HubData
 from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
@@ -35,7 +36,7 @@ from jam.params.stitch import Stitch, Transfer
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "Ablated", "Captions", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream",
+    "Ablated", "Captions", "CaveData", "ClosedForm", "Compare", "Configuration", "Criterion", "Dataset", "Downstream",
     "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "MorePairs", "MultimodalPretraining",
     "MultimodalSpec", "Objective", "Params", "Reference", "Resampler", "Side", "SpaceSpec", "Stitch", "Telling",
     "TokenSide", "Tokens", "Tower", "Training", "Transfer", "load_params", "one_line",
@@ -143,6 +144,7 @@ class Params(Section):
     multimodal: dict[Name, MultimodalSpec]
     stitch: dict[Name, Stitch]
     transfer: dict[Name, Transfer]
+    compare: dict[Name, Compare]
     sweeps: Sweeps
 
     @property
@@ -207,6 +209,8 @@ class Params(Section):
             yield from _unknown(f"captions.{name}.language", [captions.language], self.encoders)
         for name, model in self.multimodal.items():
             yield from model.problems_with(f"multimodal.{name}", self.dataset.source, self.multimodal_pairs.pairs)
+        for name, compared in self.compare.items():
+            yield from compared.problems_with(f"compare.{name}", self.multimodal, self.encoders, self.spaces)
         for section in ("stitch", "transfer"):
             for name, asked in getattr(self, section).items():
                 yield from asked.problems_with(f"{section}.{name}", self.multimodal)

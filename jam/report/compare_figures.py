@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from jam.report.compare_tables import FACTORS, MEASURES, finals, models_of
+from jam.report.compare_tables import FACTORS, MEASURES, PRINTED, finals, models_of
 from jam.report.labels import label, metric
 from jam.report.style import BLACK, GREEN, GREY, LUMINANCE, ORANGE, STYLE, VERMILION, looks, note
 from jam.report.tables import number
@@ -133,7 +133,8 @@ def claims(table: pd.DataFrame) -> Figure:
     Args:
         table: as the stage `compare` writes claims.
     """
-    rows = table.to_dict("records")
+    printed = select(table, metric=PRINTED).set_index(["claim", "modality"])["value"]
+    rows = table[table["metric"].isna() | (table["metric"] != PRINTED)].to_dict("records")
     named = [row["text"] + (f", {row['modality']}s" if pd.notna(row.get("modality")) else "") for row in rows]
     with plt.rc_context(STYLE):
         figure, axis = plt.subplots(figsize=(9.6, 0.36 * len(rows) + 1.2))
@@ -152,6 +153,9 @@ def claims(table: pd.DataFrame) -> Figure:
             axis.plot(
                 [row["low"], row["high"]], [place, place], color=colour, linewidth=3, zorder=3, solid_capstyle="butt"
             )
+            if (row["claim"], row["modality"]) in printed.index:
+                at = float(printed[row["claim"], row["modality"]])
+                axis.plot(at, place, "|", color=BLACK, markersize=11, markeredgewidth=1.4, zorder=3)
             axis.plot(row["value"], place, marker, color=colour, markersize=7, markeredgecolor="white", zorder=4)
             axis.text(
                 1.04, place, f"{number(row['value'], 2)}  {row['outcome']}", va="center", fontsize=8.5, color=colour
@@ -163,6 +167,7 @@ def claims(table: pd.DataFrame) -> Figure:
         axis.grid(axis="y", visible=False)
         note(
             figure,
-            "grey: claimed; mark and thick bar: measured, 95 % over items; thin: from the lowest pair to the highest",
+            "grey: claimed; mark, thick bar: measured, 95 % over items; thin: lowest to highest pair; "
+            "|: by the printed formula",
         )
     return figure

@@ -10,6 +10,7 @@ from jam.report.reference_tables import small
 from jam.report.tables import Where, grid, markdown, number, with_interval
 from jam.results import select
 
+PRINTED = "printed_cka"
 MEASURES = ("unbiased_cka", "rsa", "mutual_knn", "procrustes_cosine", "predictability")
 FACTORS = {
     "objective": "the same objective", "data": "the same data", "architecture": "the same architecture",
@@ -76,13 +77,19 @@ def across_table(similar: pd.DataFrame, models: Sequence[str], name: str = "unbi
 
 
 def claims_table(claims: pd.DataFrame) -> str:
-    """A line a claim and modality: what is claimed, what was measured, and what became of it."""
+    """A line a claim and modality: what is claimed, what CKA measures, and what the formula printed with it gives."""
+    own = claims[claims["metric"].isna() | (claims["metric"] == MEASURES[0])]
     lines = []
-    for row in claims.to_dict("records"):
-        measured = pd.notna(row.get("value"))
+    for row in own.to_dict("records"):
         what = row["text"] + (f" ({row['modality']})" if pd.notna(row.get("modality")) else "")
-        lines.append([what, claimed(row), _measured(row) if measured else "–", f"**{row['outcome']}**"])
-    return markdown(["claim", "range", "measured", "holds?"], lines)
+        other = select(claims, claim=row["claim"], modality=row["modality"], metric=PRINTED)
+        lines.append(
+            [
+                what, claimed(row), _measured(row) if pd.notna(row.get("value")) else "–", f"**{row['outcome']}**",
+                f"{number(other['value'].iloc[0], 2)}, {other['outcome'].iloc[0]}" if len(other) else "–",
+            ]
+        )  # fmt: skip
+    return markdown(["claim", "range", "measured by CKA", "holds?", "by the printed formula"], lines)
 
 
 def claimed(row: "pd.Series | dict[str, object]") -> str:
@@ -96,7 +103,7 @@ def claimed(row: "pd.Series | dict[str, object]") -> str:
 def _measured(row: dict[str, object]) -> str:
     """``.812 [.790, .830], 12 pairs from .55 to .93, n = 1,000``."""
     text = with_interval(pd.DataFrame([{"p": None, "experiment": "compare", **row}]))
-    pairs = row.get("models")
+    pairs = row.get("pairs")
     if pd.notna(pairs) and int(str(pairs)) > 1:
         text += f", {pairs} pairs"
         if pd.notna(row.get("least")):

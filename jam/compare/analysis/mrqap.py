@@ -1,25 +1,29 @@
 """Which of the factors that two models share explain how alike they are? Regression of a matrix on matrices.
 
 Pairs of models are no independent observations: all pairs of an odd model are odd. So p is that of a permutation of
-*models*, rows and columns together.
+*models*, rows and columns together: "double semi-partialing" of Dekker, Krackhardt & Snijders 2007 (Sensitivity of
+MRQAP tests to collinearity and autocorrelation conditions, Psychometrika 72:563-581). The part E of a factor that the
+others Z leave is permuted, similarity y regressed on it and Z, and the t of E, which is pivotal, compared:
+|t_π| ≥ |t|. That is |A_π − β·B_π| ≥ |A − β| at β = 0 of `jam.metrics.arrangements`, with A_π = ⟨ME_π, y⟩/(|ME_π|·|E|),
+B_π = ⟨ME_π, E⟩/(|ME_π|·|E|) and M what takes out Z; so the interval of effects that the same test does not refuse
+follows, and excludes 0 exactly where p ≤ .05.
 """
 
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice, permutations
+from itertools import permutations as permutations_of
 from math import factorial
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import stdtrit
 
 from jam.errors import InputError
+from jam.metrics.arrangements import _inverted
 
 Floats = npt.NDArray[np.float64]
 
-_FLAT = 1e-10  # of a predictor the share of its variation that the others leave
-_SAME = 1e-9
-_CHUNK = 1024  # permutations at a time
+_FLAT = 1e-9  # of a factor the share that the others have to leave
+_LEAST = 19  # permutations with a threshold of level .05
 
 
 @dataclass(frozen=True)
@@ -29,13 +33,13 @@ class Factor:
     Attributes:
         name: of the factor.
         value: the slope: added similarity where two models share it (a raw effect size).
-        low, high: of it 95 %, jackknife over models; infinite where leaving out a model leaves a factor without
-            variation.
+        low, high: of it 95 %, by inverting the test; infinite where it refuses no effect.
         standardised: the slope in deviations of similarity a deviation of the factor.
-        p: two-sided, of double semi-partialing.
+        p: two-sided.
         smallest_p: the smallest that so many models and such a factor can give, whatever the similarities.
         null: of |slope|, 95 % of permutations.
         explained: R² of the whole regression.
+        exact: whether all orders of the models were taken, or some drawn.
         n: models.
     """
 
@@ -48,6 +52,7 @@ class Factor:
     smallest_p: float
     null: float
     explained: float
+    exact: bool
     n: int
 
 
@@ -60,53 +65,58 @@ def same(labels: Sequence[Hashable]) -> Floats:
 def mrqap(
     similarity: npt.ArrayLike, factors: Mapping[str, npt.ArrayLike], permutations: int = 2000, seed: int = 0
 ) -> list[Factor]:
-    """Regression of similarities on factors over pairs of models, tested by double semi-partialing.
+    """Regression of similarities on factors over pairs of models, each tested by permuting models.
 
-    For each factor the part of it that the others leave, ε, is permuted: models are exchanged, rows and columns
-    together; similarity is regressed on ε and the other factors, and the t statistic of ε, which is pivotal, is
-    compared with those under permutation. All permutations are taken where there are at most so many.
+    Power is low: of seven models in two groups hardly any order is more extreme than another. Effect sizes and the
+    smallest p that a design can give stand beside each p.
 
     Args:
         similarity: (n, n) symmetric; its diagonal is not read.
         factors: name → (n, n) symmetric.
-        permutations: at least 19.
-        seed: of permutations that are drawn.
+        permutations: at least 19; where there are no more orders of the models than so many, all are taken.
+        seed: of orders that are drawn.
 
     Raises:
         ValueError: matrices that are not square, symmetric and of one size; fewer than 4 models or 19 permutations.
-        InputError: a similarity that is not finite; a factor that does not vary, or that the others tell in full; not
-            more pairs than factors.
-
-    References:
-        Dekker, Krackhardt & Snijders 2007, Sensitivity of MRQAP tests to collinearity and autocorrelation conditions,
-        Psychometrika 72, §2.2 (DSP).
+        InputError: a similarity that is not finite or the same for all pairs; a factor that does not vary, or that the
+            others tell in full; not more pairs than coefficients.
     """
     y, xs = _square(similarity, "similarity"), {name: _square(of, name) for name, of in factors.items()}
     n = len(y)
-    if n < 4 or permutations < 19 or not xs or {len(x) for x in xs.values()} != {n}:
+    if n < 4 or permutations < _LEAST or not xs or {len(x) for x in xs.values()} != {n}:
         sizes = {name: len(x) for name, x in xs.items()}
         raise ValueError(
             f"mrqap: got {n} models, factors of {sizes} models and {permutations} permutations, expected at least 4 "
-            "models, factors of the same, and at least 19 permutations"
+            f"models, factors of the same, and at least {_LEAST} permutations"
         )
-    pairs = np.triu_indices(n, 1)
-    if not np.isfinite(y[pairs]).all():
-        raise InputError(f"similarity: {int((~np.isfinite(y[pairs])).sum())} pairs of models are not finite")
-    if len(pairs[0]) <= len(xs) + 1:
-        raise InputError(f"mrqap: got {len(pairs[0])} pairs of {n} models and {len(xs)} factors, expected more pairs")
-    slopes = _slopes(y, xs, np.arange(n))
-    assert slopes is not None
-    without = [_slopes(y, xs, np.delete(np.arange(n), i)) for i in range(n)]
+    above = np.triu_indices(n, 1)
+    target = y[above]
+    if not np.isfinite(target).all() or np.ptp(target) == 0:
+        raise InputError("similarity: got pairs of models that are not finite or all equally alike")
+    if len(target) <= len(xs) + 1:
+        raise InputError(f"mrqap: got {len(target)} pairs of {n} models for {len(xs)} factors, expected more pairs")
+    design = np.column_stack([np.ones(len(target)), *(x[above] for x in xs.values())])
+    left = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
+    explained = 1 - float(left @ left) / float(((target - target.mean()) ** 2).sum())
+    exact = factorial(n) <= permutations
+    orders = _orders(n, permutations, seed, exact)
     found = []
     for place, name in enumerate(xs):
-        null, ts, unchanged = _permuted(y, xs, name, permutations, seed)
-        value = float(slopes[place])
-        low, high = _jackknife(value, [None if one is None else float(one[place]) for one in without])
-        deviations = xs[name][pairs].std() / max(float(y[pairs].std()), 1e-300)
-        p = float((np.abs(ts) >= abs(ts[0]) - _SAME * max(1.0, abs(ts[0]))).mean())
-        level = float(np.quantile(np.abs(null), 0.95, method="higher"))
-        explained = _explained(y, xs)
-        found.append(Factor(name, value, low, high, value * deviations, p, unchanged, level, explained, n))
+        values, others = design[:, place + 1], _basis(np.delete(design, place + 1, axis=1))
+        residual = values - others @ (others.T @ values)
+        size = float(np.linalg.norm(residual))
+        if size <= _FLAT * max(1.0, float(np.linalg.norm(values))):
+            why = "does not vary" if np.ptp(values) == 0 else "is told in full by the others"
+            raise InputError(f"factor {name}: it {why} over pairs of models, so that no effect of it can be told")
+        moved = _permuted(residual, orders)
+        moved -= (moved @ others) @ others.T
+        lengths = np.linalg.norm(moved, axis=1)
+        lengths = np.where(lengths > _FLAT * size, lengths, np.inf)  # nothing is left: never extreme
+        products = moved @ target
+        effect = _inverted(products / (lengths * size), moved @ residual / (lengths * size), n, 0.05)
+        null = float(np.quantile(np.abs(products / lengths**2), 0.95, method="higher"))
+        told = effect.value, effect.low, effect.high, effect.value * float(values.std() / target.std())
+        found.append(Factor(name, *told, effect.p, effect.smallest_p, null, explained, exact, n))
     return found
 
 
@@ -120,88 +130,27 @@ def _square(values: npt.ArrayLike, name: str) -> Floats:
     return matrix
 
 
-def _design(xs: Mapping[str, Floats], models: npt.NDArray[np.int64], without: str | None = None) -> Floats:
-    """A constant and the factors, a row a pair of models."""
-    pairs = np.triu_indices(len(models), 1)
-    columns = [x[np.ix_(models, models)][pairs] for name, x in xs.items() if name != without]
-    found: Floats = np.stack([np.ones(len(pairs[0])), *columns], axis=1)
+def _orders(n: int, draws: int, seed: int, exact: bool) -> npt.NDArray[np.int64]:
+    """Orders of n models, that which they have first."""
+    if exact:
+        return np.array(list(permutations_of(range(n))))
+    rng = np.random.default_rng(seed)
+    return np.stack([np.arange(n), *(rng.permutation(n) for _ in range(draws))])
+
+
+def _permuted(residual: Floats, orders: npt.NDArray[np.int64]) -> Floats:
+    """Residuals of pairs with the models in each of the orders, (orders, pairs)."""
+    n = orders.shape[1]
+    above = np.triu_indices(n, 1)
+    square = np.zeros((n, n))
+    square[above] = residual
+    square += square.T
+    found: Floats = square[orders[:, above[0]], orders[:, above[1]]]
     return found
 
 
-def _slopes(y: Floats, xs: Mapping[str, Floats], models: npt.NDArray[np.int64]) -> Floats | None:
-    """Of the factors among some models; None where one of them does not vary there."""
-    design = _design(xs, models)
-    centred = design[:, 1:] - design[:, 1:].mean(axis=0)
-    if np.linalg.matrix_rank(centred, tol=_FLAT**0.5 * max(1.0, float(np.linalg.norm(centred)))) < len(xs):
-        if len(models) == len(y):
-            _refuse(xs)
-        return None
-    target = y[np.ix_(models, models)][np.triu_indices(len(models), 1)]
-    return np.asarray(np.linalg.lstsq(design, target, rcond=None)[0][1:], dtype=np.float64)
-
-
-def _refuse(xs: Mapping[str, Floats]) -> None:
-    for name, x in xs.items():
-        values = x[np.triu_indices(len(x), 1)]
-        design = _design(xs, np.arange(len(x)), name)
-        left = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
-        if left @ left <= _FLAT * max(1.0, float(values @ values)):
-            why = "does not vary" if np.ptp(values) == 0 else "is told in full by the others"
-            raise InputError(f"factor {name}: it {why} over pairs of models, so that no effect of it can be told")
-    raise InputError(f"factors: got {list(xs)}, which together have less variation than there are factors")
-
-
-def _permuted(y: Floats, xs: Mapping[str, Floats], name: str, most: int, seed: int) -> tuple[Floats, Floats, float]:
-    """Slopes and t of the residual of a factor, models as they are first; the share of orders that leave it unchanged.
-
-    By Frisch, Waugh and Lovell the slope of ε among the others Z is that of ε without what Z tells of it.
-    """
-    n, pairs = len(y), np.triu_indices(len(y), 1)
-    others = np.linalg.qr(_design(xs, np.arange(n), name))[0]
-    values = xs[name][pairs]
-    residual = values - others @ (others.T @ values)
-    matrix = np.zeros_like(y)
-    matrix[pairs] = residual
-    matrix += matrix.T
-    target = y[pairs] - others @ (others.T @ y[pairs])
-    free = len(target) - others.shape[1] - 1
-    slopes, ts, unchanged, count = [], [], 0, 0
-    orders = _orders(n, most, seed)
-    while chunk := list(islice(orders, _CHUNK)):
-        order = np.array(chunk)
-        moved = matrix[order[:, pairs[0]], order[:, pairs[1]]]
-        unchanged += int((np.abs(moved - residual).max(axis=1) < _SAME).sum())
-        count += len(order)
-        moved = moved - (moved @ others) @ others.T
-        size = np.maximum(np.einsum("ij,ij->i", moved, moved), 1e-300)
-        slope = moved @ target / size
-        left = np.maximum(target @ target - slope**2 * size, 1e-300)
-        slopes.append(slope)
-        ts.append(slope * np.sqrt(size * free / left))
-    return np.concatenate(slopes), np.concatenate(ts), unchanged / count
-
-
-def _orders(n: int, most: int, seed: int) -> Iterator[Sequence[int]]:
-    """All orders of n models where they are at most so many, else that which they have and draws."""
-    if factorial(n) <= most:
-        yield from permutations(range(n))
-        return
-    rng = np.random.default_rng(seed)
-    yield range(n)
-    for _ in range(most):
-        yield rng.permutation(n).tolist()
-
-
-def _jackknife(value: float, parts: Sequence[float | None]) -> tuple[float, float]:
-    known = np.array([part for part in parts if part is not None])
-    if len(known) < len(parts):
-        return -np.inf, np.inf
-    n = len(known)
-    reach = stdtrit(n - 1, 0.975) * np.sqrt((n - 1) / n * ((known - known.mean()) ** 2).sum())
-    return float(value - reach), float(value + reach)
-
-
-def _explained(y: Floats, xs: Mapping[str, Floats]) -> float:
-    design, target = _design(xs, np.arange(len(y))), y[np.triu_indices(len(y), 1)]
-    left = target - design @ np.linalg.lstsq(design, target, rcond=None)[0]
-    return 1 - float(left @ left) / max(float(((target - target.mean()) ** 2).sum()), 1e-300)
+def _basis(columns: Floats) -> Floats:
+    """Orthonormal basis of the span of some columns, which may depend on each other."""
+    left, values, _ = np.linalg.svd(columns, full_matrices=False)
+    found: Floats = left[:, values > _FLAT * values[0]]
+    return found

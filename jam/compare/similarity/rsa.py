@@ -1,6 +1,10 @@
-"""RSA of many representations at once: the distances of each are ranked once, and serve all pairs and all folds."""
+"""RSA of many representations at once: the distances of each are sorted once, and serve all pairs and all folds.
 
-from collections.abc import Mapping
+The engine's jackknife sorts half a million distances anew for each layer and fold; here ranks among the pairs of rows
+that a fold leaves are counted along the one order.
+"""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +30,6 @@ def rsa_table(
     seed: int = 0,
 ) -> pd.DataFrame:
     """`jam.metrics.kernels.rsa` (Spearman) of every x with every y: what `kernel_table` gives, in a tenth of the time.
-
-    Values, nulls and p are the same. The jackknife takes the ranks that distances have among all pairs of items, and
-    does not rank again without each fold: ranks among a part are those among all but for scale and rounding.
 
     Args:
         xs: name → (n, d) features.
@@ -59,12 +60,16 @@ def rsa_table(
     with full_precision(left[0].device):
         orders = draw_orders(n, permutations, seed, groups)
         null = (shift_products(orders, left, right, matrix_bands, left[0].device) / 2).clamp_(max=1).cpu().numpy()
-        observed, parts = _jackknife(left, right, fold, folds)
+    above = np.triu_indices(n, 1)
+    ranked = [_Ranked(matrix) for matrix in left]
+    others = ranked if ys is xs else [_Ranked(matrix) for matrix in right]
+    observed = _products(ranked, others, np.ones(len(above[0]), np.bool_))
+    parts = [_products(ranked, others, (fold[above[0]] != f) & (fold[above[1]] != f)) for f in range(folds)]
     table = []
     for i, x in enumerate(xs):
         for j, y in enumerate(ys):
             value, chance = float(observed[i, j]), null[:, i, j]
-            interval = jackknife_interval(value, parts[:, i, j])
+            interval = jackknife_interval(value, np.array([part[i, j] for part in parts]))
             calibrated, threshold = calibrate(value, chance)
             table.append(
                 {
@@ -76,35 +81,37 @@ def rsa_table(
     return pd.DataFrame(table)
 
 
-def _jackknife(xs: list[Tensor], ys: list[Tensor], fold: npt.NDArray[np.int64], folds: int) -> tuple[Floats, Floats]:
-    """Correlations of all pairs of rows, (x, y), and without each fold, (folds, x, y).
+class _Ranked:
+    """Distances of all pairs of rows in their order, of which ranks among some of them are counted.
 
-    A fold takes with it all pairs of rows of which one is in it: sums over its rows, half of those inside of it.
+    Args:
+        distances: (n, n) of `dissimilarities`, in which equal ones are the same number.
     """
-    n = len(fold)
-    inside, across = [], []  # of each fold: sums over its own pairs, over its rows
-    for f in range(folds):
-        rows = torch.from_numpy(np.flatnonzero(fold == f)).to(xs[0].device)
-        across.append(_sums([m[rows].flatten() for m in xs], [m[rows].flatten() for m in ys]))
-        inside.append(_sums([m[rows][:, rows].flatten() for m in xs], [m[rows][:, rows].flatten() for m in ys]))
-    whole = [sum(parts) / 2 for parts in zip(*across, strict=True)]
-    found = []
-    for f in range(folds):
-        removed = [rows - own / 2 for rows, own in zip(across[f], inside[f], strict=True)]
-        left = n - int((fold == f).sum())
-        found.append(_correlation([a - b for a, b in zip(whole, removed, strict=True)], left * (left - 1) / 2))
-    return _correlation(whole, n * (n - 1) / 2), np.stack(found)
+
+    def __init__(self, distances: Tensor) -> None:
+        values = distances.cpu().numpy()[np.triu_indices(len(distances), 1)]
+        self.order = np.argsort(values, kind="stable").astype(np.int32)
+        ordered = values[self.order]
+        self._first = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))  # of each run of equals
+        self._last = np.append(self._first[1:], len(ordered)) - 1
+
+    def among(self, kept: npt.NDArray[np.bool_]) -> Floats:
+        """Ranks of the distances kept among themselves, of mean 0 and length 1, (kept,); equals have their mean."""
+        there = kept[self.order]
+        count = np.cumsum(there, dtype=np.int64)
+        ranks = np.empty(len(kept))
+        if len(self._first) == len(kept):
+            ranks[self.order] = count
+        else:
+            before = count[self._first] - there[self._first]
+            ranks[self.order] = np.repeat((before + count[self._last] + 1) / 2, self._last - self._first + 1)
+        found: Floats = ranks[kept] - ranks[kept].mean()
+        return found / np.linalg.norm(found)
 
 
-def _sums(xs: list[Tensor], ys: list[Tensor]) -> list[Floats]:
-    """Σxy (x, y), and by side Σx and Σx²."""
-    a, b = torch.stack(xs), torch.stack(ys)
-    products = [a @ b.T, a.sum(1), a.square().sum(1), b.sum(1), b.square().sum(1)]
-    return [each.cpu().numpy() for each in products]
-
-
-def _correlation(sums: list[Floats], pairs: float) -> Floats:
-    xy, x, xx, y, yy = sums
-    scale = np.sqrt(np.outer(xx - x**2 / pairs, yy - y**2 / pairs))
-    found: Floats = np.minimum((xy - np.outer(x, y) / pairs) / scale, 1)
+def _products(xs: Sequence[_Ranked], ys: Sequence[_Ranked], kept: npt.NDArray[np.bool_]) -> Floats:
+    """Correlations over the pairs of rows kept, (x, y)."""
+    left = np.stack([one.among(kept) for one in xs])
+    right = left if ys is xs else np.stack([one.among(kept) for one in ys])
+    found: Floats = np.minimum(left @ right.T, 1)
     return found
