@@ -1,8 +1,8 @@
 """Compare models: every two of them, layer by layer, image and text; when, how and why they are alike.
 
 Reads   data/multimodal_features/, data/features/, data/spaces/, data/world/
-Writes  metrics/siblings/compare/NAME/: similarity.csv (every pair and measure), when.csv (depth, training, scales, another
-        domain), trajectory.csv (points of a plane), factors.csv (what models have in common), measures.csv (the
+Writes  metrics/siblings/compare/NAME/: similarity.csv (every pair and measure), when.csv (depth, training, scales,
+        another domain), trajectory.csv (points of a plane), factors.csv (what models have in common), measures.csv (the
         measures held against what is known), clusters.csv (the same concepts?), claims.csv (stated numbers)
 
 All is scored on test items, whose scenes of one state are no independent draws; maps are fitted on training items.
