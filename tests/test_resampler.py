@@ -250,8 +250,30 @@ def test_positions_of_a_grid_are_those_of_its_rows_and_columns_after_a_cls():
     torch.testing.assert_close(with_cls[:, 0], 1 + places.first.expand(2, -1))
     torch.testing.assert_close(with_cls[:, 1:], 1 + by_hand.expand(2, -1, -1))
     for count in (5, 8):
-        with pytest.raises(ValueError, match=rf"got {count}, expected those of a grid of \(2, 3\), perhaps a CLS"):
+        with pytest.raises(
+            ValueError, match=rf"got {count} in row 0, expected those of a grid of \(2, 3\), perhaps a CLS"
+        ):
             places(torch.zeros(1, count, WIDTH))
+
+
+def test_on_a_grid_the_tokens_of_each_item_are_counted_without_its_padding():
+    places = Positions(WIDTH, (2, 3), 64)
+    real = torch.arange(8) < torch.tensor([6, 7, 6])[:, None]
+    found = places(torch.zeros(3, 8, WIDTH), real)
+    torch.testing.assert_close(found[:, :6], torch.stack([places(torch.zeros(1, n, WIDTH))[0, :6] for n in (6, 7, 6)]))
+    torch.testing.assert_close(found[1, :7], places(torch.zeros(1, 7, WIDTH))[0])
+    with pytest.raises(ValueError, match="tokens: got 5 in row 1, expected those of a grid"):
+        places(torch.zeros(2, 6, WIDTH), torch.arange(6) < torch.tensor([6, 5])[:, None])
+
+
+def test_an_item_with_a_cls_is_encoded_the_same_beside_one_without_and_a_short_one_is_named():
+    made = adapter(grid=(2, 3))
+    bare, after, short = sequences((6, 7, 5))
+    both = made.encode([bare, after])
+    np.testing.assert_allclose(both, np.concatenate([made.encode([bare]), made.encode([after])]), atol=1e-6)
+    for some in ([bare, short], [after, short], [bare, short, after]):
+        with pytest.raises(InputError, match=r"tokens: item 1 has 5, expected those of a grid of \(2, 3\), perhaps a"):
+            made.encode(some)
 
 
 def test_tokens_of_a_sequence_beyond_the_longest_share_the_last_position():
