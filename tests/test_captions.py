@@ -4,6 +4,7 @@ import math
 import re
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise, permutations
 from pathlib import Path
 
@@ -35,12 +36,13 @@ from jam.caption.projector import KINDS, Projector
 from jam.caption.rows import REAL, SHUFFLED, Truths, real_scores, shuffled_scores, variant_tables
 from jam.caption.said import Said, others, say_answers, say_captions
 from jam.caption.scenes import SAID, is_misbound, matched, mentions_of, scene_scores, template, things_of
+from jam.caption.shares import Draws, uneven
 from jam.caption.targets import WHAT, WHERE, captions, joined, questions, whole
 from jam.caption.train import Examples, Schedule, prefixes, sentences, train_projector
 from jam.encoders import Encoder
 from jam.encoders.token_loss import next_token_loss, padded
 from jam.errors import InputError
-from jam.evaluation.scores import Key, PerRow
+from jam.evaluation.scores import Key, PerRow, summarise
 from jam.features.ragged import Ragged, encode_tokens
 from jam.params import Captions, load_params, one_line
 from jam.params.captions import Telling
@@ -419,6 +421,7 @@ RIGHT = {
     "exact_scene": 1, "binding_error": 0, "unparseable": 0, "omission": 0, "hallucination": 0, "said_recall": 1,
     "said_precision": 1,
 }  # fmt: skip
+RIGHT |= {"misbound": 0, "misplaced": 0, "repeated": 0}
 RED_SEVEN, BLUE_TWO, GREEN_NINE = Thing(7, 0, 1), Thing(2, 5, 0), Thing(9, 3, 1)
 TWO = {0: RED_SEVEN, 5: BLUE_TWO}
 SEVEN, SECOND = "a large red seven in the top left", "a small blue two in the bottom right"
@@ -449,6 +452,7 @@ def test_swapped_colours_are_a_binding_error_and_nothing_else():
     swapped = template({0: RED_SEVEN._replace(colour=5), 5: BLUE_TWO._replace(colour=0)})
     shares = {"digit": 1, "size": 1, "cell": 1, "colour": 0}
     expected = RIGHT | {"exact_scene": 0, "binding_error": 1, "said_recall": shares, "said_precision": shares}
+    expected |= {"misbound": 1, "misplaced": {None: 1, "colour": 1}}
     assert_worth([swapped], [TWO], **expected)
 
 
@@ -458,10 +462,38 @@ def test_swapped_places_are_a_binding_error_and_other_values_are_none():
         assert not is_misbound(parse(template(other)).mentions, things_of(TWO))
 
 
+def test_of_wrong_words_those_that_another_thing_has_are_misplaced():
+    told = template({0: RED_SEVEN._replace(colour=5, size=0), 5: BLUE_TWO._replace(colour=2, digit=4)})
+    expected = {None: 2 / 4, "colour": 1 / 2, "size": 1, "digit": 0, "cell": 0}  # the second has no blue left
+    assert_worth([told], [TWO], misplaced=expected, misbound=0, repeated=0)
+    more = template({**TWO, 1: RED_SEVEN})  # a third thing, of which all but the place is in the scene
+    assert_worth([more], [TWO], misplaced={None: 3 / 4, "digit": 1, "colour": 1, "size": 1, "cell": 0}, repeated=1)
+    open_to_more = f"there is {SEVEN} and a small warm two in the bottom right"  # which is red, as the other thing
+    assert_worth([open_to_more], [TWO], misplaced={None: 1, "colour": 1})
+
+
+def test_a_thing_is_repeated_where_it_is_said_more_often_than_it_is_there():
+    twice = f"there is {SEVEN} and a large red seven in the bottom right"
+    assert_worth([twice], [TWO], repeated=1)
+    assert_worth([twice], [{0: RED_SEVEN, 5: RED_SEVEN}], **RIGHT)
+    assert_worth([twice], [{0: BLUE_TWO}], repeated=1)
+    assert_worth([f"there is {SEVEN} and a large red number in the bottom right"], [TWO], repeated=0)
+    assert_worth([f"there is {SECOND} and {SEVEN}", "two two two"], [{0: BLUE_TWO}] * 2, repeated=0)
+
+
+def test_binding_errors_are_told_among_captions_with_the_right_words():
+    swapped = template({5: RED_SEVEN, 0: BLUE_TWO})
+    told = [template(TWO), swapped, swapped, template({0: RED_SEVEN}), "two two two"]
+    assert_worth(told, [TWO] * 5, misbound=2 / 3, binding_error=2 / 5)
+    found = scene_scores(told, np.stack([state_of(TWO)] * 5))
+    assert list(found[Key("misbound", "image")].item) == [0, 1, 2]
+
+
 def test_a_missing_thing_is_an_omission_and_an_additional_one_is_a_hallucination():
     missing = RIGHT | {"exact_scene": 0, "omission": 1 / 2, "said_recall": 1 / 2}
     assert_worth([f"there is {SEVEN}"], [TWO], **missing)
     more = RIGHT | {"exact_scene": 0, "hallucination": 1 / 3, "said_precision": 2 / 3}
+    more["misplaced"] = {None: 1 / 4, "size": 1}  # the nine is large, as the seven
     assert_worth([template({**TWO, 1: GREEN_NINE})], [TWO], **more)
     another = RIGHT | {"exact_scene": 0, "omission": 1 / 2, "hallucination": 1 / 2}
     shares = {"digit": 1 / 2, "colour": 1, "size": 1, "cell": 1}
@@ -1125,6 +1157,22 @@ def test_differences_are_those_of_the_means(runs, truths_of):
         assert value == pytest.approx(expected)
     assert select(table, subject="tokens", against="questions").empty
     assert not select(table, subject="questions", against=SHUFFLED, metric="answer").empty
+
+
+def test_intervals_of_shares_are_of_each_seeds_own_number_of_words():
+    """Two seeds that say the same share of another number of words: the interval is about it, with either first."""
+    rng, units = np.random.default_rng(0), np.arange(200)
+    one, other = (PerRow((rng.random(200 * m) < 0.5).astype(float), np.repeat(units, m)) for m in (1, 5))
+    ends = [Draws(units, 2, 400).interval(both) for both in ([one, other], [other, one])]
+    middle = (one.values.mean() + other.values.mean()) / 2
+    for low, high in ends:
+        assert low < middle < high < low + 0.2
+    key = Key("misplaced", "image")
+    assert uneven({0: {key: one}, 1: {key: other}}) == {key: [one, other]}
+    assert uneven({0: {key: one}, 1: {key: one}}) == {}
+    even = summarise({0: {key: one}, 1: {key: replace(one, values=1 - one.values)}}, 200, 400)
+    found = Draws(units, 2, 400).interval([one, replace(one, values=1 - one.values)])
+    assert even.iloc[-1][["low", "high"]].tolist() == pytest.approx(found)  # as all other intervals, where it may be
 
 
 def test_where_scenes_are_not_known_n_grams_alone_are_scored(truths_of):

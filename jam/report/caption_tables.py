@@ -12,10 +12,17 @@ CONDITIONS = {
 }  # fmt: skip
 SCORES: dict[str, Where] = {
     "exact scene": {"metric": "exact_scene"}, "binding error": {"metric": "binding_error"},
+    "misbound of those with all words right": {"metric": "misbound"}, "a thing repeated": {"metric": "repeated"},
+    "wrong words that are in the scene": {"metric": "misplaced", "label": None},
     "hallucinations": {"metric": "hallucination"}, "omissions": {"metric": "omission"},
     "no sentence": {"metric": "unparseable"}, "distinct": {"metric": "distinct"},
     "BLEU-4": {"metric": "bleu"}, "CIDEr-D": {"metric": "cider_d"},
 }  # fmt: skip
+FAULTS = (
+    "binding error", "misbound of those with all words right", "a thing repeated", "wrong words that are in the scene",
+    "hallucinations",
+)  # fmt: skip
+FEWEST = 10  # captions that a share is told of
 ATTRIBUTES = ("digit", "colour", "size", "cell")
 
 
@@ -38,7 +45,14 @@ def bounds_table(results: pd.DataFrame) -> str:
     if len(select(means, subject="oracle")):
         rows["*the true state instead of the image*"] = {"subject": "oracle", "condition": "real"}
     columns = {name: where for name, where in SCORES.items() if len(select(means, **where))}
-    return grid(means, "sentences of", rows, columns, with_interval)
+    return grid(means, "sentences of", rows, columns, _share)
+
+
+def _share(rows: pd.DataFrame) -> str:
+    """With its interval; of captions that have all words right, with how many there are (the first seed's)."""
+    if rows["metric"].iloc[0] != "misbound":
+        return with_interval(rows)
+    return "–" if rows["n"].iloc[0] < FEWEST else f"{with_interval(rows)} of {rows['n'].iloc[0]}"
 
 
 def variants_table(results: pd.DataFrame) -> str:
@@ -49,13 +63,13 @@ def variants_table(results: pd.DataFrame) -> str:
     own, gap = {"condition": "real"}, {"against": "shuffled", "metric": "exact_scene"}
     columns: dict[str, Where] = {
         "exact scene": {**own, "metric": "exact_scene"}, "− shuffled": gap,
-        "binding error": {**own, "metric": "binding_error"}, "hallucinations": {**own, "metric": "hallucination"},
+        **{name: {**own, **SCORES[name]} for name in FAULTS},
         **{f"{name} said truly": {**own, "metric": "said_recall", "label": name} for name in ATTRIBUTES},
         "distinct": {**own, "metric": "distinct"}, "CIDEr-D": {**own, "metric": "cider_d"},
     }  # fmt: skip
     columns = {name: where for name, where in columns.items() if len(select(found, **where))}
     rows: dict[str, Where] = {label(name): {"subject": name} for name in names}
-    lines = grid(found, "prefix of", rows, columns, with_interval).splitlines()
+    lines = grid(found, "prefix of", rows, columns, _share).splitlines()
     seeds = grid(means, "", rows, {"seeds": {**own, "metric": ("exact_scene", "cider_d")}}, _seeds).splitlines()
     return "\n".join(a + b[b.index("|", 1) + 1 :] for a, b in zip(lines, seeds, strict=True))
 
