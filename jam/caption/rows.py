@@ -75,6 +75,12 @@ def variant_tables(runs: Mapping[str, Mapping[int, Said]], test: Truths) -> Iter
             yield test.difference(scored[first], scored[name], (first, name))
 
 
+def size_rows(sizes: Mapping[str, Mapping[int, int]], test: Truths) -> Iterator[pd.DataFrame]:
+    """By variant and seed how many parameters were trained, of the projector and of low-rank parts."""
+    for name, of in sizes.items():
+        yield test.rows({seed: {Key("parameters", "image"): float(size)} for seed, size in of.items()}, name, REAL)
+
+
 def real_scores(said: Said, test: Truths) -> Outcomes:
     """Of its sentences and answers."""
     found = test.scores(said.captions) if said.captions else {}

@@ -145,9 +145,9 @@ def scene_scores(captions: Sequence[str], states: States) -> dict[Key, Outcome]:
         flags["repeated"][i] = is_repeated(mentions, things)
         if has_right_words(mentions, things):
             _add(parts, ("misbound", None), i, int(flags["binding_error"][i]), 1)
-        for name, found in misplaced(mentions, things).items():
+        for name, wrong in misplaced(mentions, things).items():
             for label in (None, name):
-                _add(parts, ("misplaced", label), i, sum(found), len(found))
+                _add(parts, ("misplaced", label), i, sum(wrong), len(wrong))
         pairs = matched(mentions, things)
         told = [(name, i, right(mentions[a], things[b])) for name in SAID for a, b in pairs]
         for name in SAID:
