@@ -31,7 +31,7 @@ from jam.params.resampler import Resampling
 from jam.resampler.attended import OTHER, SPECIAL, by_position, by_sort, sort_of, sorts_of
 from jam.resampler.cost import multiply_adds
 from jam.resampler.monitors import attention, attention_entropy, latent_diversity, monitors
-from jam.resampler.rows import difference_rows, monitor_rows, score_rows
+from jam.resampler.rows import GUESS, difference_rows, monitor_rows, score_rows
 from jam.resampler.train import Losses, adapters_of, token_adapters, train_tokens, worth
 from jam.results import read_results, results_table, write_results
 
@@ -773,6 +773,29 @@ def test_scores_are_means_and_the_first_variant_is_compared_with_each_other():
     told = results_table("resampler", difference_rows(runs, 50, item)).set_index("against")
     assert set(told["subject"]) == {"first"}
     assert told["value"].to_dict() == pytest.approx({"mean": 0.5, "deep": 0.0})
+    told = results_table("resampler", difference_rows(runs, 50, item, "deep"))
+    assert list(zip(told["subject"], told["against"], strict=True)) == [
+        *(("first", other) for other in ("mean", "deep")),
+        *(("deep", other) for other in ("first", "mean")),
+    ]
+    assert told["value"].tolist() == pytest.approx([0.5, 0, 0, 0.5])
+
+
+def test_swaps_are_held_against_a_guess():
+    swaps, edits = (Key("hard_negatives", "x", "y", label=name) for name in ("binding", "other"))
+    item, rng = np.repeat(np.arange(200), 2), np.random.default_rng(1)
+    told = {"none": rng.random(400) < 0.5, "some": rng.random(400) < 0.7}
+    runs = {
+        name: {seed: {key: PerRow(hits.astype(float), item) for key in (swaps, edits)} for seed in (0, 1)}
+        for name, hits in told.items()
+    }
+    table = results_table("resampler", difference_rows(runs, 200, np.arange(200)))
+    found = table[table["against"] == GUESS].set_index("subject")
+    assert found["value"].to_dict() == pytest.approx({name: hits.mean() - 0.5 for name, hits in told.items()})
+    assert set(found["label"]) == {"binding"}
+    assert found["p"]["some"] < 1e-6
+    assert found["p"]["none"] > 0.05
+    assert found["low"]["none"] < 0 < found["low"]["some"]
 
 
 def test_worth_counts_parameters_and_multiply_adds_of_a_mean_length():

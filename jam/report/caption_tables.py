@@ -22,7 +22,7 @@ FAULTS = (
     "binding error", "misbound of those with all words right", "a thing repeated", "wrong words that are in the scene",
     "hallucinations",
 )  # fmt: skip
-FEWEST = 10  # captions that a share is told of
+FEWEST = 10  # captions or wrong words that a share is told of
 ATTRIBUTES = ("digit", "colour", "size", "cell")
 
 
@@ -60,9 +60,10 @@ def _known(name: str) -> str:
 
 def _share(rows: pd.DataFrame) -> str:
     """With its interval; of captions that have all words right, with how many there are (the first seed's)."""
-    if rows["metric"].iloc[0] != "misbound":
-        return with_interval(rows)
-    return "–" if rows["n"].iloc[0] < FEWEST else f"{with_interval(rows)} of {rows['n'].iloc[0]}"
+    metric, n = rows["metric"].iloc[0], rows["n"].iloc[0]
+    if metric in ("misbound", "misplaced") and n < FEWEST:
+        return "–"
+    return with_interval(rows) + f" of {n}" * (metric == "misbound")
 
 
 def variants_table(results: pd.DataFrame) -> str:
