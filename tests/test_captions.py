@@ -23,6 +23,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 import jam
+from jam.align.space import load_adapter
 from jam.align.token_adapter import TokenAdapter
 from jam.caption.__main__ import captioner_of, images_of, main
 from jam.caption.answers import answer_scores
@@ -352,6 +353,25 @@ def test_training_a_projector_leaves_the_language_model_as_it_was(language):
     assert cost(language, module, *of_states()) < cost(language, trained(language, epochs=1)[0], *of_states())
     assert len(lines) == 3
     assert lines[-1].startswith("epoch 3/3: loss ")
+
+
+def test_training_on_z_leaves_the_files_and_the_weights_of_the_space_as_they_were(language, tmp_path):
+    made = jam.Adapter("linear", d_in=STATE_DIM, d_latent=5)
+    states = draw(24, 0)
+    made.standardise.fit(torch.from_numpy(facts(states)))
+    made.save(tmp_path / "space")
+    before, adapter = contents(tmp_path / "space"), load_adapter(tmp_path / "space")
+    inputs = projected("z", adapter, facts(states).astype(np.float32))
+    weights = {name: value.clone() for name, value in adapter.state_dict().items()}
+    told, schedule = captions(states, 0), Schedule(0.02, 2, 8)
+    module = projector("linear", 5, language.width, longest=1)
+    train_projector(module, language, inputs, told, (inputs, told), schedule, seed=0)
+    save_parts(tmp_path / "kept", "z", LAYER, adapter, module, language)
+    assert contents(tmp_path / "space") == before
+    assert all(torch.equal(value, weights[name]) for name, value in adapter.state_dict().items())
+    assert {f"adapter/{name}": content for name, content in before.items()}.items() <= contents(
+        tmp_path / "kept"
+    ).items()
 
 
 def test_the_best_epoch_is_kept(language):
