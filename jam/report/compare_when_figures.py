@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from jam.report.compare_tables import through_training
 from jam.report.labels import label, metric
 from jam.report.style import BLUE, GREY, SERIES, STYLE, VERMILION, looks, note
 from jam.results import select
@@ -154,7 +155,7 @@ def when(rows: pd.DataFrame, scales: Mapping[str, str], name: str = CKA) -> Figu
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, panels, figsize=(3.15 * panels + 0.5, 3.9), sharey=True, squeeze=False)
         spots = iter(axes[0])
-        _training(next(spots), select(mine, condition="training"), colours)
+        _training(next(spots), through_training(rows, name), colours)
         if domain:
             _domains(next(spots), mine, colours)
         for scale, told in kept.items():
@@ -170,12 +171,10 @@ def when(rows: pd.DataFrame, scales: Mapping[str, str], name: str = CKA) -> Figu
 
 
 def _training(axis: Axes, rows: pd.DataFrame, colours: Mapping[str, tuple[str, str]]) -> None:
-    rows = rows[(rows["checkpoint"] == rows["y_checkpoint"]) & (rows["x"] != rows["y"])]
     percents = sorted(int(one) for one in rows["checkpoint"].dropna().unique())
     for side, look in colours.items():
         here = select(rows, modality=side)
         table = here.pivot_table(index=["x", "y"], columns="checkpoint", values="value", sort=False).astype(float)
-        table = table.dropna()  # the same pairs at every point
         _lines(axis, table.reindex(columns=percents), look)
     axis.set_xticks(range(len(percents)), [str(one) for one in percents])
     axis.set_xlabel("% of the training of both")
