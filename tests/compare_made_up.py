@@ -83,7 +83,7 @@ def factors():
                 told = {"modality": modality, "metric": metric, "factor": factor, "value": value}
                 told |= {"low": value - 0.1, "high": value + 0.1 if factor != "seed" else np.inf}
                 told |= {"standardised": 2 * value, "p": 0.01 if value > 0.15 else 0.4, "smallest_p": 0.002}
-                rows.append({**told, "explained": 0.6, "n": 6, "null": 0.1})
+                rows.append({**told, "explained": 0.6, "models": 6, "n": 15, "null": 0.1})
     return table(rows)
 
 
