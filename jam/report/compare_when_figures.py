@@ -134,7 +134,7 @@ def _path(axis: Axes, points: pd.DataFrame, colour: str, marker: str, named: boo
     axis.plot(at[1:-1, 0], at[1:-1, 1], "o", color=colour, markersize=3 if named else 1.5)
     if len(at) > 1:
         axis.plot(*at[0], "o", color=colour, markerfacecolor="white", markersize=5.5 if named else 3.5)
-    axis.plot(*at[-1], marker, color=colour, markersize=9 if named else 6, markeredgecolor="white")
+    axis.plot(*at[-1], marker, color=colour, markersize=9 if named else 7, markeredgecolor="white" if named else colour)
 
 
 def when(rows: pd.DataFrame, scales: Mapping[str, str], name: str = CKA) -> Figure:
