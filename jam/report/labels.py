@@ -1,5 +1,6 @@
 """The one registry of what readers see: of every name its label, and of a metric its chance, ceiling and direction."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -146,7 +147,9 @@ MISMATCHES = ("matched", "hard", "easy")
 
 
 def label(name: str) -> str:
-    """What a reader sees for a name."""
+    """What a reader sees for a name; NAME_seed1 is that of another seed."""
+    if again := re.fullmatch(r"(.+)_seed(\d+)", name):
+        return f"{label(again[1])}, seed {again[2]}"
     return METRICS[name].label if name in METRICS and name not in LABELS else LABELS.get(name, name.replace("_", " "))
 
 
