@@ -98,14 +98,21 @@ def _band(rows: pd.DataFrame) -> str:
 
 
 def attention_table(attention: pd.DataFrame) -> str:
-    """Of each sort of word the latent that reads it most, in units of reading all tokens alike."""
+    """Of each sort of word the latent that reads it most, and what the one that reads it least takes of it."""
     words = attention[~attention["key"].str.isdigit()]
     lifts = words.assign(lift=words["value"] / words["uniform"])
+    least = lifts.groupby("key")["lift"].min()
     best = lifts.sort_values("lift", ascending=False).groupby("key", sort=False).head(1)
     rows = [
-        [row["key"], f"{int(row['latent'])}", number(row["value"]), number(row["uniform"]), f"{row['lift']:.1f}"]
+        [
+            row["key"],
+            f"{int(row['latent'])}",
+            number(row["value"]),
+            number(row["uniform"]),
+            f"{row['lift']:.1f}",
+            f"{least[row['key']]:.1f}",
+        ]
         for row in best.to_dict("records")
     ]
-    return markdown(
-        ["sort of word", "latent that reads it most", "share of its attention", "share of tokens", "times"], rows
-    )
+    header = ["sort of word", "latent that reads it most", "share of its attention", "share of tokens", "times"]
+    return markdown([*header, "times, of the latent that reads it least"], rows)
