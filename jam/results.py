@@ -85,6 +85,20 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "tier": TEXT, "kind": TEXT, "label": TEXT, "null_mean": REAL, "least": REAL, "most": REAL, "passed": FLAG,
     },
     "captions": {"kind": TEXT, "tier": TEXT, "label": TEXT, "null_mean": REAL},  # kind of question; label: an attribute
+    # models on either side, their layers' depths from 0 to 1; final: both at the layer that stands for the model
+    "compare": {
+        "modality": TEXT, "y_modality": TEXT, "checkpoint": WHOLE, "y_checkpoint": WHOLE, "depth": REAL,
+        "y_depth": REAL, "final": FLAG, "null_mean": REAL, "level": REAL, "label": TEXT, "clusters": WHOLE,
+        "dimension": WHOLE, "explained": REAL, "negative": REAL, "factor": TEXT, "standardised": REAL,
+        "smallest_p": REAL, "models": WHOLE, "pairs": WHOLE, "least": REAL, "most": REAL, "claim": TEXT, "text": TEXT,
+        "claimed_low": REAL, "claimed_high": REAL, "outcome": TEXT,
+    },
+    # anchors: items that both models have seen, or labelled ones; kept: share of the own score (transfer: above chance)
+    "stitch": {"method": TEXT, "anchors": WHOLE, "null_mean": REAL, "kept": REAL},
+    "transfer": {
+        "label": TEXT, "method": TEXT, "anchors": WHOLE, "alpha": REAL, "temperature": REAL, "null_mean": REAL,
+        "kept": REAL,
+    },
     "reference": {"reference": TEXT, "label": TEXT},  # held against: an encoder, or the state
     "trends": {"grid": TEXT, "predictor": TEXT, "predictor_side": TEXT, "within": TEXT, "tier": TEXT},
 }  # fmt: skip

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import sys
+from itertools import islice
 
 import huggingface_hub.constants as constants
 import numpy as np
@@ -24,10 +25,14 @@ from hub_server import serving
 from PIL import Image
 from tiny_encoders import WORDS, picture
 from tiny_hub import save_tiny
+from tiny_towers import save_whole
 
 import jam
-from jam.encoders import package
+from jam.data.images import decode_image
+from jam.encoders import Encoder, package
+from jam.encoders.hub import hub_manifest
 from jam.results import select
+from stages.preset import built
 from stages.results import all_results
 
 FAMILY = {
@@ -36,6 +41,7 @@ FAMILY = {
     "bert": "bert", "resnet-18": "resnet18", "gemma-2": "gemma2", "OLMo-2": "olmo2", "all-mpnet": "mpnet",
     "MiniLM": "minilm",
 }  # fmt: skip
+TOWERS = {"clip-vit": "clip", "align": "align", "blip": "blip", "flava": "flava", "siglip": "siglip"}
 STATES = {"layers": "num_hidden_layers", "width": "hidden_size"}
 NAMES = {"bloom": {"layers": "n_layer", "width": "hidden_size"}, "distilbert": {"layers": "n_layers", "width": "dim"}}
 PHOTOS = 160
@@ -153,6 +159,15 @@ def serve_models(server, params, scratch):
         server.add(spec["model"], files, "models", spec.get("revision", "main"))
 
 
+def serve_multimodal(server, params, scratch):
+    """A stand-in for every multimodal model of the hub, whole, each tower as deep as the real one."""
+    for name, spec in params["multimodal"]["models"].items():
+        family = next(family for part, family in TOWERS.items() if part in spec["model"])
+        save_whole(scratch / name, family, layers=12, scaled=3.1)
+        files = {path.name: path.read_bytes() for path in (scratch / name).iterdir()}
+        server.add(spec["model"], files, "models", spec.get("revision", "main"))
+
+
 def packages(cache, monkeypatch):
     """A cache of packaged encoders: the real MiniLM, and a stand-in for EfficientNet-lite2 of its depth."""
     minilm = package.package_folder(package.package_manifest("minilm"))
@@ -249,3 +264,22 @@ def test_a_preset_of_siblings_runs_to_its_target(preset, target, tmp_path, monke
     path, words = said.split("\t", 1)
     assert path == str(photo)
     assert words.strip()
+
+
+def test_the_models_of_unireps_are_found_with_both_towers(loopback, tmp_path):
+    params = yaml.safe_load(built("unireps"))
+    serve_multimodal(loopback, params, tmp_path / "models")
+    shown = [decode_image(image) for image, _ in islice(photos(), 3)]
+    items = {"image": shown, "text": ["red", "blue is left"]}
+    for name, spec in params["multimodal"]["models"].items():
+        dims = []
+        for modality, given in items.items():
+            folder = tmp_path / name / modality
+            folder.mkdir(parents=True)
+            hub_manifest(spec["model"], spec.get("revision", "main"), modality, projected=True).write(folder)
+            encoder = Encoder.load(folder, "cpu")
+            assert (encoder.manifest.id, encoder.manifest.asked) == (spec["model"], spec.get("revision", "main"))
+            assert len(encoder.dims) == 2 + (55 if (name, modality) == ("align", "image") else 12)
+            assert np.ptp(encoder.encode(given), axis=0).max() > 0  # something of the items reaches it
+            dims.append(encoder.dims[-1])
+        assert dims[0] == dims[1]

@@ -9,6 +9,7 @@ import transformers as hf
 from safetensors.torch import load_file, save_file
 from tiny_encoders import picture, random_rows, sentence, vision_folder, write_rows
 from tiny_hub import tokenizer
+from tiny_towers import PROJECTED, SAVED, save_whole
 
 from jam.encoders import Encoder
 from jam.encoders.folder import folder_manifest
@@ -17,63 +18,11 @@ from jam.errors import InputError
 from jam.features import FeatureStore, extract_features
 from jam.io import file_sha256
 
-BLOCKS = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-PATCHES = {**BLOCKS, "image_size": 16, "patch_size": 8}
-PROJECTED = 8
-
-
-def config_of(family, words):
-    numbers = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("pad", "bos", "eos")}
-    texts = {**BLOCKS, "max_position_embeddings": 24, "vocab_size": len(words), **numbers}
-    sees = {"text_config": texts, "vision_config": PATCHES}
-    if family == "clip":
-        return hf.CLIPConfig(**sees, projection_dim=PROJECTED)
-    if family == "siglip":
-        return hf.SiglipConfig(text_config={**texts, "projection_size": 16}, vision_config=PATCHES)
-    if family == "blip":
-        return hf.BlipConfig(**sees, image_text_hidden_size=PROJECTED)
-    if family == "align":
-        convnet = {"image_size": 32, "width_coefficient": 0.2, "depth_coefficient": 0.2, "hidden_dim": 64}
-        return hf.AlignConfig(text_config=texts, vision_config=convnet, projection_dim=64)
-    fused = {name: BLOCKS[name] for name in BLOCKS}
-    how = {"text_config": texts, "image_config": PATCHES, "multimodal_config": fused}
-    return hf.FlavaConfig(**how, hidden_size=16, projection_dim=PROJECTED)
-
-
-SAVED = {
-    "clip": "CLIPModel",
-    "siglip": "SiglipModel",
-    "blip": "BlipForImageTextRetrieval",
-    "align": "AlignModel",
-    "flava": "FlavaModel",
-}
-PROCESSORS = {"clip": "CLIP", "siglip": "Siglip", "blip": "Blip", "align": "EfficientNet", "flava": "Flava"}
-
-
-def save_whole(folder, family):
-    """A whole two-tower model of that very architecture, tiny and random, with its processors."""
-    words = tokenizer("[CLS]", "[SEP]", "[PAD]", "right")
-    words.model_max_length = 24
-    words.save_pretrained(folder)
-    side = 32 if family == "align" else 16
-    square = {"height": side, "width": side}
-    sizes = {"size": {"shortest_edge": side}, "crop_size": square} if family == "clip" else {"size": square}
-    sizes |= {"crop_size": square} if family == "flava" else {}
-    getattr(hf, f"{PROCESSORS[family]}ImageProcessorPil")(**sizes).save_pretrained(folder)
-    torch.manual_seed(0)
-    model = getattr(hf, SAVED[family])(config_of(family, words))
-    for name, weights in model.named_parameters():
-        if weights.dim() > 1:
-            weights.data += 0.2 * torch.randn_like(weights)
-        elif "norm" not in name.lower():
-            weights.data += 0.05 * torch.randn_like(weights)
-    model.save_pretrained(folder)
-    return folder
-
 
 def direct(folder, family, images, texts):
     """What the whole model compares: vectors of images and of texts, of length 1."""
-    model = getattr(hf, SAVED[family]).from_pretrained(folder).eval()
+    whole = "FlavaModel" if family == "flava" else SAVED[family]  # without the heads of its pretraining
+    model = getattr(hf, whole).from_pretrained(folder).eval()
     processor = hf.AutoImageProcessor.from_pretrained(folder, backend="pil")
     pixels = processor(images, return_tensors="pt")["pixel_values"]
     words = hf.AutoTokenizer.from_pretrained(folder)
@@ -134,6 +83,11 @@ def test_without_it_the_layers_are_those_before(family, modality, tmp_path, show
         tower.token_states(tower.prepare(some), len(tower.dims) - 1)
     with pytest.raises(InputError, match="one vector an item"):
         tower.token_states(tower.prepare(some), -1)
+    inputs = tower.prepare(some)
+    for layer in range(1, len(tower.dims)):
+        assert torch.equal(
+            tower.token_states(inputs, -layer - 1)[0], tower.token_states(inputs, len(plain.dims) - layer)[0]
+        )
 
 
 @pytest.mark.parametrize("modality", ["image", "text"])
@@ -173,7 +127,9 @@ def test_what_is_refused(tmp_path):
     (tmp_path / "bert").mkdir()
     words = tokenizer("[CLS]", "[SEP]", "[PAD]", "right")
     words.save_pretrained(tmp_path / "bert")
-    hf.BertModel(hf.BertConfig(**BLOCKS, vocab_size=len(words))).save_pretrained(tmp_path / "bert")
+    hf.BertModel(
+        hf.BertConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, vocab_size=len(words))
+    ).save_pretrained(tmp_path / "bert")
     refused("projected: got bert, expected a tower of CLIP", tmp_path / "bert", "cpu", projected=True)
 
 
@@ -208,10 +164,30 @@ def test_a_tower_trained_here_projects_its_pooled_state(tmp_path, shown):
     tower.save(tmp_path / "copy")
     np.testing.assert_array_equal(Encoder.load(tmp_path / "copy", "cpu").encode(shown[0]), tower.encode(shown[0]))
     refused("expected its checkpoint 0", folder, "cpu", random_seed=1)
+    told = tower.describe()
+    assert told["projection_sha256"] == file_sha256(folder / "projection.safetensors")
+    assert told["parameters"] == sum(each.numel() for each in tower.model.parameters()) + weight.size
     save_file({"weight": torch.zeros(5, weight.shape[1])}, folder / "projection.safetensors")
     refused("projection.safetensors: got sha256", folder, "cpu")
     (folder / "projection.safetensors").unlink()
     refused("projection.safetensors: got sha256 none", folder, "cpu")
+
+
+@pytest.mark.parametrize("recipe", [{"projected": "yes"}, {"projected": True}])
+def test_a_manifest_without_the_hash_of_its_projection_is_refused(tmp_path, recipe):
+    folder = own_tower(tmp_path / "x")
+    content = json.loads((folder / "encoder.json").read_text())
+    (folder / "encoder.json").write_text(json.dumps(content | {"recipe": recipe}))
+    refused("recipe: got projected .*, expected true, and the hash of projection.safetensors", folder, "cpu")
+
+
+def test_a_projection_without_a_weight_is_refused(tmp_path):
+    folder = own_tower(tmp_path / "x")
+    save_file({"other": torch.zeros(2)}, folder / "projection.safetensors")
+    content = json.loads((folder / "encoder.json").read_text())
+    recipe = content["recipe"] | {"projection_sha256": file_sha256(folder / "projection.safetensors")}
+    (folder / "encoder.json").write_text(json.dumps(content | {"recipe": recipe}))
+    refused("projection.safetensors: expected a tensor weight", folder, "cpu")
 
 
 def test_extraction_has_one_layer_more(tmp_path):

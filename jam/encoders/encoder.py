@@ -15,15 +15,13 @@ from torch import Tensor, nn
 from jam.data.images import as_rgb
 from jam.device import pick_device
 from jam.encoders.families import family_of, marks_of
-from jam.encoders.folder import folder_manifest, folder_of
-from jam.encoders.hub import hub_folder, hub_manifest
+from jam.encoders.finding import find_encoder
+from jam.encoders.folder import folder_manifest
 from jam.encoders.items import listed, opened, whole_number
 from jam.encoders.joint import Projection
 from jam.encoders.loading import load_pretrained
-from jam.encoders.manifest import GIVEN, KEYS, MANIFEST, Manifest, Modality, Source, check_weights
-from jam.encoders.package import package_folder, package_manifest
+from jam.encoders.manifest import KEYS, MANIFEST, PROJECTED, Manifest, Modality, Source
 from jam.encoders.pooling import pool
-from jam.encoders.registry import PACKAGES
 from jam.errors import InputError
 from jam.io import replace_folder
 
@@ -153,6 +151,7 @@ class Encoder:
 
     def describe(self) -> dict[str, Any]:
         """What was loaded: identity, size, shape and precision, JSON-ready and free of machine-dependent values."""
+        modules = [cast(nn.Module, self.model), *([] if self.projection is None else [self.projection])]
         return {
             "id": self.manifest.id,
             "modality": self.modality,
@@ -160,14 +159,14 @@ class Encoder:
             "revision": self.manifest.revision,
             "sha256": self.manifest.sha256,
             "architecture": type(self.model).__name__,
-            "parameters": sum(parameter.numel() for parameter in self.model.parameters()),
+            "parameters": sum(weights.numel() for module in modules for weights in module.parameters()),
             "layers": len(self.dims),
             "dims": list(self.dims),
             "pooling": self.manifest.pooling,
             "max_tokens": self.max_tokens if self.modality == "text" else None,
             "precision": "bfloat16 autocast" if self.autocast else str(self.model.dtype).removeprefix("torch."),
             **({} if self.manifest.random_seed is None else {"random_seed": self.manifest.random_seed}),
-            **({"projected": True} if self.manifest.projected else {}),
+            **{key: self.manifest.recipe[key] for key in PROJECTED if key in self.manifest.recipe},
         }
 
     def prepare(self, batch: Sequence[Image | str]) -> dict[str, Tensor]:
@@ -226,8 +225,10 @@ class Encoder:
             Positions of a feature map count row by row; special tokens (CLS, end of text) are among the tokens.
         """
         states, mask, _ = self._states(inputs)
-        if self.projection is not None and layer in (-1, len(states)):
-            raise InputError(f"{self.manifest.id}: got layer {layer}, one vector an item, expected one with tokens")
+        if self.projection is not None:
+            if layer in (-1, len(states)):
+                raise InputError(f"{self.manifest.id}: got layer {layer}, one vector an item, expected one with tokens")
+            layer += layer < 0  # the shared space is the last layer
         found = states[layer].float()
         if found.dim() == 4:
             found = found.flatten(2).transpose(1, 2)
@@ -295,34 +296,3 @@ def precision(source: Source, device: str, dtype: str | None) -> tuple[torch.dty
     if dtype is not None or device != "cuda":
         return DTYPES[dtype or "float32"], False
     return (torch.bfloat16, False) if source in ("hub", "folder") else (torch.float32, True)
-
-
-def find_encoder(
-    name_or_path: str | Path, modality: Modality | None = None, projected: bool = False
-) -> tuple[Path, Manifest]:
-    """Folder of the weights, which are verified, and manifest; `Encoder.load` says what may be asked for."""
-    path, name = Path(name_or_path), str(name_or_path)
-    if path.is_dir():
-        hugging_face = (path / "config.json").is_file() and not (path / MANIFEST).is_file()
-        asked: dict[str, Any] = {"modality": modality, "projected": projected}
-        manifest = folder_manifest(path, **asked) if hugging_face else Manifest.read(path)
-    elif name in PACKAGES:
-        manifest = package_manifest(name)
-    elif name.count("/") == 1 and not name.startswith((".", "/")):
-        manifest = hub_manifest(name, modality=modality, projected=projected)
-    else:
-        raise InputError(
-            f"encoder: got {name!r}; expected a folder with {MANIFEST} or config.json, one of {sorted(PACKAGES)}, or "
-            "a hub model owner/name"
-        )
-    if modality not in (None, manifest.modality):
-        raise InputError(f"encoder {name}: got modality {modality!r}, expected {manifest.modality!r}, that it has")
-    if projected and not manifest.projected:
-        raise InputError(f"encoder {name}: got projected, expected a tower with a space that its model shares")
-    if manifest.source in GIVEN:
-        raise InputError(f"{path}: holds features that were given ({manifest.id}), expected a model that encodes")
-    find = {"cave": lambda _: path, "package": package_folder, "hub": hub_folder, "folder": folder_of}
-    folder = find[manifest.source](manifest)
-    if (path / MANIFEST).is_file():  # else the manifest was made just now, of the weights that are there
-        check_weights(folder, manifest)
-    return folder, manifest

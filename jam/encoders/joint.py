@@ -28,14 +28,15 @@ class Projection(nn.Module):
         bias: (d_joint,).
     """
 
-    weight: Tensor | None
-    bias: Tensor | None
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
 
     def __init__(self, summary: Summary, weight: Tensor | None = None, bias: Tensor | None = None) -> None:
         super().__init__()
         self.summary = summary
-        self.register_buffer("weight", None if weight is None else weight.float())
-        self.register_buffer("bias", None if bias is None else bias.float())
+        self.weight, self.bias = (
+            None if each is None else nn.Parameter(each.float(), requires_grad=False) for each in (weight, bias)
+        )
 
     def forward(self, output: Any, pooled: Tensor) -> Tensor:
         """Of a model's output, and of its last states pooled (b, d)."""
@@ -56,7 +57,10 @@ class Projection(nn.Module):
             InputError: it is not there.
         """
         if manifest.source == "cave":
-            return cls("pooled", load_file(folder / PROJECTION)["weight"])
+            try:
+                return cls("pooled", load_file(folder / PROJECTION)["weight"])
+            except (SafetensorError, KeyError, OSError) as error:
+                raise InputError(f"{folder / PROJECTION}: expected a tensor weight, got: {error}") from error
         joint = family_of(config).joint
         if joint is None:
             raise InputError(f"{manifest.id}: {config.model_type} has no space that it shares with another tower")

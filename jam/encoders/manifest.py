@@ -19,6 +19,7 @@ POOLINGS: tuple[Pooling, ...] = ("mean", "cls", "last")
 GIVEN = ("arrays", "control")  # features without a model: nothing new can be encoded
 MANIFEST = "encoder.json"
 PROJECTION = "projection.safetensors"  # of a tower trained here, beside its weights
+PROJECTED = ("projected", "projection_sha256")  # of a recipe: the last layer is a shared space, and its hash
 CHECKPOINTS, SEEDS = "checkpoints", "seeds"  # folders beside the weights: PERCENTAGE of the training, further SEED
 KEYS = ("id", "modality", "source", "pooling", "sha256")  # that tell a manifest from other files of its name
 
@@ -120,6 +121,12 @@ class Manifest:
         seed = manifest.random_seed
         if seed is not None and (type(seed) is not int or not 0 <= seed < 2**64):
             raise InputError(f"{path}: recipe: random_seed: got {seed!r}, expected a whole number of 0 … 2^64 - 1")
+        projected, digest = (manifest.recipe.get(key) for key in PROJECTED)
+        if projected is not None and (projected is not True or (manifest.source == "cave") != isinstance(digest, str)):
+            raise InputError(
+                f"{path}: recipe: got projected {projected!r} and projection_sha256 {digest!r} with source "
+                f"{manifest.source}, expected true, and the hash of {PROJECTION} with source cave alone"
+            )
         blocks = manifest.depth
         if blocks is not None and (type(blocks) is not int or blocks < 1):
             raise InputError(f"{path}: recipe: depth: got {blocks!r}, expected a number from 1")

@@ -12,11 +12,13 @@ from pydantic import Field, ValidationError
 
 from jam.errors import InputError
 from jam.params.captions import Captions, Telling
+from jam.params.compare import Compare
 from jam.params.data import CaveData, Dataset, FolderData, HubData
 from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Distinct, Name, Section, Seed, Seeds, Some
 from jam.params.hypotheses import Ablated, Hypotheses, KernelMetric, OrNone, Reference, Tower
+from jam.params.multimodal import MorePairs, MultimodalPretraining, MultimodalSpec
 from jam.params.resampler import Resampler, TokenSide
 from jam.params.spaces import (
     ClosedForm,
@@ -30,12 +32,14 @@ from jam.params.spaces import (
     Side,
     Training,
 )
+from jam.params.stitch import Stitch, Transfer
 from jam.params.sweeps import Sweeps
 
 __all__ = [
-    "Ablated", "Captions", "CaveData", "ClosedForm", "Configuration", "Criterion", "Dataset", "Downstream",
-    "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "Objective", "Params", "Reference", "Resampler",
-    "Side", "SpaceSpec", "Telling", "TokenSide", "Tokens", "Tower", "Training", "load_params", "one_line",
+    "Ablated", "Captions", "CaveData", "ClosedForm", "Compare", "Configuration", "Criterion", "Dataset", "Downstream",
+    "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "MorePairs", "MultimodalPretraining",
+    "MultimodalSpec", "Objective", "Params", "Reference", "Resampler", "Side", "SpaceSpec", "Stitch", "Telling",
+    "TokenSide", "Tokens", "Tower", "Training", "Transfer", "load_params", "one_line",
 ]  # fmt: skip
 
 
@@ -136,6 +140,11 @@ class Params(Section):
     audit: Audit
     reference: Annotated[Reference | None, OrNone]
     hypotheses: Annotated[Hypotheses | None, OrNone]
+    multimodal_pairs: MorePairs
+    multimodal: dict[Name, MultimodalSpec]
+    stitch: dict[Name, Stitch]
+    transfer: dict[Name, Transfer]
+    compare: dict[Name, Compare]
     sweeps: Sweeps
 
     @property
@@ -198,6 +207,13 @@ class Params(Section):
         for name, captions in self.captions.items():
             yield from captions.problems_with(f"captions.{name}", self.tokens, self.spaces, self.resampler)
             yield from _unknown(f"captions.{name}.language", [captions.language], self.encoders)
+        for name, model in self.multimodal.items():
+            yield from model.problems_with(f"multimodal.{name}", self.dataset.source, self.multimodal_pairs.pairs)
+        for name, compared in self.compare.items():
+            yield from compared.problems_with(f"compare.{name}", self.multimodal, self.encoders, self.spaces)
+        for section in ("stitch", "transfer"):
+            for name, asked in getattr(self, section).items():
+                yield from asked.problems_with(f"{section}.{name}", self.multimodal)
         if self.reference:
             trained = [name for name, fit in self.spaces.items() if isinstance(fit, Objective)]
             yield from self.reference.problems_with(self.encoders, trained)

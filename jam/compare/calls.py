@@ -1,0 +1,59 @@
+"""The measurements of a comparison as calls, each of a function with its arguments, to be shared out to processes."""
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from typing import Any, NamedTuple
+
+from jam.compare.answers import MODALITIES, finals, linear_pairs
+from jam.compare.cast import Rep
+from jam.compare.similarity import kernel_similarities, linear_similarities, printed_similarities
+from jam.metrics._rows import Groups
+
+KERNELS = ("mutual_knn", "rsa", "unbiased_cka")
+CHUNK = 150  # pairs of which linear measures are taken together
+
+
+class How(NamedTuple):
+    """Numbers of `kernel_similarities` and `linear_similarities`."""
+
+    k: int
+    permutations: int
+    folds: int
+    resamples: int
+    seed: int
+
+
+def calls_of(
+    reps: Sequence[Rep], layered: Sequence[str], groups: Groups, how: How, shifted: bool = False
+) -> Iterator[tuple[Any, ...]]:
+    """A name for the call, a function that gives a table of similarities, and its arguments.
+
+    Kernel measures of all pairs of a modality, and of models across; linear ones of `linear_pairs`. Maps are fitted on
+    training items in either case.
+
+    Args:
+        reps: all of the same items.
+        layered: models of which every layer is compared.
+        groups: (m,) labels of test items that are no independent draws.
+        how: numbers.
+        shifted: whether the items of the other domain are scored.
+    """
+    rows = {rep.key: {**rep.rows, "test": rep.shifted} if shifted else dict(rep.rows) for rep in reps}
+    tested = {
+        modality: {rep.key: rows[rep.key]["test"] for rep in reps if rep.modality == modality}
+        for modality in MODALITIES
+    }
+    options = how.k, groups, how.permutations, how.folds, how.seed
+    for modality, metric in product(MODALITIES, KERNELS):
+        yield (shifted, modality, metric), kernel_similarities, tested[modality], None, [metric], *options
+    ends = [{rep.key: tested[modality][rep.key] for rep in finals(reps, modality)} for modality in MODALITIES]
+    yield (shifted, "across"), kernel_similarities, *ends, KERNELS, *options
+    for modality, some in zip(MODALITIES, ends, strict=True):
+        yield (shifted, modality, "printed"), printed_similarities, some, how.folds, how.seed, groups
+    pairs = linear_pairs(reps, layered)
+    for start in range(0, len(pairs), CHUNK):
+        part = pairs[start : start + CHUNK]
+        mine = {rep.key: rows[rep.key] for pair in part for rep in pair}
+        names = [(x.key, y.key) for x, y in part]
+        numbers = how.permutations, how.resamples, how.seed
+        yield (shifted, start), linear_similarities, mine, names, groups, *numbers

@@ -1,0 +1,188 @@
+"""Stitching by layer: the bottom of one image tower, a map of each token, the top of another."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jam.compare.stitch.halves import bottom, fitted_to, layers_of, like, rows_of, top
+from jam.compare.stitch.maps import Map, fit_map, unit_rows
+from jam.compare.stitch.towers import OWN, SHUFFLED, STITCHED, UNTRAINED, Hits, hits, score_rows
+from jam.encoders import Encoder
+
+BATCH = 250
+TOKENS = 20_000  # that a map is fitted on at most
+TRAINED = "trained"
+
+
+@dataclass(frozen=True)
+class Bottoms:
+    """States of every layer, 0 … last, of the same images: (n, t, d) tokens or (n, d, h, w) maps."""
+
+    train: Sequence[Tensor]
+    test: Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What B's text tower makes of the images' captions: (n, d) of the training, (m, d) of the test images."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How a trained map learns: Adam on the contrastive loss of images and B's texts, through B's frozen top."""
+
+    epochs: int
+    learning_rate: float
+    batch_size: int
+    temperature: float = 0.07
+
+
+def states_of(encoder: Encoder, images: Sequence[Any]) -> list[Tensor]:
+    """States of every layer, as `bottom` gives them."""
+    parts = []
+    for start in range(0, len(images), BATCH):
+        inputs = encoder.prepare(images[start : start + BATCH])
+        parts.append([bottom(encoder, inputs, layer).cpu() for layer in range(layers_of(encoder) + 1)])
+    return [torch.cat(layer) for layer in zip(*parts, strict=True)]
+
+
+def token_map(method: str, of_a: Tensor, of_b: Tensor, seed: int, shuffled: bool = False) -> Map:
+    """A map of tokens, fitted on the same places of the same images (``shuffled``: of other images).
+
+    Args:
+        method: of `jam.compare.stitch.maps.FITS`.
+        of_a: states of A of the training images, at B's places.
+        of_b: of B.
+        seed: of the tokens that are drawn.
+    """
+    if shuffled:
+        of_b = of_b.roll(1, dims=0)
+    x, y = rows_of(of_a), rows_of(of_b)
+    drawn = torch.from_numpy(np.sort(np.random.default_rng(seed).permutation(len(x))[:TOKENS]))
+    return fit_map(method, x[drawn].numpy(), y[drawn].numpy())
+
+
+class TokenMap(nn.Linear):
+    """A map as a layer, to run and to train: rows of a token are mapped alike at all places."""
+
+    @classmethod
+    def of(cls, made: Map) -> "TokenMap":
+        """With the weights of a fitted map."""
+        layer = cls(*made.matrix.shape)
+        bias = made.after - made.before @ made.matrix
+        with torch.no_grad():
+            layer.weight.copy_(torch.from_numpy(np.ascontiguousarray(made.matrix.T)))
+            layer.bias.copy_(torch.from_numpy(bias))
+        return layer
+
+    def states(self, of_a: Tensor) -> Tensor:
+        """States of A as states of B."""
+        return like(self(rows_of(of_a)), of_a)
+
+
+@torch.inference_mode()
+def vectors(made: TokenMap, encoder: Encoder, of_a: Tensor, layer: int) -> np.ndarray:
+    """What B's top makes of A's mapped states, (n, d)."""
+    parts = [top(encoder, made.states(part), layer) for part in of_a.split(BATCH)]
+    found: np.ndarray = torch.cat(parts).numpy()
+    return found
+
+
+def train_map(
+    made: TokenMap, encoder: Encoder, of_a: Tensor, layer: int, texts: np.ndarray, learning: Learning, seed: int
+) -> TokenMap:
+    """Train a map, from where it is, by the task itself: that images and their texts are near in B's space.
+
+    Args:
+        made: new, or fitted.
+        encoder: B, frozen.
+        of_a: states of A of the training images, at B's places.
+        layer: of B from which its top runs.
+        texts: (n, d) of B's text tower, of the same images.
+        learning: see there.
+        seed: of the batches.
+    """
+    told = torch.from_numpy(unit_rows(texts)).float()
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.Adam(made.parameters(), lr=learning.learning_rate)
+    for _ in range(learning.epochs):
+        order = torch.from_numpy(rng.permutation(len(of_a)))
+        for rows in order.split(learning.batch_size):
+            seen = nn.functional.normalize(top(encoder, made.states(of_a[rows]), layer), dim=1)
+            logits = seen @ told[rows].T / learning.temperature
+            own = torch.arange(len(rows))
+            loss = (nn.functional.cross_entropy(logits, own) + nn.functional.cross_entropy(logits.T, own)) / 2
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return made
+
+
+def layer_rows(
+    a: Bottoms,
+    b: Bottoms,
+    untrained: Bottoms | None,
+    encoder: Encoder,
+    told: Told,
+    *,
+    methods: Sequence[str],
+    learning: Learning | None,
+    resamples: int,
+    seed: int,
+) -> Iterator[dict[str, Any]]:
+    """Rows of results of every layer l of A into every layer m of B, retrieval with B's texts.
+
+    Late layers into early ones (l beyond m) are among them: that these score well says that stitching does not tell
+    what a layer is. On the diagonal (l = m, or the last of A) controls: ``shuffled`` images, an ``untrained`` bottom of
+    A, each by the first method, and the trained map beside the fitted ones.
+
+    Args:
+        a, b: states of both, of the same images.
+        untrained: of A before its training.
+        encoder: B's image tower.
+        told: B's texts.
+        methods: of maps.
+        learning: of the trained map; None for none.
+        resamples: of the bootstrap over items.
+        seed: of drawn tokens and batches.
+    """
+    own = hits(vectors(_same(b.test[0]), encoder, b.test[0], 0), told.test)
+    yield from score_rows(own, {"condition": OWN}, resamples)
+
+    def found(of: Bottoms, way: tuple[int, int], method: str, shuffled: bool = False) -> Hits:
+        there = b.train[way[1]]
+        made = TokenMap.of(token_map(method, fitted_to(of.train[way[0]], there), there, seed, shuffled))
+        return hits(vectors(made, encoder, fitted_to(of.test[way[0]], there), way[1]), told.test)
+
+    for low in range(len(a.train)):
+        for m in range(len(b.train)):
+            told_of: dict[str, Any] = {"x_layer": low, "y_layer": m, "condition": STITCHED}
+            for method in methods:
+                yield from score_rows(found(a, (low, m), method), told_of | {"method": method}, resamples, own)
+            if low != m:
+                continue
+            first = methods[0]
+            controls: Mapping[str, Hits] = {SHUFFLED: found(a, (low, m), first, shuffled=True)}
+            if untrained is not None:
+                controls = {**controls, UNTRAINED: found(untrained, (low, m), first)}
+            for condition, scores in controls.items():
+                yield from score_rows(scores, told_of | {"condition": condition, "method": first}, resamples, own)
+            if learning is not None:
+                there, of_a = b.train[m], fitted_to(a.train[low], b.train[m])
+                made = TokenMap.of(token_map(first, of_a, there, seed))
+                made = train_map(made, encoder, of_a, m, told.train, learning, seed)
+                scores = hits(vectors(made, encoder, fitted_to(a.test[low], there), m), told.test)
+                yield from score_rows(scores, told_of | {"method": TRAINED}, resamples, own)
+
+
+def _same(states: Tensor) -> TokenMap:
+    """The identity on tokens of such states."""
+    width = rows_of(states[:1]).shape[1]
+    return TokenMap.of(Map(np.zeros(width), np.eye(width), np.zeros(width)))

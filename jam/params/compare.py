@@ -1,0 +1,94 @@
+"""Section ``compare``: which models are held against each other, how, and which stated numbers they speak of."""
+
+from collections.abc import Collection, Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from jam.params.fields import Count, Distinct, Name, Section, Seed, Some
+
+ClaimName = Literal[
+    "clip_align", "clip_align_example", "clip_blip", "cnn_cnn", "cnn_vit", "final_layers", "middle_layers",
+    "early_layers",
+]  # fmt: skip
+Pair = tuple[Name, Name]
+
+
+class Made(Section):
+    """How a model was made, where no recipe tells it (a hub model): what pairs of models may have in common."""
+
+    objective: str
+    data: str
+    architecture: str
+    seed: Seed = 0
+
+
+class Scale(Section):
+    """Models that differ in one number (pairs seen, width, wrong captions), and those that each is held against."""
+
+    levels: Annotated[dict[Name, float], Field(min_length=2)]
+    against: Some[Name]
+
+
+class Shown(Section):
+    """What a page shows: so many test items, so large, with so many neighbours."""
+
+    items: Count
+    side: Count  # pixels
+    neighbours: Count
+
+    def _problems(self) -> Iterator[str]:
+        if self.neighbours >= self.items:
+            yield f"neighbours: got {self.neighbours} with {self.items} items, expected fewer"
+
+
+class Compare(Section):
+    """An entry of section ``compare``.
+
+    Models are those of ``multimodal``, ``encoders`` with their further seeds, and both sides of ``spaces``. Each is
+    compared at its own last layer (an encoder at its ``layer``), those of ``every_layer`` at all.
+    """
+
+    models: Distinct[Name]  # of multimodal
+    encoders: Distinct[Name]
+    spaces: Distinct[Name]
+    every_layer: Distinct[Name]
+    made: dict[Name, Made] = Field(default_factory=dict)
+    scales: dict[Name, Scale] = Field(default_factory=dict)
+    claims: dict[ClaimName, Some[Pair]] = Field(default_factory=dict)  # pairs of models that each speaks of
+    clusters: Some[Annotated[int, Field(ge=2)]]
+    k: Count  # neighbours of mutual kNN
+    permutations: Annotated[int, Field(ge=19)]  # of items, for the null of each score
+    orders: Annotated[int, Field(ge=19)]  # of models, for tests over pairs of them
+    folds: Annotated[int, Field(ge=2)]  # of the jackknife over items
+    resamples: Count  # of the bootstrap over items
+    seed: Seed
+    shown: Shown
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that is compared, but for further seeds of encoders."""
+        return (*self.models, *self.encoders, *self.spaces)
+
+    def _problems(self) -> Iterator[str]:
+        names = self.names
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            yield f"models, encoders, spaces: got {twice} more than once"
+        asked = {"every_layer": self.every_layer, "made": tuple(self.made)}
+        asked |= {f"scales.{name}": (*scale.levels, *scale.against) for name, scale in self.scales.items()}
+        asked |= {f"claims.{name}": tuple(one for pair in pairs for one in pair) for name, pairs in self.claims.items()}
+        for where, some in asked.items():
+            if unknown := sorted(set(some) - set(names)):
+                yield f"{where}: got {unknown}, expected names among models, encoders and spaces: {list(names)}"
+        for name, pairs in self.claims.items():
+            if any(x == y for x, y in pairs):
+                yield f"claims.{name}: got a model with itself, expected two models"
+
+    def problems_with(
+        self, at: str, models: Collection[str], encoders: Collection[str], spaces: Collection[str]
+    ) -> Iterator[str]:
+        """What does not fit the names of ``multimodal``, of encoders and of spaces on the sides of ``align``."""
+        known = {"models": models, "encoders": encoders, "spaces": spaces}
+        for where, some in known.items():
+            if unknown := [name for name in getattr(self, where) if name not in some]:
+                yield f"{at}.{where}: got {unknown}, expected names among {list(some)}"

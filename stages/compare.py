@@ -1,0 +1,90 @@
+"""Compare models: every two of them, layer by layer, image and text; when, how and why they are alike.
+
+Reads   data/multimodal_features/, data/features/, data/spaces/, data/world/
+Writes  metrics/siblings/compare/NAME/: similarity.csv (every pair and measure), when.csv (depth, training, scales,
+        another domain), trajectory.csv (points of a plane), factors.csv (what models have in common), measures.csv (the
+        measures held against what is known), clusters.csv (the same concepts?), claims.csv (stated numbers)
+
+All is scored on test items, whose scenes of one state are no independent draws; maps are fitted on training items.
+
+By hand:  python -m stages.compare cave
+"""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from jam.compare.answers import (
+    MODALITIES,
+    claim_rows,
+    factor_rows,
+    finals,
+    measure_rows,
+    trajectory_rows,
+    when_rows,
+)
+from jam.compare.calls import How, calls_of
+from jam.compare.cast import Rep, expanded
+from jam.compare.concepts import cluster_table
+from jam.compare.similarity import with_ceilings
+from jam.parallel import in_processes, processes
+from jam.params import Compare, load_params
+from jam.results import write_results
+from stages.common import SIBLINGS, keyed, require_listed, run, say
+from stages.compare_inputs import item_ids, known_labels, read_reps
+from stages.inputs import items_as_units
+
+FOLDER = SIBLINGS / "compare"
+CLUSTERS = "clusters"
+PAIR = ["x", "y", "metric", "direction"]
+
+
+def measured(reps: list[Rep], spec: Compare, labels: dict[str, np.ndarray]) -> dict[Any, pd.DataFrame]:
+    """By call every table of similarities, of clusters too."""
+    units, moved = items_as_units("test"), [rep for rep in reps if rep.shifted is not None]
+    how = How(**spec.model_dump(include=set(How._fields)))
+    calls: list[tuple[Any, ...]] = list(calls_of(reps, spec.every_layer, units, how))
+    calls += calls_of(moved, (), None, how, shifted=True) if moved else ()
+    ends = [rep for modality in MODALITIES for rep in finals(reps, modality)]
+    options = spec.model_dump(include={"permutations", "folds", "seed"})
+    calls.append((CLUSTERS, cluster_table, ends, labels, spec.clusters, units, options))
+    made = dict(in_processes(keyed, calls, min(processes(), len(calls))))
+    return {call[0]: made[call[0]] for call in calls}
+
+
+def main(name: str) -> str:
+    """Run the stage and say where its results are."""
+    params = load_params()
+    require_listed("compare", name, params.compare)
+    spec, folder = params.compare[name], FOLDER / name
+    reps = read_reps(params, spec, item_ids())
+    say(f"{len(reps)} representations of {len({rep.model for rep in reps})} models")
+    made = measured(reps, spec, known_labels(params.dataset.source == "cave"))
+    recipes, similar = {rep.key: rep.rerun for rep in reps}, {key: of for key, of in made.items() if key != CLUSTERS}
+    table, shifted = (
+        with_ceilings(pd.concat(parts, ignore_index=True), recipes) if parts else pd.DataFrame()
+        for parts in ([of for key, of in similar.items() if key[0] == moved] for moved in (False, True))
+    )
+    scales = {name: (scale.levels, scale.against) for name, scale in spec.scales.items()}
+    when = [when_rows(table, reps, spec.every_layer, scales)]
+    if len(shifted):
+        same_pairs = table.merge(shifted[PAIR], on=PAIR)
+        when += [shifted.assign(condition="shifted"), same_pairs.assign(condition="own domain")]
+    levels, orders = {name: scale.levels for name, scale in spec.scales.items()}, (spec.orders, spec.seed)
+    rows: dict[str, Any] = {
+        "similarity": expanded(table, reps).assign(condition="pairs"),
+        "when": expanded(pd.concat(when, ignore_index=True), reps),
+        "trajectory": trajectory_rows(table, reps),
+        "factors": factor_rows(table, reps, *orders),
+        "measures": measure_rows(table, reps, spec.every_layer, levels, *orders),
+        "clusters": made[CLUSTERS].assign(condition=CLUSTERS),
+        "claims": claim_rows(table, reps, spec.claims),
+    }
+    for table_of, some in rows.items():
+        write_results(folder / f"{table_of}.csv", "compare", pd.DataFrame(some).assign(split="test"))
+    return f"{len(table)} similarities of {len(reps)} representations, tables in {folder}"
+
+
+if __name__ == "__main__":
+    run(main, name="a name among the entries of compare of params.yaml")
