@@ -1,13 +1,13 @@
 """Compare models: every two of them, layer by layer, image and text; when, how and why they are alike.
 
 Reads   data/multimodal_features/, data/features/, data/spaces/, data/world/
-Writes  metrics/siblings/compare/: similarity.csv (every pair and measure), when.csv (depth, training, scales, another
-        domain), trajectory.csv (points of a plane), factors.csv (what models have in common), measures.csv (the
+Writes  metrics/siblings/compare/NAME/: similarity.csv (every pair and measure), when.csv (depth, training, scales,
+        another domain), trajectory.csv (points of a plane), factors.csv (what models have in common), measures.csv (the
         measures held against what is known), clusters.csv (the same concepts?), claims.csv (stated numbers)
 
 All is scored on test items, whose scenes of one state are no independent draws; maps are fitted on training items.
 
-By hand:  python -m stages.compare
+By hand:  python -m stages.compare cave
 """
 
 from typing import Any
@@ -28,11 +28,10 @@ from jam.compare.calls import How, calls_of
 from jam.compare.cast import Rep, expanded
 from jam.compare.concepts import cluster_table
 from jam.compare.similarity import with_ceilings
-from jam.errors import InputError
 from jam.parallel import in_processes, processes
 from jam.params import Compare, load_params
 from jam.results import write_results
-from stages.common import SIBLINGS, keyed, run, say
+from stages.common import SIBLINGS, keyed, require_listed, run, say
 from stages.compare_inputs import item_ids, known_labels, read_reps
 from stages.inputs import items_as_units
 
@@ -54,11 +53,11 @@ def measured(reps: list[Rep], spec: Compare, labels: dict[str, np.ndarray]) -> d
     return {call[0]: made[call[0]] for call in calls}
 
 
-def main() -> str:
+def main(name: str) -> str:
     """Run the stage and say where its results are."""
     params = load_params()
-    if (spec := params.compare) is None:
-        raise InputError("compare: got no such section in params.yaml, expected one")
+    require_listed("compare", name, params.compare)
+    spec, folder = params.compare[name], FOLDER / name
     reps = read_reps(params, spec, item_ids())
     say(f"{len(reps)} representations of {len({rep.model for rep in reps})} models")
     made = measured(reps, spec, known_labels(params.dataset.source == "cave"))
@@ -82,10 +81,10 @@ def main() -> str:
         "clusters": made[CLUSTERS].assign(condition=CLUSTERS),
         "claims": claim_rows(table, reps, spec.claims),
     }
-    for name, some in rows.items():
-        write_results(FOLDER / f"{name}.csv", "compare", pd.DataFrame(some).assign(split="test"))
-    return f"{len(table)} similarities of {len(reps)} representations, tables in {FOLDER}"
+    for table_of, some in rows.items():
+        write_results(folder / f"{table_of}.csv", "compare", pd.DataFrame(some).assign(split="test"))
+    return f"{len(table)} similarities of {len(reps)} representations, tables in {folder}"
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, name="a name among the entries of compare of params.yaml")

@@ -42,7 +42,7 @@ def read_reps(params: Params, spec: Compare, ids: Ids) -> list[Rep]:
     """All that is compared; layers that do not vary are left out."""
     found: list[Rep] = []
     for name in spec.models:
-        found += _of_multimodal(name, params.multimodal.models[name], spec, ids)
+        found += _of_multimodal(name, params.multimodal[name], spec, ids)
     for name in spec.encoders:
         found += _of_encoder(params, name, params.encoders[name], spec, ids)
     for name in spec.spaces:

@@ -13,7 +13,6 @@ from typing import Any
 from jam.encoders.folder import folder_manifest
 from jam.encoders.hub import hub_manifest
 from jam.io import atomic_folder
-from jam.multimodal.drawing import PAIRS
 from jam.parallel import in_processes
 from jam.params import MultimodalSpec, load_params
 from jam.params.multimodal import TOWERS
@@ -28,14 +27,14 @@ def pretrain(name: str, spec: MultimodalSpec, folder: Path) -> str:
     assert spec.pretraining is not None
     recipe = spec.pretraining.model_dump(mode="json", exclude_none=True)
     told: dict[str, Any] = {"seed": spec.seed, "checkpoints": spec.checkpoints, "progress": track}
-    made = pretrain_pairs(MULTIMODAL_PAIRS / PAIRS, **recipe, **told)
+    made = pretrain_pairs(MULTIMODAL_PAIRS, **recipe, **told)
     write_towers(folder, made, name=name, recipe={**recipe, "seed": spec.seed})
     return f"pretrained, mean loss of the last epoch {made.loss:.3f}"
 
 
 def main(name: str) -> str:
     """Run the stage and say where its results are."""
-    models = load_params().multimodal.models
+    models = load_params().multimodal
     require_listed("model", name, models)
     spec = models[name]
     with atomic_folder(MULTIMODAL / name) as folder:
@@ -55,4 +54,4 @@ def main(name: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main, name="a name among multimodal.models in params.yaml")
+    run(main, name="a name among multimodal in params.yaml")

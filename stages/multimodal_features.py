@@ -14,11 +14,19 @@ from typing import Any
 from jam.data.schema import FINE, VIEWS
 from jam.distributed import World, launched
 from jam.encoders.manifest import Manifest
-from jam.multimodal.drawing import SHIFTED
 from jam.params import load_params
 from jam.params.multimodal import TOWERS
 from jam.progress import track
-from stages.common import MULTIMODAL, MULTIMODAL_FEATURES, MULTIMODAL_PAIRS, SCRATCH, WORLD, require_listed, run
+from stages.common import (
+    MULTIMODAL,
+    MULTIMODAL_FEATURES,
+    MULTIMODAL_PAIRS,
+    SCRATCH,
+    SHIFTED,
+    WORLD,
+    require_listed,
+    run,
+)
 from stages.shared import share_out
 
 # One view of an item is enough to compare what models make of it.
@@ -31,11 +39,11 @@ def fill(name: str, world: World) -> None:
     from jam.features import extract_features
 
     params = load_params()
-    spec, features = params.multimodal.models[name], params.features
+    spec, features = params.multimodal[name], params.features
     for modality in TOWERS:
         places = {"": WORLD / VIEWS / f"{modality}.parquet"}
-        if params.multimodal.shifted:
-            places[SHIFTED] = MULTIMODAL_PAIRS / SHIFTED / VIEWS / f"{modality}.parquet"
+        if (shifted := MULTIMODAL_PAIRS.parent / SHIFTED / VIEWS / f"{modality}.parquet").is_file():
+            places[SHIFTED] = shifted
         for place, views in places.items():
             prepared: Any = {}  # checkpoints read the same inputs
             for variant in ("", *(() if place else spec.variants)):
@@ -48,7 +56,7 @@ def fill(name: str, world: World) -> None:
 
 def main(name: str) -> str:
     """Run the stage and say where its results are."""
-    require_listed("model", name, load_params().multimodal.models)
+    require_listed("model", name, load_params().multimodal)
     share_out(fill, name, Manifest.read(MULTIMODAL / name / TOWERS[0]))
     if not launched().first:
         return "rows filled; the first process writes the rest"
@@ -56,4 +64,4 @@ def main(name: str) -> str:
 
 
 if __name__ == "__main__":
-    run(main, every_process=True, name="a name among multimodal.models in params.yaml")
+    run(main, every_process=True, name="a name among multimodal in params.yaml")

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations, product
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from jam.compare.analysis import agreement, kmeans_labels
@@ -13,7 +14,7 @@ from jam.metrics._rows import Groups
 
 def cluster_table(
     reps: Sequence[Rep],
-    labels: Mapping[str, Any],
+    labels: Mapping[str, np.ndarray],
     clusters: Sequence[int],
     groups: Groups,
     options: Mapping[str, int],

@@ -24,10 +24,10 @@ from jam.world.sets import Drawn, draw_sets
 from jam.world.state import STATE_DIM, States, codes_of, counts_of, facts, scene_of, states_of_facts
 from jam.world.texts import describe
 
-PAIRS, SHIFTED = "pairs.parquet", "shifted"
 SCHEMA = described({"id": pa.string(), "image": IMAGE, "captions": pa.list_(pa.string())})
 OF_PAIRS, OF_SHIFTED = 100, 101  # children of the world's seed, of which `jam.world.build` takes the first 13
 
+TESTED = ("val", "test", FINE)
 SPARE = 1000  # scenes that are drawn beyond those asked for, in place of such as are tested on
 
 Row = dict[str, Any]
@@ -109,16 +109,16 @@ def draw_shifted(
     ]
 
 
-def tested_sentences(folder: str | Path) -> frozenset[str]:
-    """All true and false sentences of val, test and fine of a world on disk."""
+def sentences(folder: str | Path, splits: Sequence[str]) -> frozenset[str]:
+    """All true and false sentences of some splits of a world on disk."""
     views = read_table(Path(folder) / VIEWS / "text.parquet", ["split", "content"])
-    tested = views.filter(pc.is_in(views.column("split"), pa.array(["val", "test", FINE])))
+    tested = views.filter(pc.is_in(views.column("split"), pa.array(list(splits))))
     return frozenset(tested.column("content").to_pylist())
 
 
 def tested_states(folder: str | Path) -> States:
     """All states of val, test and fine of a world on disk, (m, 6)."""
-    rows = [read_items(Path(folder), split, ["state"]).column("state").to_pylist() for split in ("val", "test", FINE)]
+    rows = [read_items(Path(folder), split, ["state"]).column("state").to_pylist() for split in TESTED]
     return states_of_facts(np.array([state for split in rows for state in split], dtype=np.float32))
 
 
@@ -134,11 +134,14 @@ def _without(drawn: Drawn, known: States | None, count: int) -> Drawn:
     return Drawn(drawn.states[fresh], drawn.habitat[fresh])
 
 
-def write_pairs(folder: str | Path, pairs: Sequence[Row], shifted: Sequence[Row] = ()) -> None:
-    """Write ``pairs.parquet``, and the shifted domain, where there is one, as a world of the split ``test`` alone."""
-    write_table(Path(folder) / PAIRS, SCHEMA, pairs)
-    if shifted:
-        write_world(Path(folder) / SHIFTED, {"test": shifted}, STATE_DIM)
+def write_pairs(path: str | Path, rows: Sequence[Row]) -> None:
+    """Write pairs as one table."""
+    write_table(path, SCHEMA, rows)
+
+
+def write_shifted(folder: str | Path, rows: Sequence[Row]) -> None:
+    """Write a shifted domain as a world of the split ``test`` alone, see `jam.data.schema`."""
+    write_world(folder, {"test": rows}, STATE_DIM)
 
 
 def _streams(seed: int, child: int, count: int = 3) -> list[np.random.Generator]:

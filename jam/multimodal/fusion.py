@@ -9,22 +9,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from jam.encoders.pooling import pool
+
 HEADS = 4
 
 
 class Matching(nn.Module):
-    """Cross-attention of text states to image tokens, and one logit of the first token."""
+    """Each text state reads the image tokens, and their mean makes one logit.
+
+    States are of a tower that has related words to one another, so the block has no attention among them.
+    """
 
     def __init__(self, text_width: int, image_width: int) -> None:
         super().__init__()
-        self.image = nn.Linear(image_width, text_width)
-        self.fusion = _block(text_width)
+        self.before, self.between = nn.LayerNorm(text_width), nn.LayerNorm(text_width)
+        self.cross = nn.MultiheadAttention(text_width, HEADS, kdim=image_width, vdim=image_width, batch_first=True)
+        self.inner = nn.Sequential(
+            nn.Linear(text_width, 2 * text_width), nn.GELU(), nn.Linear(2 * text_width, text_width)
+        )
         self.head = nn.Linear(text_width, 1)
 
     def forward(self, texts: Tensor, real: Tensor, images: Tensor) -> Tensor:
         """Logits (b,) that each text, states (b, n, d), belongs to each image, tokens (b, t, d′)."""
-        fused = self.fusion(texts, self.image(images), tgt_key_padding_mask=~real)
-        logits: Tensor = self.head(fused[:, 0]).squeeze(1)
+        states = texts + self.cross(self.before(texts), images, images, need_weights=False)[0]
+        states = states + self.inner(self.between(states))
+        logits: Tensor = self.head(pool(states, real, "mean")).squeeze(1)
         return logits
 
 
@@ -85,7 +94,9 @@ class Language(nn.Module):
         for table in (self.words, self.places):
             nn.init.normal_(table.weight, std=width**-0.5)
         self.image = nn.Linear(image_width, width)
-        self.decoder = _block(width)
+        self.decoder = nn.TransformerDecoderLayer(
+            width, HEADS, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
+        )
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor, images: Tensor) -> Tensor:
@@ -107,10 +118,3 @@ def language_loss(language: Language, tokens: Tensor, real: Tensor, images: Tens
     targets = real[:, 1:]
     logits = language(tokens[:, :-1], images)[targets]
     return F.cross_entropy(logits, tokens[:, 1:][targets])
-
-
-def _block(width: int) -> nn.TransformerDecoderLayer:
-    """Self-attention, cross-attention and feed-forward, each normalised before."""
-    return nn.TransformerDecoderLayer(
-        width, HEADS, 2 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-    )

@@ -69,20 +69,26 @@ class Objective(nn.Module):
         return self.log_scale.exp().clamp(max=1 / COLDEST)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Loss of each part, in nats (of masked patches: squared standard deviations)."""
+        """Loss of each part, in nats (of masked patches: squared standard deviations).
+
+        Language, masked words and masked patches are of the first half of the batch, which is in random order: they
+        cost as much as all else.
+        """
         images, texts = self.towers["image"](batch.pixels), self.towers["text"](batch.tokens, batch.real)
         found = {"itc": contrastive_loss(images.vector, texts.vector, self.scale, batch.same)}
+        half = slice(0, (len(batch.tokens) + 1) // 2)
+        tokens, pixels = batch.tokens[half], batch.pixels[half]
         if "itm" in self.heads:
             v, t = normalised(images.vector, texts.vector)
             given = (texts.tokens, batch.real, images.tokens, self.scale * v @ t.T, batch.same)
             found["itm"] = matching_loss(self.heads["itm"], *given, self.generator)
         if "lm" in self.heads:
-            found["lm"] = language_loss(self.heads["lm"], batch.tokens, batch.real, images.tokens)
+            found["lm"] = language_loss(self.heads["lm"], tokens, batch.real[half], images.tokens[half])
         if "mlm" in self.heads:
-            seen, targets = mask_tokens(batch.tokens, self.tokenizer, self.generator)
+            seen, targets = mask_tokens(tokens, self.tokenizer, self.generator)
             loss, count = masked_token_loss(self.heads["mlm"], seen, targets, self.tokenizer.pad_token_id)
             found["mlm"] = loss / max(count, 1)
         if "mim" in self.heads:
-            grey, masked = mask_patches(batch.pixels, self.generator)
-            found["mim"] = patch_loss(self.heads["mim"], self.towers["image"](grey).tokens, batch.pixels, masked)
+            grey, masked = mask_patches(pixels, self.generator)
+            found["mim"] = patch_loss(self.heads["mim"], self.towers["image"](grey).tokens, pixels, masked)
         return found

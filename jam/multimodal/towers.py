@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PATCH = 8  # pixels each way, of a ViT
 EXPANSION = 2  # width of the feed-forward layers over that of the states
-TOGETHER = 64  # texts that go through the tower in one pass, those of about equal length
+TOGETHER = 32  # texts that go through the tower in one pass, those of about equal length
 
 
 class Seen(NamedTuple):

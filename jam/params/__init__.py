@@ -18,7 +18,7 @@ from jam.params.downstream import Downstream
 from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Distinct, Name, Section, Seed, Seeds, Some
 from jam.params.hypotheses import Ablated, Hypotheses, KernelMetric, OrNone, Reference, Tower
-from jam.params.multimodal import Multimodal, MultimodalPretraining, MultimodalSpec
+from jam.params.multimodal import MorePairs, MultimodalPretraining, MultimodalSpec
 from jam.params.resampler import Resampler, TokenSide
 from jam.params.spaces import (
     ClosedForm,
@@ -37,7 +37,7 @@ from jam.params.sweeps import Sweeps
 
 __all__ = [
     "Ablated", "Captions", "CaveData", "ClosedForm", "Compare", "Configuration", "Criterion", "Dataset", "Downstream",
-    "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "Multimodal", "MultimodalPretraining",
+    "EncoderSpec", "FolderData", "HubData", "Hypotheses", "Layer", "MorePairs", "MultimodalPretraining",
     "MultimodalSpec", "Objective", "Params", "Reference", "Resampler", "Side", "SpaceSpec", "Stitch", "Telling",
     "TokenSide", "Tokens", "Tower", "Training", "Transfer", "load_params", "one_line",
 ]  # fmt: skip
@@ -140,10 +140,11 @@ class Params(Section):
     audit: Audit
     reference: Annotated[Reference | None, OrNone]
     hypotheses: Annotated[Hypotheses | None, OrNone]
-    multimodal: Multimodal
+    multimodal_pairs: MorePairs
+    multimodal: dict[Name, MultimodalSpec]
     stitch: dict[Name, Stitch]
     transfer: dict[Name, Transfer]
-    compare: Annotated[Compare | None, OrNone] = None
+    compare: dict[Name, Compare]
     sweeps: Sweeps
 
     @property
@@ -206,12 +207,13 @@ class Params(Section):
         for name, captions in self.captions.items():
             yield from captions.problems_with(f"captions.{name}", self.tokens, self.spaces, self.resampler)
             yield from _unknown(f"captions.{name}.language", [captions.language], self.encoders)
-        yield from self.multimodal.problems_with(self.dataset.source)
-        if self.compare:
-            yield from self.compare.problems_with(self.multimodal.models, self.encoders, self.spaces)
+        for name, model in self.multimodal.items():
+            yield from model.problems_with(f"multimodal.{name}", self.dataset.source, self.multimodal_pairs.pairs)
+        for name, compared in self.compare.items():
+            yield from compared.problems_with(f"compare.{name}", self.multimodal, self.encoders, self.spaces)
         for section in ("stitch", "transfer"):
             for name, asked in getattr(self, section).items():
-                yield from asked.problems_with(f"{section}.{name}", self.multimodal.models)
+                yield from asked.problems_with(f"{section}.{name}", self.multimodal)
         if self.reference:
             trained = [name for name, fit in self.spaces.items() if isinstance(fit, Objective)]
             yield from self.reference.problems_with(self.encoders, trained)

@@ -43,13 +43,13 @@ class Shown(Section):
 
 
 class Compare(Section):
-    """Section ``compare``.
+    """An entry of section ``compare``.
 
     Models are those of ``multimodal``, ``encoders`` with their further seeds, and both sides of ``spaces``. Each is
     compared at its own last layer (an encoder at its ``layer``), those of ``every_layer`` at all.
     """
 
-    models: Distinct[Name]  # of multimodal.models
+    models: Distinct[Name]  # of multimodal
     encoders: Distinct[Name]
     spaces: Distinct[Name]
     every_layer: Distinct[Name]
@@ -85,10 +85,10 @@ class Compare(Section):
                 yield f"claims.{name}: got a model with itself, expected two models"
 
     def problems_with(
-        self, models: Collection[str], encoders: Collection[str], spaces: Collection[str]
+        self, at: str, models: Collection[str], encoders: Collection[str], spaces: Collection[str]
     ) -> Iterator[str]:
-        """What does not fit the names of ``multimodal.models``, of encoders and of spaces on the sides of ``align``."""
+        """What does not fit the names of ``multimodal``, of encoders and of spaces on the sides of ``align``."""
         known = {"models": models, "encoders": encoders, "spaces": spaces}
         for where, some in known.items():
             if unknown := [name for name in getattr(self, where) if name not in some]:
-                yield f"compare.{where}: got {unknown}, expected names among {list(some)}"
+                yield f"{at}.{where}: got {unknown}, expected names among {list(some)}"

@@ -6,23 +6,22 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from jam.params.encoders import Pretraining
-from jam.params.fields import Count, Distinct, Fraction, Name, NonNegative, Section, Seed, of_root
+from jam.params.fields import Count, Distinct, Fraction, NonNegative, Section, Seed, of_root
 
 READS = {"cave": "data/multimodal_pairs", "hub": "jam/hub.py"}
 TOWERS = ("image", "text")
 
 
 class ImageTower(Section):
-    """A ViT, on patches or (``stem``) on the map of a small convolutional stem, or a RegNet, as of an encoder.
+    """A ViT on patches, or a RegNet, as of an encoder.
 
-    ``width``, ``layers``, ``heads`` and ``stem`` are a ViT's, ``widths`` and ``depths`` a convnet's.
+    ``width``, ``layers`` and ``heads`` are a ViT's, ``widths`` and ``depths`` a convnet's.
     """
 
     architecture: Literal["vit", "convnet"]
     width: Count | None = None
     layers: Count | None = None
     heads: Count | None = None
-    stem: bool = False
     widths: tuple[Count, Count, Count, Count] | None = None
     depths: tuple[Count, Count, Count, Count] | None = None
 
@@ -33,8 +32,6 @@ class ImageTower(Section):
                 got = getattr(self, name)
                 if (got is not None) != (architecture == self.architecture):
                     yield f"{name}: got {got} of a {self.architecture}, expected it of a {architecture} alone"
-        if self.stem and self.architecture == "convnet":
-            yield "stem: got one of a convnet, expected it of a vit alone"
         if self.width and self.heads and self.width % self.heads:
             yield f"width: got {self.width}, expected a multiple of the {self.heads} heads"
 
@@ -75,7 +72,7 @@ class MultimodalPretraining(Pretraining):
 
 
 class MultimodalSpec(Section):
-    """An entry of ``multimodal.models``: pretrained here (cave) on the pairs drawn, of the hub, or of your folder.
+    """An entry of ``multimodal``: pretrained here (cave) on the pairs drawn, of the hub, or of your folder.
 
     ``reads`` is what it is made of, as of an encoder: the pairs, the code that finds a hub model, or your folder of
     the Hugging Face layout.
@@ -105,6 +102,14 @@ class MultimodalSpec(Section):
                 f"expected some of {', '.join(sorted(taken))}"
             )
 
+    def problems_with(self, where: str, source: str, pairs: int) -> Iterator[str]:
+        """What does not fit the source of the dataset and the number of pairs that are drawn."""
+        if self.pretraining is not None and source != "cave":
+            yield f"{where}: got source cave with dataset.source {source}, expected a model of the hub or a folder"
+        if self.pretraining is not None and self.pretraining.pairs > pairs:
+            got = self.pretraining.pairs
+            yield f"{where}.pretraining.pairs: got {got}, expected at most the {pairs} of multimodal_pairs"
+
     @property
     def variants(self) -> tuple[str, ...]:
         """Folders of its checkpoints, below that of each tower."""
@@ -114,26 +119,14 @@ class MultimodalSpec(Section):
 class Shifted(Section):
     """A domain beside the world's own: scenes of other statistics and looks, which no model was trained on."""
 
-    scenes: Count
+    scenes: Annotated[int, Field(ge=0)]  # 0: there is none
     habitats: Annotated[int, Field(ge=0, le=100)]  # 0: nothing co-occurs
     nuisance: NonNegative  # strength of what is private to an image; 1 is as it is meant
 
 
-class Multimodal(Section):
-    """Section ``multimodal``; ``pairs`` and ``shifted`` are drawn of the embedded world alone."""
+class MorePairs(Section):
+    """Section ``multimodal_pairs``: drawn of the embedded world where a model is pretrained here, beside its own."""
 
-    pairs: Annotated[int, Field(ge=0)]  # drawn beside those of the world, to pretrain on
+    pairs: Count
     captions: Annotated[int, Field(ge=1, le=6)]  # of each
-    shifted: Shifted | None = None
-    models: dict[Name, MultimodalSpec]
-
-    def problems_with(self, source: str) -> Iterator[str]:
-        """What does not fit the source of the dataset."""
-        if source != "cave" and (self.pairs or self.shifted):
-            yield f"multimodal: got pairs or shifted with dataset.source {source}, expected pairs 0 and no shifted"
-
-    def _problems(self) -> Iterator[str]:
-        for name, spec in self.models.items():
-            if spec.pretraining and spec.pretraining.pairs > self.pairs:
-                got = spec.pretraining.pairs
-                yield f"models.{name}.pretraining.pairs: got {got}, expected at most the {self.pairs} that are drawn"
+    shifted: Shifted

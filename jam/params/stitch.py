@@ -43,7 +43,7 @@ class Stitch(Section):
                 yield f"layers: got {pair.bottom} under itself, expected two models"
 
     def problems_with(self, where: str, models: Collection[str]) -> Iterator[str]:
-        """What does not fit the names of ``multimodal.models``."""
+        """What does not fit the names of ``multimodal``."""
         asked = [*self.models, *(name for pair in self.layers for name in (pair.bottom, pair.top))]
         if unknown := [name for name in asked if name not in models]:
             yield f"{where}: got {unknown}, expected names among {list(models)}"
@@ -78,7 +78,7 @@ class Transfer(Section):
     seed: Seed
 
     def problems_with(self, where: str, models: Collection[str]) -> Iterator[str]:
-        """What does not fit the names of ``multimodal.models``."""
+        """What does not fit the names of ``multimodal``."""
         asked = [*self.models, *([self.distil.teacher, self.distil.student] if self.distil else [])]
         if unknown := [name for name in asked if name not in models]:
             yield f"{where}: got {unknown}, expected names among {list(models)}"

@@ -1,5 +1,6 @@
 """The one registry of what readers see: of every name its label, and of a metric its chance, ceiling and direction."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,6 +47,13 @@ METRICS: dict[str, Metric] = {
     "rsa": Metric("RSA", chance=0.0),
     "cknna_platonic": Metric("CKNNA (Huh et al.'s code)"),
     "svcca_platonic": Metric("SVCCA (Huh et al.'s code)"),
+    "procrustes_cosine": Metric("cosine after a rotation", chance=0.0),
+    "predictability": Metric("predictability, R²", chance=0.0),
+    "printed_cka": Metric("“CKA” as printed"),
+    "ami": Metric("adjusted mutual information", chance=0.0),
+    "auprc": Metric("average precision"),
+    "conformity": Metric("share in order", chance=0.5),
+    "slope": Metric("added similarity", chance=0.0, ceiling=None),
     "effective_rank": Metric("effective rank", ceiling=None),
     "checkpoint": Metric("% of the training", ceiling=None),
     "reality_recall": Metric("recall of reality", chance=0.0),
@@ -72,6 +80,9 @@ METRICS: dict[str, Metric] = {
     "latent_rank": Metric("effective rank of latents", ceiling=None),
     "exact_scene": Metric("exact scene", chance=0.0),
     "binding_error": Metric("binding error", "lower", ceiling=0.0),
+    "misbound": Metric("misbound where all words are right", "lower", ceiling=0.0),
+    "misplaced": Metric("wrong words that are in the scene", "lower", ceiling=None),
+    "repeated": Metric("a thing repeated", "lower", ceiling=0.0),
     "said_recall": Metric("said truly"),
     "said_precision": Metric("truth of what is said"),
     "omission": Metric("omissions", "lower", ceiling=0.0),
@@ -111,7 +122,7 @@ LABELS: dict[str, str] = {
     "tokens": "tokens", "z": "z of the space", "latents": "latents of the resampler", "oracle": "oracle",
     "k_1": "prefix of 1", "k_4": "prefix of 4", "linear_prefix": "linear", "transformer": "transformer",
     "resampled": "resampler", "text_alone": "learned from sentences alone",
-    "questions": "questions", "lora": "with LoRA",
+    "questions": "questions", "lora": "with LoRA", "pooled": "pooled features", "oracle_lora": "oracle, with LoRA",
     "linear_negcon": "linear, NegCon", "mlp_negcon": "MLP, NegCon",
     "ceiling": "oracle and parser, CCA", "ridge": "ridge", "procrustes": "Procrustes", "cca": "CCA",
     "matched": "matched", "easy": "another item's view", "hard": "one thing changed",
@@ -120,6 +131,9 @@ LABELS: dict[str, str] = {
     "text_s": "next word S", "text_m": "next word M", "text_l": "next word L", "text_mlm": "masked M",
     "paraphrase_s": "paraphrases S", "paraphrase_m": "paraphrases M",
     "bag_of_words": "bag of words", "minilm": "MiniLM",
+    "clip_a": "CLIP-like", "clip_b": "CLIP-like, seed 1", "align_like": "ALIGN-like", "blip_like": "BLIP-like",
+    "flava_like": "FLAVA-like", "clip_conv": "CLIP-like, convnet", "clip_few": "CLIP-like, few pairs",
+    "clip_small": "CLIP-like, small",
 }  # fmt: skip
 
 # Of hard negatives: those of the embedded world, and of SugarCrepe; a data set has some of them
@@ -133,7 +147,9 @@ MISMATCHES = ("matched", "hard", "easy")
 
 
 def label(name: str) -> str:
-    """What a reader sees for a name."""
+    """What a reader sees for a name; NAME_seed1 is that of another seed."""
+    if again := re.fullmatch(r"(.+)_seed(\d+)", name):
+        return f"{label(again[1])}, seed {again[2]}"
     return METRICS[name].label if name in METRICS and name not in LABELS else LABELS.get(name, name.replace("_", " "))
 
 
