@@ -1,7 +1,7 @@
 """Compare models: every two of them, layer by layer, image and text; when, how and why they are alike.
 
 Reads   data/multimodal_features/, data/features/, data/spaces/, data/world/
-Writes  metrics/siblings/compare/NAME/: similarity.csv (every pair and measure), when.csv (depth, training, scales,
+Writes  metrics/siblings/compare/NAME/: similarity.csv (every two models), when.csv (depth, training, scales,
         another domain), trajectory.csv (points of a plane), factors.csv (what models have in common), measures.csv (the
         measures held against what is known), clusters.csv (the same concepts?), claims.csv (stated numbers)
 
@@ -25,7 +25,7 @@ from jam.compare.answers import (
     when_rows,
 )
 from jam.compare.calls import How, calls_of
-from jam.compare.cast import Rep, expanded
+from jam.compare.cast import TRAINED, Rep, expanded
 from jam.compare.concepts import cluster_table
 from jam.compare.similarity import with_ceilings
 from jam.parallel import in_processes, processes
@@ -53,6 +53,11 @@ def measured(reps: list[Rep], spec: Compare, labels: dict[str, np.ndarray]) -> d
     return {call[0]: made[call[0]] for call in calls}
 
 
+def of_models(table: pd.DataFrame) -> pd.DataFrame:
+    """Of all similarities those of the layers that stand for trained models."""
+    return table[table["final"] & (table[["checkpoint", "y_checkpoint"]] == TRAINED).all(axis=1)]
+
+
 def main(name: str) -> str:
     """Run the stage and say where its results are."""
     params = load_params()
@@ -73,7 +78,7 @@ def main(name: str) -> str:
         when += [shifted.assign(condition="shifted"), same_pairs.assign(condition="own domain")]
     levels, orders = {name: scale.levels for name, scale in spec.scales.items()}, (spec.orders, spec.seed)
     rows: dict[str, Any] = {
-        "similarity": expanded(table, reps).assign(condition="pairs"),
+        "similarity": of_models(expanded(table, reps)).assign(condition="pairs"),
         "when": expanded(pd.concat(when, ignore_index=True), reps),
         "trajectory": trajectory_rows(table, reps),
         "factors": factor_rows(table, reps, *orders),

@@ -49,7 +49,11 @@ def matched_layers(reps: Sequence[Rep], x: str, y: str, modality: str) -> list[t
     """Layers of two models at the same depth: of each of the one with fewer layers the nearest of the other."""
     of = {name: layers_of(reps, name, modality) for name in (x, y)}
     few, many = (x, y) if len(of[x]) <= len(of[y]) else (y, x)
-    pairs = [(a, min(of[many], key=lambda b: (abs(b.depth - a.depth), b.layer))) for a in of[few]] if of[many] else []
+    pairs = (
+        [(a, min(of[many], key=lambda b: (round(abs(b.depth - a.depth), 9), b.layer))) for a in of[few]]
+        if of[many]
+        else []
+    )
     return pairs if few == x else [(b, a) for a, b in pairs]
 
 

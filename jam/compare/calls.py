@@ -5,11 +5,12 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from jam.compare.answers import MODALITIES, finals, linear_pairs
-from jam.compare.cast import Rep
+from jam.compare.cast import TRAINED, Rep
 from jam.compare.similarity import kernel_similarities, linear_similarities, printed_similarities
 from jam.metrics._rows import Groups
 
-KERNELS = ("mutual_knn", "rsa", "unbiased_cka")
+ALWAYS = "unbiased_cka"
+KERNELS = ("mutual_knn", "rsa", ALWAYS)
 CHUNK = 150  # pairs of which linear measures are taken together
 
 
@@ -28,8 +29,8 @@ def calls_of(
 ) -> Iterator[tuple[Any, ...]]:
     """A name for the call, a function that gives a table of similarities, and its arguments.
 
-    Kernel measures of all pairs of a modality, and of models across; linear ones of `linear_pairs`. Maps are fitted on
-    training items in either case.
+    Kernel measures of all pairs of a modality, and of models across; of checkpoints, which make for most of the pairs,
+    CKA alone. Linear measures of `linear_pairs`, their maps fitted on training items in either case.
 
     Args:
         reps: all of the same items.
@@ -39,21 +40,20 @@ def calls_of(
         shifted: whether the items of the other domain are scored.
     """
     rows = {rep.key: {**rep.rows, "test": rep.shifted} if shifted else dict(rep.rows) for rep in reps}
-    tested = {
-        modality: {rep.key: rows[rep.key]["test"] for rep in reps if rep.modality == modality}
-        for modality in MODALITIES
-    }
+    tested = {key: of["test"] for key, of in rows.items()}
     options = how.k, groups, how.permutations, how.folds, how.seed
     for modality, metric in product(MODALITIES, KERNELS):
-        yield (shifted, modality, metric), kernel_similarities, tested[modality], None, [metric], *options
-    ends = [{rep.key: tested[modality][rep.key] for rep in finals(reps, modality)} for modality in MODALITIES]
+        mine = [rep for rep in reps if rep.modality == modality and (rep.checkpoint == TRAINED or metric == ALWAYS)]
+        some = {rep.key: tested[rep.key] for rep in mine}
+        yield (shifted, modality, metric), kernel_similarities, some, None, [metric], *options
+    ends = [{rep.key: tested[rep.key] for rep in finals(reps, modality)} for modality in MODALITIES]
     yield (shifted, "across"), kernel_similarities, *ends, KERNELS, *options
     for modality, some in zip(MODALITIES, ends, strict=True):
         yield (shifted, modality, "printed"), printed_similarities, some, how.folds, how.seed, groups
     pairs = linear_pairs(reps, layered)
     for start in range(0, len(pairs), CHUNK):
         part = pairs[start : start + CHUNK]
-        mine = {rep.key: rows[rep.key] for pair in part for rep in pair}
+        splits = {rep.key: rows[rep.key] for pair in part for rep in pair}
         names = [(x.key, y.key) for x, y in part]
         numbers = how.permutations, how.resamples, how.seed
-        yield (shifted, start), linear_similarities, mine, names, groups, *numbers
+        yield (shifted, start), linear_similarities, splits, names, groups, *numbers

@@ -79,7 +79,7 @@ def similarity_matrix(table: pd.DataFrame, keys: Sequence[str], metric: str) -> 
     place = {key: i for i, key in enumerate(keys)}
     here = table[(table["metric"] == metric) & table["x"].isin(place) & table["y"].isin(place)]
     sums, counts = np.zeros((2, len(keys), len(keys)))
-    i, j = (here[side].map(place).to_numpy() for side in ("x", "y"))
+    i, j = (here[side].map(place).to_numpy(np.int64) for side in ("x", "y"))
     for a, b in ((i, j), (j, i)):
         np.add.at(sums, (a, b), here["value"].to_numpy())
         np.add.at(counts, (a, b), 1)
