@@ -98,6 +98,7 @@ METRICS: dict[str, Metric] = {
     "rank_correlation": Metric("rank correlation", chance=0.0),
     "coefficient": Metric("coefficient", ceiling=None),
     "hypervolume": Metric("hypervolume", ceiling=None),
+    "lost": Metric("share of the own R@10 that is lost", "lower", chance=1.0, ceiling=0.0),
     "balanced_accuracy": Metric("balanced accuracy"),
     "accuracy": Metric("accuracy"),
     "agreement": Metric("agreement with the teacher"),

@@ -154,7 +154,7 @@ def layer_rows(
         seed: of drawn tokens and batches.
     """
     own = hits(vectors(_same(b.test[0]), encoder, b.test[0], 0), told.test)
-    yield from score_rows(own, {"condition": OWN}, resamples)
+    yield from score_rows(own, {"condition": OWN, "y_layer": 0}, resamples)
 
     def found(of: Bottoms, way: tuple[int, int], method: str, shuffled: bool = False) -> Hits:
         there = b.train[way[1]]
