@@ -27,7 +27,7 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Source:
-    """Where inputs come from: an adapter, None of tokens, and which layer of the images' encoder it reads."""
+    """Where inputs come from: an adapter, None of tokens and pooled features, and the layer of the images' encoder."""
 
     adapter: AnyAdapter | None
     layer: int
@@ -57,6 +57,8 @@ def source_of(spec: Captions, recipe: Telling) -> Source:
     if recipe.input in ("z", "texts"):
         seed, x = params.space(spec.space).seeds[0], params.align.x
         return Source(load_adapter(SPACES / spec.space / str(seed) / x.side), x.layer)
+    if recipe.input == "pooled":
+        return Source(None, params.align.x.layer)
     layer = params.tokens[spec.image].layer
     if recipe.input != "latents":
         return Source(None, layer)
@@ -79,10 +81,11 @@ def _of_images(spec: Captions, recipe: Telling, split: str) -> Ragged:
         assert states is not None  # as the stage has asked
         return single(facts(states))
     params, adapter = load_params(), source_of(spec, recipe).adapter
-    if recipe.input in ("z", "texts"):
+    if recipe.input in ("z", "texts", "pooled"):
         x = params.align.x
         side = load_items([x], split).sides[x.side]
-        return projected("z", adapter, np.array(side.table[side.true[:, 0]]))
+        kind = "pooled" if recipe.input == "pooled" else "z"
+        return projected(kind, adapter, np.array(side.table[side.true[:, 0]]))
     items: Any = load_token_items([TokenSide(side="image", encoder=spec.image)], split).sides["image"]
     return projected(recipe.input, adapter, items.table[items.true[:, 0]])
 
@@ -117,8 +120,8 @@ def _of_texts(spec: Captions, split: str) -> Ragged:
     return projected("z", load_adapter(SPACES / spec.space / str(seed) / y.side), told)
 
 
-def references(split: str) -> list[list[str]]:
-    """True sentences of each item of a split that the data has, in the form of its first."""
-    index = of_form(read_table(WORLD / VIEWS / "text.parquet").to_pandas())
-    mine = index[(index["split"] == split) & (index["role"] == "true")]
+def references(split: str, form: str | None = None) -> list[list[str]]:
+    """True sentences of each item of a split that the data has, of a form, or else in that of its first."""
+    index = read_table(WORLD / VIEWS / "text.parquet").to_pandas()
+    mine = of_form(index[(index["split"] == split) & (index["role"] == "true")], form)
     return [list(some) for _, some in mine.groupby("id", sort=False)["content"]]

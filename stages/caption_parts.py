@@ -66,6 +66,13 @@ def fit(of: str, name: str, seed: int) -> Made:
     return name, seed, history, told, projector, language if recipe.lora else None
 
 
+def size(made: Made) -> int:
+    """Parameters that were trained, of the projector and of low-rank parts."""
+    *_, projector, language = made
+    parts = [*projector.parameters(), *(() if language is None else language.model.parameters())]
+    return sum(weights.numel() for weights in parts if weights.requires_grad)
+
+
 def bounds(spec: Captions, test: Truths) -> list[pd.DataFrame]:
     """Of each input that is projected what needs no training of a prefix; and the language model alone."""
     found, seen, known = list[pd.DataFrame](), set[str](), sentences_of("train")

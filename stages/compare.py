@@ -1,6 +1,6 @@
 """Compare models: every two of them, layer by layer, image and text; when, how and why they are alike.
 
-Reads   data/multimodal_features/, data/features/, data/spaces/, data/world/
+Reads   data/multimodal_features/, data/features/, data/spaces/, data/world/; metrics/siblings/stitch/NAME.csv
 Writes  metrics/siblings/compare/NAME/: similarity.csv (every pair and measure), when.csv (depth, training, scales,
         another domain), trajectory.csv (points of a plane), factors.csv (what models have in common), measures.csv (the
         measures held against what is known), clusters.csv (the same concepts?), claims.csv (stated numbers)
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jam.compare.analysis import CLAIMS, Measured
 from jam.compare.answers import (
     MODALITIES,
     claim_rows,
@@ -30,7 +31,7 @@ from jam.compare.concepts import cluster_table
 from jam.compare.similarity import with_ceilings
 from jam.parallel import in_processes, processes
 from jam.params import Compare, load_params
-from jam.results import write_results
+from jam.results import read_results, select, write_results
 from stages.common import SIBLINGS, keyed, require_listed, run, say
 from stages.compare_inputs import item_ids, known_labels, read_reps
 from stages.inputs import items_as_units
@@ -38,6 +39,7 @@ from stages.inputs import items_as_units
 FOLDER = SIBLINGS / "compare"
 CLUSTERS = "clusters"
 PAIR = ["x", "y", "metric", "direction"]
+STITCHED_AT = 10  # of the recall that stitching is told by: of small models the first rank is nearly empty
 
 
 def measured(reps: list[Rep], spec: Compare, labels: dict[str, np.ndarray]) -> dict[Any, pd.DataFrame]:
@@ -51,6 +53,25 @@ def measured(reps: list[Rep], spec: Compare, labels: dict[str, np.ndarray]) -> d
     calls.append((CLUSTERS, cluster_table, ends, labels, spec.clusters, units, options))
     made = dict(in_processes(keyed, calls, min(processes(), len(calls))))
     return {call[0]: made[call[0]] for call in calls}
+
+
+def stitched(name: str, spec: Compare) -> dict[str, list[Measured]]:
+    """What towers stitched have lost of the text tower's own recall, by claim: of its pairs images of x, texts of y."""
+    path, found = SIBLINGS / "stitch" / f"{name}.csv", dict[str, list[Measured]]()
+    if not path.is_file():
+        return found
+    rows = select(read_results([path]), metric="recall", k=STITCHED_AT, x_layer=None)
+    for claim, pairs in spec.claims.items():
+        if CLAIMS[claim].kind != "stitch":
+            continue
+        for x, y in pairs:
+            own = select(rows, condition="own", y=y).set_index("direction")["value"]
+            less = select(rows, condition="stitched", x=x, y=y, against="own")
+            less = less[(less["method"] == less["method"].iloc[0]) & (less["anchors"] == less["anchors"].max())]
+            for row in less.to_dict("records"):
+                value, low, high = (-row[end] / own[row["direction"]] for end in ("value", "high", "low"))
+                found.setdefault(claim, []).append(Measured(value, low, high, row["n"]))
+    return found
 
 
 def main(name: str) -> str:
@@ -79,7 +100,7 @@ def main(name: str) -> str:
         "factors": factor_rows(table, reps, *orders),
         "measures": measure_rows(table, reps, spec.every_layer, levels, *orders),
         "clusters": made[CLUSTERS].assign(condition=CLUSTERS),
-        "claims": claim_rows(table, reps, spec.claims),
+        "claims": claim_rows(table, reps, spec.claims, stitched(name, spec)),
     }
     for table_of, some in rows.items():
         write_results(folder / f"{table_of}.csv", "compare", pd.DataFrame(some).assign(split="test"))

@@ -1,7 +1,7 @@
 """Draw further pairs of the embedded world, to pretrain multimodal models on, and scenes of a shifted domain.
 
 Reads   data/world/views/text.parquet (sentences that no caption may be), params.yaml
-Writes  data/multimodal_pairs/pairs.parquet (where no model is pretrained here: without a row), and in shifted/ a world
+Writes  data/multimodal_pairs/pairs.parquet (of another source than cave: without a row), and in shifted/ a world
         of the split test alone
 
 By hand:  python -m stages.multimodal_pairs
@@ -11,9 +11,10 @@ from typing import Any
 
 from jam.io import atomic_folder
 from jam.multimodal.drawing import (
+    TESTED,
     draw_pairs,
     draw_shifted,
-    tested_sentences,
+    sentences,
     tested_states,
     write_pairs,
     write_shifted,
@@ -29,10 +30,10 @@ def main() -> str:
     shared: dict[str, Any] = {name: getattr(cave, name) for name in ("objects", "one_object", "synonyms", "mention")}
     shared["seed"] = params.dataset.seed
     pairs, shifted = [], []
-    if any(model.source == "cave" for model in params.multimodal.values()):
+    if params.dataset.source == "cave":
         shared |= {"habitats": cave.habitats, "nuisance": cave.nuisance}
-        pairs = draw_pairs(told.pairs, told.captions, tested_sentences(WORLD), tested_states(WORLD), **shared)
-        known = {text for row in pairs for text in row["captions"]}
+        pairs = draw_pairs(told.pairs, told.captions, sentences(WORLD, TESTED), tested_states(WORLD), **shared)
+        known = sentences(WORLD, ("train",)) | {text for row in pairs for text in row["captions"]}
         shared |= {"habitats": told.shifted.habitats, "nuisance": told.shifted.nuisance}
         shifted = draw_shifted(told.shifted.scenes, told.captions, known, **shared)
     with atomic_folder(MULTIMODAL_PAIRS.parent) as folder:

@@ -9,8 +9,9 @@ import pandas as pd
 
 from jam.io import atomic_path
 from jam.params import Params, load_params
-from jam.report import caption_tables, resampler_tables, sweep_tables, tables
+from jam.report import caption_tables, resampler_tables, stitch_tables, sweep_tables, tables
 from jam.report.audit_table import audit_sides_table, audit_table
+from jam.report.compare_report import compare_table_set
 from jam.report.contrast_tables import budget_table, contrast_table, fall_table, kept_table, private_table
 from jam.report.downstream_tables import downstream_table, similarity_table, zero_shot_table
 from jam.report.matryoshka_tables import adaptive_table, dims_table
@@ -20,7 +21,7 @@ from jam.report.reference_tables import ablation_table, control_table, gain_tabl
 from jam.results import read_results, select
 from jam.sweep.frozen import METRICS as FROZEN
 from stages.common import METRICS, SIBLINGS, UNIFORM, run
-from stages.results import all_results, curves, verdicts
+from stages.results import all_results, compared, curves, verdicts
 
 # JAM's objectives with each other, and what else there is with the plainest trained one
 CONTRASTS = (
@@ -66,6 +67,8 @@ def built_tables(
         **{f"{name}_adaptive": adaptive_table(results, name) for name in params.matryoshka},
         **resampler_built(results, params),
         **captions_built(results, params),
+        **compared_built(params),
+        **stitched_built(results),
         "audit": audit_table(results),
         "audit_sides": audit_sides_table(results),
         "downstream": downstream_table(results),
@@ -118,6 +121,27 @@ def captions_built(results: pd.DataFrame, params: Params) -> dict[str, str]:
         "captions": caption_tables.bounds_table(found),
         "caption_variants": caption_tables.variants_table(found),
         "answers": caption_tables.answers_table(found),
+    }
+
+
+def compared_built(params: Params) -> dict[str, str]:
+    """Of models compared, the first entry."""
+    for name, spec in params.compare.items():
+        return compare_table_set(compared(name), spec.models)
+    return {}
+
+
+def stitched_built(results: pd.DataFrame) -> dict[str, str]:
+    """Of models stitched, and of heads and students across them."""
+    stitch, transfer = (select(results, experiment=name) for name in ("stitch", "transfer"))
+    if stitch.empty or transfer.empty:
+        return {}
+    return {
+        "stitch_towers": stitch_tables.towers_table(stitch, "ridge"),
+        "stitch_kept": stitch_tables.conditions_table(stitch),
+        "transfer": stitch_tables.transfer_table(transfer),
+        "students": stitch_tables.students_table(transfer),
+        "practice": f"{stitch_tables.stitch_sentence(stitch)}\n\n{stitch_tables.transfer_sentence(transfer)}",
     }
 
 

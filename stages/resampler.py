@@ -101,7 +101,7 @@ def main(of: str) -> str:
     runs[spec.pooled] = pooled(spec.pooled)
     resamples, units = load_params().evaluate.resamples, items_as_units("test")
     watched = {call: told for call, (_, _, told) in made.items()}
-    tables = [score_rows(runs, resamples, units), difference_rows(runs, resamples, units)]
+    tables = [score_rows(runs, resamples, units), difference_rows(runs, resamples, units, spec.pooled)]
     tables.append(monitor_rows(watched, spec.bands, len(units)))
     write_results(tables_at / "scores.csv", "resampler", pd.concat(tables, ignore_index=True).assign(split="test"))
     curves = [space.history.assign(variant=name, seed=seed) for (name, seed), (space, *_) in made.items()]

@@ -36,7 +36,15 @@ def sibling_tables(params: Params) -> list[Path]:
     names = ["downstream", "reference", *(f"matryoshka/{name}" for name in params.matryoshka)]
     names += [f"resampler/{name}/scores" for name in params.resampler]
     names += [f"captions/{name}/scores" for name in params.captions]
+    names += [f"stitch/{name}" for name in params.stitch] + [f"transfer/{name}" for name in params.transfer]
     return [SIBLINGS / f"{name}.csv" for name in names]
+
+
+def compared(name: str, root: Path = Path()) -> dict[str, pd.DataFrame]:
+    """The tables of models compared, each by the name of its file: one and the same row may be in several."""
+    from jam.report.compare_report import TABLES as COMPARED  # draws: for those that ask for it
+
+    return {table: read_results([root / SIBLINGS / "compare" / name / f"{table}.csv"]) for table in COMPARED}
 
 
 def all_results(root: Path = Path()) -> pd.DataFrame:

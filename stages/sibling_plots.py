@@ -22,13 +22,15 @@ from jam.report import (
     matryoshka_figure,
     reference_figures,
     resampler_figures,
+    stitch_figures,
 )
+from jam.report.compare_report import compare_figure_set
 from jam.report.style import save
 from jam.results import read_results, select
 from jam.world.state import states_of_facts
 from stages.common import PLOTS, SIBLINGS, WORLD, run
 from stages.inputs import load_states
-from stages.results import sibling_tables, verdicts
+from stages.results import compared, sibling_tables, verdicts
 
 PICTURES = 8
 
@@ -78,6 +80,12 @@ def main() -> str:
         drawn["verdicts"] = reference_figures.verdicts(judged)
     for name, spec in params.resampler.items():
         drawn |= of_resampler(spec, select(results, experiment="resampler"), SIBLINGS / "resampler" / name, name)
+    for name, compare in params.compare.items():
+        drawn |= compare_figure_set(compared(name), [*compare.models, *compare.spaces])
+    stitch, transfer = (select(results, experiment=name) for name in ("stitch", "transfer"))
+    if len(stitch):
+        drawn |= {"stitch_anchors": stitch_figures.anchors(stitch, transfer)}
+        drawn |= {"stitch_layers": stitch_figures.by_layer(stitch, "ridge")}
     for name in params.captions:
         drawn |= of_captions(select(results, experiment="captions"), SIBLINGS / "captions" / name, name)
     with atomic_folder(PLOTS / "siblings") as folder:

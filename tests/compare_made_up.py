@@ -27,6 +27,7 @@ def similar():
         for y_modality, y in sides[i + 1 :]:
             base = 0.75 if modality == y_modality else 0.35
             told = {"x": x, "y": y, "modality": modality, "y_modality": y_modality, "final": True, "depth": 1.0}
+            told |= {"checkpoint": 100, "y_checkpoint": 100}
             for metric, shift in MEASURES.items():
                 for direction in ("x_to_y", "y_to_x") if metric == "predictability" else (None,):
                     value = base + shift + rng.uniform(-0.15, 0.15)
@@ -82,7 +83,7 @@ def factors():
                 told = {"modality": modality, "metric": metric, "factor": factor, "value": value}
                 told |= {"low": value - 0.1, "high": value + 0.1 if factor != "seed" else np.inf}
                 told |= {"standardised": 2 * value, "p": 0.01 if value > 0.15 else 0.4, "smallest_p": 0.002}
-                rows.append({**told, "explained": 0.6, "n": 6, "null": 0.1})
+                rows.append({**told, "explained": 0.6, "models": 6, "n": 15, "null": 0.1})
     return table(rows)
 
 
@@ -91,7 +92,7 @@ def tests():
     rows = []
     for modality in LAYERS:
         for metric in MEASURES:
-            for condition, label in (("layers", "conformity"), ("seeds", "auprc"), ("noise", "rank_correlation")):
+            for condition, label in (("layers", "conformity"), ("seeds", "auprc"), ("width", "rank_correlation")):
                 for subject in ("clip_a", "blip_like") if condition == "layers" else (None,):
                     told = {"modality": modality, "metric": metric, "condition": condition, "label": label}
                     told |= {"subject": subject, "value": 0.9, "null": 0.7, "null_mean": 0.5, "p": 0.004, "n": 20}

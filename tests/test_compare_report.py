@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jam.report import compare_figures, compare_maps_figure, compare_tables, compare_when_figures
+from jam.report import compare_figures, compare_maps_figure, compare_report, compare_tables, compare_when_figures
 from jam.report.style import save
 
 
@@ -113,6 +113,19 @@ def test_depths_are_paired_with_the_nearest():
     curve = compare_when_figures._by_depth(mine[mine["modality"] == "image"])
     np.testing.assert_allclose(curve.index, [0, 0.25, 0.5, 0.75, 1])
     np.testing.assert_allclose(np.diff(curve["value"]), -0.3 / 4)
+
+
+def test_all_figures_and_tables_come_of_the_tables_of_the_stage():
+    found = {"similarity": made.similar(), "when": made.when(), "trajectory": made.paths(), "factors": made.factors()}
+    found |= {"measures": made.tests(), "clusters": made.clusters(), "claims": made.claims()}
+    assert set(found) == set(compare_report.TABLES)
+    figures = compare_report.compare_figure_set(found, made.MODELS[:3])
+    names = ("image", "text", "depth", "trajectories", "when", "factors", "claims")
+    assert list(figures) == [f"compare_{name}" for name in names]
+    assert all("–" not in table for name, table in compare_report.compare_table_set(found, made.MODELS[:3]).items()
+               if name in ("compare_across", "compare_training"))  # fmt: skip
+    shown = [text.get_text() for text in figures["compare_trajectories"].legends[0].get_texts()]
+    assert shown == ["CLIP-like", "CLIP-like, seed 1", "ALIGN-like", "other models", "at init"]
 
 
 @pytest.mark.parametrize(

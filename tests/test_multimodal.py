@@ -80,7 +80,7 @@ def test_pairs_share_no_state_scan_or_sentence_with_what_is_tested(drawn, tmp_pa
     sizes = {"pretrain_images": 30, "pretrain_text": 30, "train": 30, "val": 40, "test": 40, "fine": 4, "edits": 3}
     world = build_world(captions=3, **sizes, **WORLD)
     write_world(tmp_path, world.rows, STATE_DIM)
-    taken = drawing.tested_sentences(tmp_path)
+    taken = drawing.sentences(tmp_path, drawing.TESTED)
     told = [view for split in ("val", "test", "fine") for row in world.rows[split] for view in row["captions"]]
     assert {view.content if isinstance(view, View) else view for view in told} <= taken
     assert {one["text"] for split in ("val", "test") for row in world.rows[split] for one in row["negatives"]} <= taken

@@ -1,5 +1,6 @@
 """A captioner of one's own images and sentences, and language models that packages carry."""
 
+import json
 import os
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from tiny_encoders import contents, picture, text_folder, vision_folder
 
 import jam
+from benchmarks.smollm2 import measured
 from jam.caption import packages
 from jam.caption.language import Language
 from jam.errors import InputError
@@ -105,6 +107,18 @@ def test_gguf_is_asked_for_before_the_download(monkeypatch, tmp_path):
     with pytest.raises(InputError, match=r"pip install 'jam-align\[gguf\]'"):
         packages.packaged_language("smollm2")
     assert not any(tmp_path.iterdir())
+
+
+def test_what_a_packaged_model_says_of_a_folder_of_photos_is_measured(root, photos, tmp_path):
+    lines = []
+    for number, (photo, told) in enumerate(zip(photos * 2, CAPTIONS * 2, strict=True)):
+        photo.rotate(90 * (number // 12)).save(tmp_path / f"{number}.png")
+        lines.append(json.dumps({"file_name": f"{number}.png", "captions": told}))
+    (tmp_path / "metadata.jsonl").write_text("\n".join(lines))
+    told = measured(tmp_path, "a", 1, 2, str(root / "vision"), root / "language")
+    assert told[0] == "17 photos learned from, 7 tested on, 1 captions a photo, 2 epochs"
+    assert told[4] == "weights of the language model the same: True"
+    assert len(told) == 5 + 7
 
 
 @pytest.mark.registry

@@ -62,7 +62,8 @@ def test_a_room_does_not_load_the_others(module, absent):
 # Who may import whom: a room knows those that stand after it, and no room before it.
 FLOORS = [
     {"score", "search", "train", "report", "caption"},
-    {"sweep", "reality", "downstream", "reference", "widths", "hypotheses", "resampler"},
+    {"compare"},
+    {"sweep", "reality", "downstream", "reference", "widths", "hypotheses", "resampler", "multimodal"},
     {"evaluation"},
     {"align"},
     {"features", "pretrain"},

@@ -31,7 +31,7 @@ from jam.params.resampler import Resampling
 from jam.resampler.attended import OTHER, SPECIAL, by_position, by_sort, sort_of, sorts_of
 from jam.resampler.cost import multiply_adds
 from jam.resampler.monitors import attention, attention_entropy, latent_diversity, monitors
-from jam.resampler.rows import difference_rows, monitor_rows, score_rows
+from jam.resampler.rows import GUESS, difference_rows, monitor_rows, score_rows
 from jam.resampler.train import Losses, adapters_of, token_adapters, train_tokens, worth
 from jam.results import read_results, results_table, write_results
 
@@ -250,8 +250,30 @@ def test_positions_of_a_grid_are_those_of_its_rows_and_columns_after_a_cls():
     torch.testing.assert_close(with_cls[:, 0], 1 + places.first.expand(2, -1))
     torch.testing.assert_close(with_cls[:, 1:], 1 + by_hand.expand(2, -1, -1))
     for count in (5, 8):
-        with pytest.raises(ValueError, match=rf"got {count}, expected those of a grid of \(2, 3\), perhaps a CLS"):
+        with pytest.raises(
+            ValueError, match=rf"got {count} in row 0, expected those of a grid of \(2, 3\), perhaps a CLS"
+        ):
             places(torch.zeros(1, count, WIDTH))
+
+
+def test_on_a_grid_the_tokens_of_each_item_are_counted_without_its_padding():
+    places = Positions(WIDTH, (2, 3), 64)
+    real = torch.arange(8) < torch.tensor([6, 7, 6])[:, None]
+    found = places(torch.zeros(3, 8, WIDTH), real)
+    torch.testing.assert_close(found[:, :6], torch.stack([places(torch.zeros(1, n, WIDTH))[0, :6] for n in (6, 7, 6)]))
+    torch.testing.assert_close(found[1, :7], places(torch.zeros(1, 7, WIDTH))[0])
+    with pytest.raises(ValueError, match="tokens: got 5 in row 1, expected those of a grid"):
+        places(torch.zeros(2, 6, WIDTH), torch.arange(6) < torch.tensor([6, 5])[:, None])
+
+
+def test_an_item_with_a_cls_is_encoded_the_same_beside_one_without_and_a_short_one_is_named():
+    made = adapter(grid=(2, 3))
+    bare, after, short = sequences((6, 7, 5))
+    both = made.encode([bare, after])
+    np.testing.assert_allclose(both, np.concatenate([made.encode([bare]), made.encode([after])]), atol=1e-6)
+    for some in ([bare, short], [after, short], [bare, short, after]):
+        with pytest.raises(InputError, match=r"tokens: item 1 has 5, expected those of a grid of \(2, 3\), perhaps a"):
+            made.encode(some)
 
 
 def test_tokens_of_a_sequence_beyond_the_longest_share_the_last_position():
@@ -751,6 +773,29 @@ def test_scores_are_means_and_the_first_variant_is_compared_with_each_other():
     told = results_table("resampler", difference_rows(runs, 50, item)).set_index("against")
     assert set(told["subject"]) == {"first"}
     assert told["value"].to_dict() == pytest.approx({"mean": 0.5, "deep": 0.0})
+    told = results_table("resampler", difference_rows(runs, 50, item, "deep"))
+    assert list(zip(told["subject"], told["against"], strict=True)) == [
+        *(("first", other) for other in ("mean", "deep")),
+        *(("deep", other) for other in ("first", "mean")),
+    ]
+    assert told["value"].tolist() == pytest.approx([0.5, 0, 0, 0.5])
+
+
+def test_swaps_are_held_against_a_guess():
+    swaps, edits = (Key("hard_negatives", "x", "y", label=name) for name in ("binding", "other"))
+    item, rng = np.repeat(np.arange(200), 2), np.random.default_rng(1)
+    told = {"none": rng.random(400) < 0.5, "some": rng.random(400) < 0.7}
+    runs = {
+        name: {seed: {key: PerRow(hits.astype(float), item) for key in (swaps, edits)} for seed in (0, 1)}
+        for name, hits in told.items()
+    }
+    table = results_table("resampler", difference_rows(runs, 200, np.arange(200)))
+    found = table[table["against"] == GUESS].set_index("subject")
+    assert found["value"].to_dict() == pytest.approx({name: hits.mean() - 0.5 for name, hits in told.items()})
+    assert set(found["label"]) == {"binding"}
+    assert found["p"]["some"] < 1e-6
+    assert found["p"]["none"] > 0.05
+    assert found["low"]["none"] < 0 < found["low"]["some"]
 
 
 def test_worth_counts_parameters_and_multiply_adds_of_a_mean_length():

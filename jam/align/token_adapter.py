@@ -41,19 +41,37 @@ class Positions(nn.Module):
             self.column = nn.Parameter(0.02 * torch.randn(1, grid[1], width))
             self.first = nn.Parameter(0.02 * torch.randn(1, width))
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """(b, t, w) → (b, t, w).
+    def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
+        """(b, t, w) and (b, t) booleans, the real ones first → (b, t, w); on a grid each item by its own number.
 
         Raises:
-            ValueError: a number of tokens that the grid does not have.
+            ValueError: an item with a number of tokens that the grid does not have, padding not counted.
         """
         count = tokens.shape[1]
         if self.grid is None:
             return tokens + self.place[torch.arange(count, device=tokens.device).clamp(max=len(self.place) - 1)]
+        lengths = torch.full(tokens.shape[:1], count, device=tokens.device) if real is None else real.sum(dim=1)
+        if (item := self.misfit(lengths)) is not None:
+            raise ValueError(f"tokens: got {int(lengths[item])} in row {item}, expected {self.expected}")
         cells = (self.row + self.column).flatten(0, 1)
-        if count not in (len(cells), len(cells) + 1):
-            raise ValueError(f"tokens: got {count}, expected those of a grid of {self.grid}, perhaps a CLS before them")
-        return tokens + (cells if count == len(cells) else torch.cat([self.first, cells]))
+        bare = functional.pad(cells, (0, 0, 0, count - len(cells)))
+        if bool((lengths == len(cells)).all()):
+            return tokens + bare
+        after = functional.pad(torch.cat([self.first, cells]), (0, 0, 0, count - len(cells) - 1))
+        return tokens + torch.where((lengths == len(cells))[:, None, None], bare, after)
+
+    def misfit(self, lengths: Tensor) -> int | None:
+        """The first of some items (n,) whose number of tokens is not that of the grid, with or without a CLS."""
+        if self.grid is None:
+            return None
+        extra = lengths - self.grid[0] * self.grid[1]
+        odd = (extra != 0) & (extra != 1)
+        return int(odd.int().argmax()) if bool(odd.any()) else None
+
+    @property
+    def expected(self) -> str:
+        """What is expected where an item does not fit."""
+        return f"those of a grid of {self.grid}, perhaps a CLS before them"
 
 
 class TokenAdapter(AnyAdapter):
@@ -125,7 +143,7 @@ class TokenAdapter(AnyAdapter):
             else self.map(self.standardise(rows))
         )
         mapped = some.new_zeros(*real.shape, some.shape[-1]).masked_scatter(real[:, :, None], some)
-        return cast(Tensor, self.positions(mapped) + self.modality)
+        return cast(Tensor, self.positions(mapped, real) + self.modality)
 
     def latents(self, states: Tensor, real: Tensor | None = None) -> Tensor:
         """(b, t, d_in) and (b, t) booleans → (b, K, width), K = 1 where the tokens' mean is taken."""
@@ -151,8 +169,8 @@ class TokenAdapter(AnyAdapter):
             (n, d_latent) float32, or (n, dims), with rows of length 1.
 
         Raises:
-            InputError: no sequences, one without a token or of another width, one that gives no finite vector, named;
-                or there are not so many dimensions.
+            InputError: no sequences, one without a token, of another width, or with another number of tokens than the
+                grid has, one that gives no finite vector, named; or there are not so many dimensions.
         """
         check_dims(dims, self.config["d_latent"])
         return self._in_batches(lambda *given: functional.normalize(self(*given)[:, :dims], dim=1), features)
@@ -168,6 +186,9 @@ class TokenAdapter(AnyAdapter):
             raise InputError(f"tokens: got shape {table.shape}, expected (n, {self.config['d_in']}) with n at least 1")
         if not table.lengths.all():
             raise InputError(f"tokens: item {int(table.lengths.argmin())} has no token, expected at least one")
+        if (item := self.positions.misfit(torch.from_numpy(table.lengths))) is not None:
+            got, expected = int(table.lengths[item]), self.positions.expected
+            raise InputError(f"tokens: item {item} has {got}, expected {expected}")
         training, found = self.training, dict[int, np.ndarray]()
         self.eval()
         try:

@@ -1,7 +1,7 @@
 """Say what is in images.
 
     python -m jam.caption data/captions/cave photo.png
-    python -m jam.caption data/captions/cave/tokens/0 photos --prompt "there is in the top left"
+    python -m jam.caption data/captions/cave/questions/0 photos --prompt "there is in the top left"
 
 The first argument is the folder of a captioner (`jam.Captioner.save`, or of the pipeline), or of several, of which the
 one with the least loss on validation rows is taken, among those that say all that is in an image.
@@ -21,13 +21,15 @@ def captioner_of(folder: Path) -> Path:
     """The folder itself if it is a captioner's, or the best below it.
 
     Raises:
-        InputError: there is none.
+        InputError: there is none, or none that says all that is in an image.
     """
     from jam.caption.captioner import FILE
 
     if (folder / FILE).is_file():
         return folder
     found = sorted(folder.rglob(FILE))
+    if not found:
+        raise InputError(f"{folder}: got no captioner in it, expected {FILE} (dvc repro siblings/dvc.yaml makes some)")
     told = [(read_json(path), path.parent) for path in found]
     # What was learned from sentences alone comes last: its loss is of z of the very sentence, not of an image.
     scored = [
@@ -36,7 +38,11 @@ def captioner_of(folder: Path) -> Path:
         if of.get("captions", True)
     ]
     if not scored:
-        raise InputError(f"{folder}: got no captioner in it, expected {FILE} (dvc repro siblings/dvc.yaml makes some)")
+        others = [str(where) for _, where in told]
+        raise InputError(
+            f"{folder}: got captioners that were taught answers alone, expected one that says all; "
+            f"name one itself: {', '.join(others)}"
+        )
     return min(scored)[-1]
 
 

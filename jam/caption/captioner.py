@@ -15,6 +15,7 @@ from jam.caption.lora import load_lora, without_lora
 from jam.caption.projector import Projector
 from jam.caption.train import prefixes, sentences
 from jam.encoders import Encoder
+from jam.encoders.items import listed
 from jam.errors import InputError
 from jam.features.ragged import Ragged, encode_tokens
 from jam.io import read_json, replace_folder, write_json
@@ -86,9 +87,10 @@ class Captioner:
         """A sentence of each image, each word the likeliest; after a ``prompt``, how the sentence goes on.
 
         Raises:
-            InputError: as `Encoder.encode`.
+            InputError: as `Encoder.encode`; or the language model cannot read the prompt (`Language.check_prompt`).
         """
-        given = list(images)
+        given = listed(images, "image")
+        self.language.check_prompt(prompt, self.projector.k)
         if not given:
             return []
         if self.kind == "pooled":

@@ -1,6 +1,7 @@
 """A frozen language model that goes on from a prefix of vectors: its loss, and its sentences."""
 
 import hashlib
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from jam.encoders.finding import find_encoder
 from jam.encoders.loading import load_pretrained
 from jam.encoders.manifest import MANIFEST
 from jam.encoders.token_loss import IGNORED
+from jam.errors import InputError
 
 MOST = 64  # tokens of a sentence
 
@@ -109,6 +111,32 @@ class Language:
     def _ids(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
+    @property
+    def positions(self) -> float:
+        """How many vectors it reads at most; infinite where it knows no limit."""
+        return getattr(self.model.config, "max_position_embeddings", None) or math.inf
+
+    def check_prompt(self, prompt: str, k: int, most: int = MOST) -> None:
+        """Refuse a beginning of sentences that this model cannot go on from.
+
+        Args:
+            prompt: which may be empty.
+            k: vectors of the prefix before it.
+            most: tokens that are to be said after it.
+
+        Raises:
+            InputError: it has words that the tokenizer does not know, or more tokens than there are positions for.
+        """
+        unknown = self.tokenizer.unk_token_id
+        if unknown is not None and (odd := [word for word in prompt.split() if unknown in self._ids(word)]):
+            raise InputError(f"prompt: got {odd}, expected words that the language model knows")
+        room, got = self.positions - k - most, len(self.start(prompt))
+        if prompt and got > room:
+            raise InputError(
+                f"prompt: got {got} tokens, expected at most {max(room, 0)}, as of {self.positions} positions {k} are "
+                f"of the prefix and {most} of what is said"
+            )
+
     def loss(self, prefix: Tensor, prompts: Sequence[str], answers: Sequence[str]) -> tuple[Tensor, int]:
         """Sum of the cross-entropies (nats) of all tokens of the answers and of their ends, and of how many.
 
@@ -119,11 +147,18 @@ class Language:
             prefix: (b, k, d); k may be 0.
             prompts: (b,) beginnings, which may be empty.
             answers: (b,) what comes after them.
+
+        Raises:
+            InputError: a sentence is longer than the model has positions for.
         """
         k, device = prefix.shape[1], prefix.device
         starts = [self.start(prompt) for prompt in prompts]
         ends = [self.end(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
         longest = max(len(a) + len(b) for a, b in zip(starts, ends, strict=True))
+        if k + longest > self.positions:
+            raise InputError(
+                f"sentences: got {longest} tokens after a prefix of {k}, expected at most {self.positions} together"
+            )
         ids = torch.zeros(len(ends), longest, dtype=torch.long)
         targets = torch.full((len(ends), k + longest), IGNORED)
         real = torch.zeros(len(ends), k + longest, dtype=torch.long)

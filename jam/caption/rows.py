@@ -10,6 +10,7 @@ from jam.caption.answers import answer_scores
 from jam.caption.ngrams import bleu, cider_d
 from jam.caption.said import Said, others
 from jam.caption.scenes import scene_scores
+from jam.caption.shares import Draws, uneven
 from jam.evaluation.contrasts import contrast_rows, observations
 from jam.evaluation.scores import Key, Outcome, PerRow, summarise
 from jam.world.state import States
@@ -45,6 +46,11 @@ class Truths:
     def rows(self, runs: Mapping[int, Outcomes], subject: str, condition: str) -> pd.DataFrame:
         """Means over seeds with intervals."""
         table = summarise(runs, len(self.references), self.resamples, units=self.units)
+        if shares := uneven(runs):
+            draws, mean = Draws(self.units, len(runs), self.resamples), table["seed"].isna()
+            for key, outcomes in shares.items():
+                here = mean & (table["metric"] == key.metric) & (table["label"].fillna("") == (key.label or ""))
+                table.loc[here, ["low", "high"]] = draws.interval(outcomes)
         return table.assign(subject=subject, condition=condition)
 
     def difference(self, a: Mapping[int, Outcomes], b: Mapping[int, Outcomes], names: tuple[str, str]) -> pd.DataFrame:
@@ -67,6 +73,12 @@ def variant_tables(runs: Mapping[str, Mapping[int, Said]], test: Truths) -> Iter
             yield test.rows(mean, name, MEAN)
         if name != first:
             yield test.difference(scored[first], scored[name], (first, name))
+
+
+def size_rows(sizes: Mapping[str, Mapping[int, int]], test: Truths) -> Iterator[pd.DataFrame]:
+    """By variant and seed how many parameters were trained, of the projector and of low-rank parts."""
+    for name, of in sizes.items():
+        yield test.rows({seed: {Key("parameters", "image"): float(size)} for seed, size in of.items()}, name, REAL)
 
 
 def real_scores(said: Said, test: Truths) -> Outcomes:

@@ -14,6 +14,7 @@ from jam.world.state import ATTRIBUTES, CELLS, Scene, States, scene_of
 
 SAID = {**ATTRIBUTES, "cell": CELLS}
 """What may be said of a thing, and how many values it has."""
+FLAGS = ("exact_scene", "binding_error", "repeated", "unparseable")
 Thing = Mapping[str, int]
 Parts = dict[tuple[str, str | None], list[tuple[int, float]]]
 """By metric and attribute, of which item each observation is, and whether it is a hit."""
@@ -73,15 +74,46 @@ def is_exact(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
     )
 
 
-def is_misbound(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
-    """Whether digits, colours, sizes and cells are those of the scene, each as often, but not of the same things."""
+def has_right_words(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
+    """Whether digits, colours, sizes and cells are those of the scene, each as often, of whichever things."""
     whole = all(len(getattr(mention, name)) == 1 for mention in mentions for name in SAID)
-    if not whole or len(mentions) != len(things) or is_exact(mentions, things):
-        return False
-    return all(
-        Counter(min(getattr(mention, name)) for mention in mentions) == Counter(thing[name] for thing in things)
-        for name in SAID
+    return (
+        whole
+        and len(mentions) == len(things)
+        and all(
+            Counter(min(getattr(mention, name)) for mention in mentions) == Counter(thing[name] for thing in things)
+            for name in SAID
+        )
     )
+
+
+def is_misbound(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
+    """Whether the words are right (see `has_right_words`), but not all of the things that they are said of."""
+    return has_right_words(mentions, things) and not is_exact(mentions, things)
+
+
+def is_repeated(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
+    """Whether some digit, colour and size together are said at least twice, and more often than they are there."""
+    told = Counter(
+        tuple(min(getattr(mention, name)) for name in ATTRIBUTES)
+        for mention in mentions
+        if all(len(getattr(mention, name)) == 1 for name in ATTRIBUTES)
+    )
+    there = Counter(tuple(thing[name] for name in ATTRIBUTES) for thing in things)
+    return any(count > max(1, there[thing]) for thing, count in told.items())
+
+
+def misplaced(mentions: Sequence[Mention], things: Sequence[Thing]) -> dict[str, list[bool]]:
+    """Of each attribute, of all that is said of it untruly under the best assignment, whether some thing has it."""
+    of = dict(matched(mentions, things))
+    return {
+        name: [
+            any(thing[name] in getattr(mention, name) for thing in things)
+            for i, mention in enumerate(mentions)
+            if said(mention, name) and not (i in of and name in right(mention, things[of[i]]))
+        ]
+        for name in SAID
+    }
 
 
 def scene_scores(captions: Sequence[str], states: States) -> dict[Key, Outcome]:
@@ -92,15 +124,17 @@ def scene_scores(captions: Sequence[str], states: States) -> dict[Key, Outcome]:
         states: (n, 6) their scenes.
 
     Returns:
-        ``exact_scene`` and ``binding_error`` (see `is_exact`, `is_misbound`) and ``unparseable``, over all captions; of
-        each attribute (``label``) ``said_recall``, the share of things of which it is said truly, under the best
+        ``exact_scene``, ``binding_error`` and ``repeated`` (see `is_exact`, `is_misbound`, `is_repeated`) and
+        ``unparseable``, over all captions; ``misbound``, the share of binding errors among captions that have the right
+        words; ``misplaced``, the share of wrong words that some thing of the scene has, of all and of each attribute;
+        of each attribute (``label``) ``said_recall``, the share of things of which it is said truly, under the best
         assignment of mentions to things, and ``said_precision``, the share of what is said of it that is true; by
         digits, ``omission``, the share of things that are not mentioned, and ``hallucination``, of mentions that are of
         nothing there; ``distinct``, how many different captions there are for each image. What can't be parsed says
         nothing: it counts as an omission, and is left out where shares of what is said are told.
     """
-    flags = {name: np.zeros(len(captions)) for name in ("exact_scene", "binding_error", "unparseable")}
-    parts: Parts = {}
+    flags = {name: np.zeros(len(captions)) for name in FLAGS}
+    parts: Parts = {("misbound", None): []}
     for i, (caption, state) in enumerate(zip(captions, states, strict=True)):
         claim, things = claim_of(caption), things_of(scene_of(state))
         mentions = () if claim is None else claim.mentions
@@ -108,10 +142,16 @@ def scene_scores(captions: Sequence[str], states: States) -> dict[Key, Outcome]:
         true = claim is not None and bool(Scenes(state[None]).true(claim)[0])  # relations and the number of things too
         flags["exact_scene"][i] = true and is_exact(mentions, things)
         flags["binding_error"][i] = is_misbound(mentions, things)
+        flags["repeated"][i] = is_repeated(mentions, things)
+        if has_right_words(mentions, things):
+            _add(parts, ("misbound", None), i, int(flags["binding_error"][i]), 1)
+        for name, wrong in misplaced(mentions, things).items():
+            for label in (None, name):
+                _add(parts, ("misplaced", label), i, sum(wrong), len(wrong))
         pairs = matched(mentions, things)
         told = [(name, i, right(mentions[a], things[b])) for name in SAID for a, b in pairs]
         for name in SAID:
-            hits = sum(name in found for of, _, found in told if of == name)
+            hits = sum(name in true for of, _, true in told if of == name)
             claims = sum(said(mention, name) for mention in mentions)
             _add(parts, ("said_recall", name), i, hits, len(things))
             _add(parts, ("said_precision", name), i, hits, claims)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from jam.compare.analysis import (
     CLAIMS,
+    Claim,
     Measured,
     classical_mds,
     distances,
@@ -28,7 +29,8 @@ from jam.compare.cast import FACTORS, TRAINED, Rep, similarity_matrix
 from jam.errors import InputError
 
 Row = dict[str, Any]
-CKA = "unbiased_cka"
+CKA, LOST = "unbiased_cka", "lost"
+INTERVAL = "mean over pairs, and of their jackknives over items"
 MEASURES = (CKA, "rsa", "mutual_knn", "procrustes_cosine", "predictability")
 MODALITIES = ("image", "text")
 THIRDS = {"early_layers": (0.0, 1 / 3), "middle_layers": (1 / 3, 2 / 3), "final_layers": (1.0, 1.0)}
@@ -203,9 +205,18 @@ def measure_rows(
 
 
 def claim_rows(
-    table: pd.DataFrame, reps: Sequence[Rep], pairs: Mapping[Any, Sequence[tuple[str, str]]]
+    table: pd.DataFrame,
+    reps: Sequence[Rep],
+    pairs: Mapping[Any, Sequence[tuple[str, str]]],
+    lost: Mapping[str, Sequence[Measured]],
 ) -> Iterator[Row]:
     """Every stated number beside what was measured, by CKA and by the form of it that is printed with the numbers.
+
+    Args:
+        table: similarities.
+        reps: of which.
+        pairs: claim → pairs of models that it speaks of.
+        lost: claim about stitching → shares of the own score that towers stitched have lost.
 
     Raises:
         InputError: pairs of a claim that nobody states.
@@ -217,8 +228,10 @@ def claim_rows(
         bounds = [end if np.isfinite(end) else None for end in (claim.low, claim.high)]
         told = {"claim": name, "text": claim.text, "claimed_low": bounds[0], "claimed_high": bounds[1],
                 "condition": claim.kind}  # fmt: skip
-        rows = []
-        for modality in MODALITIES:
+        rows: list[Row] = []
+        if (one := pooled(lost.get(name, ()))) is not None:
+            rows.append(_measured(claim, one, lost[name], {"metric": LOST, "interval": "bootstrap"}))
+        for modality in MODALITIES if name not in lost else ():
             for metric in (CKA, "printed_cka"):
                 measured = [
                     Measured(*(row[end] for end in ("value", "low", "high", "n")))
@@ -228,17 +241,18 @@ def claim_rows(
                     if row["metric"] == metric
                 ]
                 if (one := pooled(measured)) is not None:
-                    rows.append(
-                        {
-                            "modality": modality, "metric": metric, "value": one.value, "low": one.low,
-                            "high": one.high, "interval": "mean over pairs, and of their jackknives over items",
-                            "n": one.n, "pairs": len(measured), "outcome": judge(claim, one),
-                            "least": min(each.value for each in measured),
-                            "most": max(each.value for each in measured),
-                        }
-                    )  # fmt: skip
+                    what = {"modality": modality, "metric": metric, "interval": INTERVAL}
+                    rows.append(_measured(claim, one, measured, what))
         for row in rows or [{"outcome": judge(claim, None)}]:
             yield {**told, **row}
+
+
+def _measured(claim: Claim, one: Measured, some: Sequence[Measured], told: Row) -> Row:
+    """A row of what was measured of a claim, the mean of some measurements."""
+    values = [each.value for each in some]
+    ends = {"value": one.value, "low": one.low, "high": one.high, "n": one.n}
+    found = {"pairs": len(some), "outcome": judge(claim, one), "least": min(values), "most": max(values)}
+    return {**told, **ends, **found}
 
 
 def _spoken_of(claim: str, reps: Sequence[Rep], x: str, y: str, modality: str) -> list[tuple[Rep, Rep]]:

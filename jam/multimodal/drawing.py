@@ -27,6 +27,7 @@ from jam.world.texts import describe
 SCHEMA = described({"id": pa.string(), "image": IMAGE, "captions": pa.list_(pa.string())})
 OF_PAIRS, OF_SHIFTED = 100, 101  # children of the world's seed, of which `jam.world.build` takes the first 13
 
+TESTED = ("val", "test", FINE)
 SPARE = 1000  # scenes that are drawn beyond those asked for, in place of such as are tested on
 
 Row = dict[str, Any]
@@ -108,16 +109,16 @@ def draw_shifted(
     ]
 
 
-def tested_sentences(folder: str | Path) -> frozenset[str]:
-    """All true and false sentences of val, test and fine of a world on disk."""
+def sentences(folder: str | Path, splits: Sequence[str]) -> frozenset[str]:
+    """All true and false sentences of some splits of a world on disk."""
     views = read_table(Path(folder) / VIEWS / "text.parquet", ["split", "content"])
-    tested = views.filter(pc.is_in(views.column("split"), pa.array(["val", "test", FINE])))
+    tested = views.filter(pc.is_in(views.column("split"), pa.array(list(splits))))
     return frozenset(tested.column("content").to_pylist())
 
 
 def tested_states(folder: str | Path) -> States:
     """All states of val, test and fine of a world on disk, (m, 6)."""
-    rows = [read_items(Path(folder), split, ["state"]).column("state").to_pylist() for split in ("val", "test", FINE)]
+    rows = [read_items(Path(folder), split, ["state"]).column("state").to_pylist() for split in TESTED]
     return states_of_facts(np.array([state for split in rows for state in split], dtype=np.float32))
 
 

@@ -18,12 +18,13 @@ class Latents(Section):
 class Telling(Section):
     """A projector and how it is trained.
 
-    ``input`` is what of an image is projected: ``z`` of a space, ``latents`` of a resampler, all ``tokens`` of a layer;
+    ``input`` is what of an image is projected: ``z`` of a space, the ``pooled`` features that this space reads,
+    ``latents`` of a resampler, all ``tokens`` of a layer;
     ``texts`` trains on z of sentences alone, with ``noise``, and is given z of images; ``oracle`` is the true state.
     ``lora`` is the rank of changes to the language model, which is frozen without.
     """
 
-    input: Literal["z", "latents", "tokens", "texts", "oracle"]
+    input: Literal["z", "pooled", "latents", "tokens", "texts", "oracle"]
     task: Literal["captions", "questions"] = "captions"
     projector: Literal["linear", "mlp", "transformer", "resampler"]
     k: Count  # length of the prefix

@@ -9,7 +9,7 @@ from jam.params.fields import Count, Distinct, Name, Section, Seed, Some
 
 ClaimName = Literal[
     "clip_align", "clip_align_example", "clip_blip", "cnn_cnn", "cnn_vit", "final_layers", "middle_layers",
-    "early_layers",
+    "early_layers", "stitching", "stitching_less",
 ]  # fmt: skip
 Pair = tuple[Name, Name]
 

@@ -13,16 +13,15 @@ TOWERS = ("image", "text")
 
 
 class ImageTower(Section):
-    """A ViT, on patches or (``stem``) on the map of a small convolutional stem, or a RegNet, as of an encoder.
+    """A ViT on patches, or a RegNet, as of an encoder.
 
-    ``width``, ``layers``, ``heads`` and ``stem`` are a ViT's, ``widths`` and ``depths`` a convnet's.
+    ``width``, ``layers`` and ``heads`` are a ViT's, ``widths`` and ``depths`` a convnet's.
     """
 
     architecture: Literal["vit", "convnet"]
     width: Count | None = None
     layers: Count | None = None
     heads: Count | None = None
-    stem: bool = False
     widths: tuple[Count, Count, Count, Count] | None = None
     depths: tuple[Count, Count, Count, Count] | None = None
 
@@ -33,8 +32,6 @@ class ImageTower(Section):
                 got = getattr(self, name)
                 if (got is not None) != (architecture == self.architecture):
                     yield f"{name}: got {got} of a {self.architecture}, expected it of a {architecture} alone"
-        if self.stem and self.architecture == "convnet":
-            yield "stem: got one of a convnet, expected it of a vit alone"
         if self.width and self.heads and self.width % self.heads:
             yield f"width: got {self.width}, expected a multiple of the {self.heads} heads"
 

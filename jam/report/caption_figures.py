@@ -94,5 +94,5 @@ def variants(results: pd.DataFrame) -> Figure:
         axis.set_ylim(len(names) - 0.5, -0.5)
         axis.set_xlabel(MEASURED[metric])
         figure.legend(loc="outside lower center", ncols=len(shown))
-        note(figure, "Prefix made of … Bars: 95 % over seeds and scenes.")
+        note(figure, "Prefix made of … Bars: 95 % over scenes, and over seeds where there are several.")
     return figure

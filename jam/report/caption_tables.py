@@ -12,10 +12,17 @@ CONDITIONS = {
 }  # fmt: skip
 SCORES: dict[str, Where] = {
     "exact scene": {"metric": "exact_scene"}, "binding error": {"metric": "binding_error"},
+    "misbound of those with all words right": {"metric": "misbound"}, "a thing repeated": {"metric": "repeated"},
+    "wrong words that are in the scene": {"metric": "misplaced", "label": None},
     "hallucinations": {"metric": "hallucination"}, "omissions": {"metric": "omission"},
     "no sentence": {"metric": "unparseable"}, "distinct": {"metric": "distinct"},
     "BLEU-4": {"metric": "bleu"}, "CIDEr-D": {"metric": "cider_d"},
 }  # fmt: skip
+FAULTS = (
+    "binding error", "misbound of those with all words right", "a thing repeated", "wrong words that are in the scene",
+    "hallucinations",
+)  # fmt: skip
+FEWEST = 10  # captions or wrong words that a share is told of
 ATTRIBUTES = ("digit", "colour", "size", "cell")
 
 
@@ -25,7 +32,7 @@ def means_of(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def bounds_table(results: pd.DataFrame) -> str:
-    """The first variant beside all that bounds it, and the oracle."""
+    """The first variant beside all that bounds it, what probes of the other inputs know, and the oracle."""
     means = means_of(results)
     first = select(means, condition="real")["subject"].iloc[0]
     rows: dict[str, Where] = {
@@ -35,10 +42,28 @@ def bounds_table(results: pd.DataFrame) -> str:
     }
     alone = select(means, condition="none")
     rows[f"{label(alone['subject'].iloc[0])}, no prefix"] = {"condition": "none"}
-    if len(select(means, subject="oracle")):
-        rows["*the true state instead of the image*"] = {"subject": "oracle", "condition": "real"}
+    others = [name for name in dict.fromkeys(select(means, condition="template")["subject"]) if name != first]
+    for name in sorted(others, key=lambda name: name == "oracle"):
+        rows[f"{_known(name)}, {CONDITIONS['template']}"] = {"subject": name, "condition": "template"}
+    for name in ("oracle", "oracle_lora"):
+        if len(select(means, subject=name)):
+            rows[_known(name)] = {"subject": name, "condition": "real"}
     columns = {name: where for name, where in SCORES.items() if len(select(means, **where))}
-    return grid(means, "sentences of", rows, columns, with_interval)
+    return grid(means, "sentences of", rows, columns, _share)
+
+
+def _known(name: str) -> str:
+    """What is given of an image; of the oracle, that it is none."""
+    told = "*the true state instead of the image*"
+    return {"oracle": told, "oracle_lora": f"{told}, with LoRA"}.get(name, label(name))
+
+
+def _share(rows: pd.DataFrame) -> str:
+    """With its interval; of captions that have all words right, with how many there are (the first seed's)."""
+    metric, n = rows["metric"].iloc[0], rows["n"].iloc[0]
+    if metric in ("misbound", "misplaced") and n < FEWEST:
+        return "–"
+    return with_interval(rows) + f" of {n}" * (metric == "misbound")
 
 
 def variants_table(results: pd.DataFrame) -> str:
@@ -49,15 +74,21 @@ def variants_table(results: pd.DataFrame) -> str:
     own, gap = {"condition": "real"}, {"against": "shuffled", "metric": "exact_scene"}
     columns: dict[str, Where] = {
         "exact scene": {**own, "metric": "exact_scene"}, "− shuffled": gap,
-        "binding error": {**own, "metric": "binding_error"}, "hallucinations": {**own, "metric": "hallucination"},
+        **{name: {**own, **SCORES[name]} for name in FAULTS},
         **{f"{name} said truly": {**own, "metric": "said_recall", "label": name} for name in ATTRIBUTES},
         "distinct": {**own, "metric": "distinct"}, "CIDEr-D": {**own, "metric": "cider_d"},
     }  # fmt: skip
     columns = {name: where for name, where in columns.items() if len(select(found, **where))}
     rows: dict[str, Where] = {label(name): {"subject": name} for name in names}
-    lines = grid(found, "prefix of", rows, columns, with_interval).splitlines()
+    lines = grid(found, "prefix of", rows, columns, _share).splitlines()
+    sizes = grid(means, "", rows, {"trained parameters": {**own, "metric": "parameters"}}, _whole).splitlines()
     seeds = grid(means, "", rows, {"seeds": {**own, "metric": ("exact_scene", "cider_d")}}, _seeds).splitlines()
-    return "\n".join(a + b[b.index("|", 1) + 1 :] for a, b in zip(lines, seeds, strict=True))
+    ends = [[line[line.index("|", 1) + 1 :] for line in part] for part in (sizes, seeds)]
+    return "\n".join(a + b + c for a, b, c in zip(lines, *ends, strict=True))
+
+
+def _whole(rows: pd.DataFrame) -> str:
+    return f"{rows['value'].iloc[0]:,.0f}"
 
 
 def _seeds(rows: pd.DataFrame) -> str:

@@ -114,7 +114,7 @@ def factors(table: pd.DataFrame) -> Figure:
                     if np.isfinite(ends).all():
                         axis.plot(ends, [at, at], color=colour, linewidth=1.4, alpha=0.7)
                     axis.plot(float(row["value"]), at, marker, color=colour, markerfacecolor=face, markersize=5.5)
-            axis.set_title(f"{modality} towers, {int(select(table, modality=modality)['n'].max())} models")
+            axis.set_title(f"{modality} towers, {int(select(table, modality=modality)['models'].max())} models")
             axis.set_xlabel("added similarity of two models that share it")
         axes[0][0].set_yticks(range(len(names)), [FACTORS.get(name, label(name)) for name in names])
         axes[0][0].set_ylim(len(names) - 0.5, -0.5)

@@ -10,6 +10,7 @@ from jam.report.reference_tables import small
 from jam.report.tables import Where, grid, markdown, number, with_interval
 from jam.results import select
 
+TRAINED = 100  # per cent
 PRINTED = "printed_cka"
 MEASURES = ("unbiased_cka", "rsa", "mutual_knn", "procrustes_cosine", "predictability")
 FACTORS = {
@@ -17,9 +18,9 @@ FACTORS = {
     "seed": "the same seed",
 }  # fmt: skip
 TESTS = {
-    "layers": "nearer layers are more alike", "seeds": "a recipe's other seed before other recipes",
-    "noise": "as many wrong captions, more alike",
-}  # fmt: skip
+    "layers": "nearer layers are more alike",
+    "seeds": "a recipe's other seed before other recipes",
+}
 
 
 def finals(similar: pd.DataFrame, modality: str | None = None, other: str | None = None) -> pd.DataFrame:
@@ -30,7 +31,7 @@ def finals(similar: pd.DataFrame, modality: str | None = None, other: str | None
         modality: of x alone; all if None.
         other: of y; that of x if None.
     """
-    found = select(similar, final=True)
+    found = select(similar, final=True, checkpoint=TRAINED, y_checkpoint=TRAINED)
     if modality is not None:
         found = select(found, modality=modality, y_modality=other or modality)
     return found
@@ -149,7 +150,8 @@ def measures_table(tests: pd.DataFrame) -> str:
     """The measures themselves where the answer is known: a line a test, ``score (by chance); p``."""
     rows: dict[str, Where] = {}
     for modality, condition, name in tests[["modality", "condition", "label"]].drop_duplicates().to_numpy():
-        told = f"{TESTS.get(condition, label(condition))}: {label(name)} ({modality})"
+        question = TESTS.get(condition, f"the further apart in {label(condition)}, the less alike")
+        told = f"{question}: {label(name)} ({modality})"
         rows[told] = {"modality": modality, "condition": condition, "label": name}
     columns: dict[str, Where] = {metric(name): {"metric": name} for name in MEASURES if name in set(tests["metric"])}
     return grid(tests, "test", rows, columns, _tested)
@@ -187,12 +189,20 @@ def _spread(rows: pd.DataFrame) -> str:
     return text if len(values) == 1 else f"{text} ({number(values.min(), 2)} to {number(values.max(), 2)})"
 
 
+def through_training(when: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Rows of two models after the same share of their training, of the pairs that were compared at every share."""
+    mine = select(when, condition="training", metric=name)
+    mine = mine[(mine["checkpoint"] == mine["y_checkpoint"]) & (mine["modality"] == mine["y_modality"])]
+    of = mine.groupby(["modality", "x", "y"])["checkpoint"].transform("nunique")
+    return mine[of == mine["checkpoint"].nunique()]
+
+
 def training_table(when: pd.DataFrame, name: str = "unbiased_cka") -> str:
     """How alike different models are after each share of their training: the mean over pairs, and their range."""
-    mine = select(when, condition="training", metric=name)
-    mine = mine[mine["checkpoint"] == mine["y_checkpoint"]]
+    mine = through_training(when, name)
     rows: dict[str, Where] = {
-        f"{one} towers": {"modality": one, "y_modality": one} for one in dict.fromkeys(mine["modality"])
+        f"{one} towers, {len(select(mine, modality=one)[['x', 'y']].drop_duplicates())} pairs": {"modality": one}
+        for one in dict.fromkeys(mine["modality"])
     }
     columns: dict[str, Where] = {f"{at} %": {"checkpoint": at} for at in sorted(mine["checkpoint"].dropna().unique())}
     return grid(mine, f"{metric(name)} of two models after", rows, columns, _spread)

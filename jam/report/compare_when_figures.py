@@ -1,6 +1,7 @@
 """Figures of when and how models come out alike: over depth, over training, over data, capacity and domain."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
+from jam.report.compare_tables import through_training
 from jam.report.labels import label, metric
 from jam.report.style import BLUE, GREY, SERIES, STYLE, VERMILION, looks, note
 from jam.results import select
@@ -49,7 +51,7 @@ def depth(when: pd.DataFrame, claims: pd.DataFrame | None = None, name: str = CK
                     for end in ("value", "low", "high")}  # fmt: skip
             axis.fill_between(at, mean["low"], mean["high"], color=BLUE, alpha=0.25, linewidth=0, zorder=3)
             axis.plot(at, mean["value"], color=BLUE, marker="o", markersize=4, linewidth=2, zorder=4)
-            axis.set_title(f"{modality} towers, {len(curves)} pairs of models")
+            axis.set_title(f"{modality} towers, {len(curves)} {'pairs' if len(curves) > 1 else 'pair'} of models")
             axis.set_xlabel("relative depth (1: the model's own shared space)")
             axis.set_xlim(-0.03, 1.03)
         axes[0][0].set_ylabel(metric(name))
@@ -87,38 +89,22 @@ def _zones(axis: Axes, claims: pd.DataFrame) -> None:
         )  # fmt: skip
 
 
-def trajectories(paths: pd.DataFrame) -> Figure:
+def trajectories(paths: pd.DataFrame, models: Sequence[str] | None = None) -> Figure:
     """Trainings as paths in the plane that keeps distances √(2 − 2·CKA) best: from an open circle to the model's mark.
 
     Args:
         paths: as the stage `compare` writes trajectories, a row a point and dimension.
+        models: that are named, all if None; others are small and grey.
     """
-    sides = list(dict.fromkeys(paths["modality"]))
-    names = list(dict.fromkeys(paths["subject"]))
-    told = looks(names)
+    sides, told = list(dict.fromkeys(paths["modality"])), looks(list(models or dict.fromkeys(paths["subject"])))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, len(sides), figsize=(4.9 * len(sides) + 0.2, 5.2), squeeze=False)
         for axis, modality in zip(axes[0], sides, strict=True):
             here = select(paths, modality=modality)
             points = here.pivot(index=["subject", "checkpoint"], columns="dimension", values="value").astype(float)
-            for name in names:
-                if name not in points.index.get_level_values(0):
-                    continue
-                mine = points.loc[name].sort_index()
-                colour, marker = told[name]
-                axis.plot(mine[0], mine[1], color=colour, linewidth=1.3, alpha=0.75)
-                for (_, start), (at, end) in zip(mine.iloc[:-1].iterrows(), mine.iloc[1:].iterrows(), strict=True):
-                    middle = (start + end) / 2
-                    step = (end - start) * 0.02
-                    axis.annotate("", xy=tuple(middle + step), xytext=tuple(middle - step),
-                                  arrowprops={"arrowstyle": "-|>", "color": colour, "mutation_scale": 9})  # fmt: skip
-                    if at != mine.index[-1]:
-                        axis.plot(end[0], end[1], "o", color=colour, markersize=3)
-                if len(mine) > 1:
-                    first = mine.iloc[0]
-                    axis.plot(first[0], first[1], "o", color=colour, markerfacecolor="white", markersize=5.5)
-                last = mine.iloc[-1]
-                axis.plot(last[0], last[1], marker, color=colour, markersize=9, markeredgecolor="white")
+            names = list(dict.fromkeys(here["subject"]))
+            for name in sorted(names, key=lambda one: one in told):  # those that are named above the others
+                _path(axis, points.loc[name].sort_index(), *told.get(name, (GREY, ".")), name in told)
             shares = here.groupby("dimension")["explained"].first().astype(float)
             axis.set_title(f"{modality} towers")
             axis.set_xlabel(f"first axis, {100 * shares.iloc[0]:.0f} % of the spread")
@@ -128,12 +114,27 @@ def trajectories(paths: pd.DataFrame) -> Figure:
             Line2D([], [], color=colour, marker=marker, markersize=7, markeredgecolor="white", label=label(name))
             for name, (colour, marker) in told.items()
         ]
-        handles.append(
-            Line2D([], [], color=GREY, marker="o", markerfacecolor="white", linestyle="none", label="at init")
-        )
+        if set(paths["subject"]) - set(told):
+            handles.append(Line2D([], [], color=GREY, marker=".", linewidth=0.8, label="other models"))
+        at_init: Any = {"color": GREY, "marker": "o", "markerfacecolor": "white", "linestyle": "none"}
+        handles.append(Line2D([], [], label="at init", **at_init))
         figure.legend(handles=handles, ncols=5, loc="outside lower center", fontsize=8.5)
         note(figure, "near: alike by CKA at the last layer; dots: checkpoints on the way")
     return figure
+
+
+def _path(axis: Axes, points: pd.DataFrame, colour: str, marker: str, named: bool) -> None:
+    """The checkpoints (rows) of one model; arrows halfway between them."""
+    at = points.to_numpy()
+    axis.plot(at[:, 0], at[:, 1], color=colour, linewidth=1.3 if named else 0.7, alpha=0.75 if named else 0.5)
+    for start, end in pairwise(at) if named else ():
+        middle, step = (start + end) / 2, (end - start) * 0.02
+        arrow = {"arrowstyle": "-|>", "color": colour, "mutation_scale": 9}
+        axis.annotate("", xy=tuple(middle + step), xytext=tuple(middle - step), arrowprops=arrow)
+    axis.plot(at[1:-1, 0], at[1:-1, 1], "o", color=colour, markersize=3 if named else 1.5)
+    if len(at) > 1:
+        axis.plot(*at[0], "o", color=colour, markerfacecolor="white", markersize=5.5 if named else 3.5)
+    axis.plot(*at[-1], marker, color=colour, markersize=9 if named else 7, markeredgecolor="white" if named else colour)
 
 
 def when(rows: pd.DataFrame, scales: Mapping[str, str], name: str = CKA) -> Figure:
@@ -154,7 +155,7 @@ def when(rows: pd.DataFrame, scales: Mapping[str, str], name: str = CKA) -> Figu
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, panels, figsize=(3.15 * panels + 0.5, 3.9), sharey=True, squeeze=False)
         spots = iter(axes[0])
-        _training(next(spots), select(mine, condition="training"), colours)
+        _training(next(spots), through_training(rows, name), colours)
         if domain:
             _domains(next(spots), mine, colours)
         for scale, told in kept.items():
@@ -170,12 +171,10 @@ def when(rows: pd.DataFrame, scales: Mapping[str, str], name: str = CKA) -> Figu
 
 
 def _training(axis: Axes, rows: pd.DataFrame, colours: Mapping[str, tuple[str, str]]) -> None:
-    rows = rows[(rows["checkpoint"] == rows["y_checkpoint"]) & (rows["x"] != rows["y"])]
     percents = sorted(int(one) for one in rows["checkpoint"].dropna().unique())
     for side, look in colours.items():
         here = select(rows, modality=side)
         table = here.pivot_table(index=["x", "y"], columns="checkpoint", values="value", sort=False).astype(float)
-        table = table.dropna()  # the same pairs at every point
         _lines(axis, table.reindex(columns=percents), look)
     axis.set_xticks(range(len(percents)), [str(one) for one in percents])
     axis.set_xlabel("% of the training of both")
@@ -210,7 +209,7 @@ def _scale(axis: Axes, rows: pd.DataFrame, told: str, colours: Mapping[str, tupl
     axis.set_xlim(-0.3, len(levels) - 0.7)
     axis.set_xlabel(told)
     others = dict.fromkeys(label(name) for name in rows["y"])
-    axis.set_title(f"with {next(iter(others))}" if len(others) == 1 else "of every two")
+    axis.set_title(f"with {' and '.join(others)}" if len(others) < 3 else f"with {len(others)} others", fontsize=9.5)
 
 
 def _lines(axis: Axes, table: pd.DataFrame, look: tuple[str, str]) -> None:

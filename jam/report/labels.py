@@ -1,5 +1,6 @@
 """The one registry of what readers see: of every name its label, and of a metric its chance, ceiling and direction."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,6 +80,9 @@ METRICS: dict[str, Metric] = {
     "latent_rank": Metric("effective rank of latents", ceiling=None),
     "exact_scene": Metric("exact scene", chance=0.0),
     "binding_error": Metric("binding error", "lower", ceiling=0.0),
+    "misbound": Metric("misbound where all words are right", "lower", ceiling=0.0),
+    "misplaced": Metric("wrong words that are in the scene", "lower", ceiling=None),
+    "repeated": Metric("a thing repeated", "lower", ceiling=0.0),
     "said_recall": Metric("said truly"),
     "said_precision": Metric("truth of what is said"),
     "omission": Metric("omissions", "lower", ceiling=0.0),
@@ -94,6 +98,7 @@ METRICS: dict[str, Metric] = {
     "rank_correlation": Metric("rank correlation", chance=0.0),
     "coefficient": Metric("coefficient", ceiling=None),
     "hypervolume": Metric("hypervolume", ceiling=None),
+    "lost": Metric("share of the own R@10 that is lost", "lower", chance=1.0, ceiling=0.0),
     "balanced_accuracy": Metric("balanced accuracy"),
     "accuracy": Metric("accuracy"),
     "agreement": Metric("agreement with the teacher"),
@@ -118,7 +123,7 @@ LABELS: dict[str, str] = {
     "tokens": "tokens", "z": "z of the space", "latents": "latents of the resampler", "oracle": "oracle",
     "k_1": "prefix of 1", "k_4": "prefix of 4", "linear_prefix": "linear", "transformer": "transformer",
     "resampled": "resampler", "text_alone": "learned from sentences alone",
-    "questions": "questions", "lora": "with LoRA",
+    "questions": "questions", "lora": "with LoRA", "pooled": "pooled features", "oracle_lora": "oracle, with LoRA",
     "linear_negcon": "linear, NegCon", "mlp_negcon": "MLP, NegCon",
     "ceiling": "oracle and parser, CCA", "ridge": "ridge", "procrustes": "Procrustes", "cca": "CCA",
     "matched": "matched", "easy": "another item's view", "hard": "one thing changed",
@@ -143,7 +148,9 @@ MISMATCHES = ("matched", "hard", "easy")
 
 
 def label(name: str) -> str:
-    """What a reader sees for a name."""
+    """What a reader sees for a name; NAME_seed1 is that of another seed."""
+    if again := re.fullmatch(r"(.+)_seed(\d+)", name):
+        return f"{label(again[1])}, seed {again[2]}"
     return METRICS[name].label if name in METRICS and name not in LABELS else LABELS.get(name, name.replace("_", " "))
 
 

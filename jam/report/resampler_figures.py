@@ -47,8 +47,9 @@ def curves(history: pd.DataFrame) -> Figure:
             axis.set_xlabel("epoch")
             axis.xaxis.get_major_locator().set_params(integer=True)
         figure.legend(*axes.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-        note(figure, "Losses and gradient norms: means over the steps of an epoch (the gradient before it is clipped). "
-             "Alignment and uniformity: of first validation views, lower is better.")  # fmt: skip
+        note(figure, "Losses and gradient norms: means over an epoch's steps (the gradient before it is clipped).\n"
+             "Alignment (mean squared distance of pairs) and uniformity: of first validation views; neither need fall "
+             "where R@1 rises.")  # fmt: skip
     return figure
 
 
@@ -71,13 +72,13 @@ def variants(results: pd.DataFrame) -> Figure:
                     axis.plot([float(row["low"]), float(row["high"])], [at, at], color=colour, linewidth=1.4)
                     how = {"color": colour, "markersize": 5, "label": way if place == 0 else None}
                     axis.plot(float(row["value"]), at, marker, **how)
-            axis.set_title(title)
+            axis.set_title("R@1, each way" if axis is axes[0] else title)
         axes[2].axvline(0.5, color=GREY, linewidth=0.9, linestyle=":")
         axes[1].axvline(0.5, color=GREY, linewidth=0.9, linestyle=":")
         axes[0].set_yticks(range(len(names)), [label(name) for name in names])
         axes[0].invert_yaxis()
         axes[0].legend(loc="best", fontsize=8)
-        note(figure, "Bars: 95 % over seeds and scenes. Dotted: a guess.")
+        note(figure, "Bars: 95 % over scenes, and over seeds where there are several. Dotted: a guess.")
     return figure
 
 

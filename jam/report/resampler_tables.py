@@ -12,6 +12,7 @@ MONITORS = (
     "norm", "diagonal", "gradient_norm", "attention_entropy", "latent_diversity", "latent_rank", "alignment",
     "uniformity",
 )  # fmt: skip
+GUESS = "guess"  # of `jam.resampler.rows`
 ASKED: Mapping[str, Where] = {
     "R@1 (mean of both ways)": {"metric": ("true_recall", "recall")},
     "hard negatives": {"metric": "hard_negatives", "tier": "hard"},
@@ -21,7 +22,10 @@ ASKED: Mapping[str, Where] = {
 
 
 def variants_table(results: pd.DataFrame) -> str:
-    """Each variant: retrieval both ways, hard negatives, its size, and what reading an item of either side costs."""
+    """Each variant: retrieval both ways, hard negatives, its size, and what reading an item of either side costs.
+
+    A star at swaps: p ≤ .05 against a guess.
+    """
     means = select(results, seed=None, against=None)
     recall = select(means, **ASKED["R@1 (mean of both ways)"])
     x, y = recall["x"].iloc[0], recall["y"].iloc[0]
@@ -30,8 +34,11 @@ def variants_table(results: pd.DataFrame) -> str:
         f"{y} → {x} R@1": {"metric": ("true_recall", "recall"), "direction": "y_to_x"},
         **{name: ASKED[name] for name in ("hard negatives", "swaps")},
     }
+    guessed = select(results, against=GUESS).set_index("subject")["p"]
+    swaps = means["label"] == ASKED["swaps"]["label"]
+    means = means.assign(p=means["subject"].map(guessed).where(swaps).astype(float))
     rows: dict[str, Where] = {label(name): {"subject": name} for name in dict.fromkeys(means["subject"])}
-    lines = grid(means, "variant", rows, columns, with_interval).splitlines()
+    lines = grid(means, "variant", rows, columns, _starred).splitlines()
     costs = {"parameters": {"metric": "parameters"}} | {
         f"multiply-adds, {side}": {"metric": "multiply_adds", "x": side} for side in (x, y)
     }
@@ -52,17 +59,15 @@ def _seeds(rows: pd.DataFrame) -> str:
 
 
 def differences_table(results: pd.DataFrame) -> str:
-    """The first variant minus each other, paired on items; a star where Holm's p is ≤ .05."""
-    found = results[results["against"].notna()]
-    first = found["subject"].iloc[0]
-    rows: dict[str, Where] = {
-        f"{label(first)} − {label(other)}": {"against": other} for other in found["against"].unique()
-    }
+    """The first variant, and the pooled space, minus each other, paired on items; a star where Holm's p is ≤ .05."""
+    found = results[results["against"].notna() & (results["against"] != GUESS)]
+    pairs = found[["subject", "against"]].drop_duplicates().itertuples(index=False)
+    rows: dict[str, Where] = {f"{label(a)} − {label(b)}": {"subject": a, "against": b} for a, b in pairs}
     return grid(found, "difference", rows, ASKED, _starred)
 
 
 def _starred(rows: pd.DataFrame) -> str:
-    star = "*" if rows["p"].iloc[0] <= 0.05 else ""
+    star = "*" if pd.notna(p := rows["p"].iloc[0]) and p <= 0.05 else ""
     return with_interval(rows).replace(" [", f"{star} [", 1)
 
 
@@ -93,14 +98,21 @@ def _band(rows: pd.DataFrame) -> str:
 
 
 def attention_table(attention: pd.DataFrame) -> str:
-    """Of each sort of word the latent that reads it most, in units of reading all tokens alike."""
+    """Of each sort of word the latent that reads it most, and what the one that reads it least takes of it."""
     words = attention[~attention["key"].str.isdigit()]
     lifts = words.assign(lift=words["value"] / words["uniform"])
+    least = lifts.groupby("key")["lift"].min()
     best = lifts.sort_values("lift", ascending=False).groupby("key", sort=False).head(1)
     rows = [
-        [row["key"], f"{int(row['latent'])}", number(row["value"]), number(row["uniform"]), f"{row['lift']:.1f}"]
+        [
+            row["key"],
+            f"{int(row['latent'])}",
+            number(row["value"]),
+            number(row["uniform"]),
+            f"{row['lift']:.1f}",
+            f"{least[row['key']]:.1f}",
+        ]
         for row in best.to_dict("records")
     ]
-    return markdown(
-        ["sort of word", "latent that reads it most", "share of its attention", "share of tokens", "times"], rows
-    )
+    header = ["sort of word", "latent that reads it most", "share of its attention", "share of tokens", "times"]
+    return markdown([*header, "times, of the latent that reads it least"], rows)

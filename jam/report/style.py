@@ -24,7 +24,7 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 # By place in a list of things that are told apart
 SERIES = (
     (BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (SKY, "^"), (PINK, "v"), (VERMILION, "P"), (GREY, "X"), (BLACK, "h"),
-    ("#7a5195", "<"), ("#8c6d31", ">"), ("#00303f", "d"), ("#9a031e", "p"),
+    ("#7a5195", "<"), ("#8c6d31", ">"), ("#a6d854", "d"), ("#9a031e", "p"),
 )  # fmt: skip
 STYLE: Any = {
     "figure.dpi": 150, "savefig.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10,

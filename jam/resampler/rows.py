@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,9 +11,11 @@ from jam.evaluation.contrasts import contrast_rows, observations
 from jam.evaluation.scores import Key, Outcome, summarise
 from jam.params.resampler import Band
 from jam.resampler.monitors import Monitor
+from jam.widths.curve import BINDING
 
 Runs = Mapping[str, Mapping[int, Mapping[Key, Outcome]]]
 """By variant and seed what was found."""
+GUESS = "guess"
 
 
 def score_rows(runs: Runs, resamples: int, units: np.ndarray) -> pd.DataFrame:
@@ -23,11 +26,31 @@ def score_rows(runs: Runs, resamples: int, units: np.ndarray) -> pd.DataFrame:
     )
 
 
-def difference_rows(runs: Runs, resamples: int, units: np.ndarray) -> pd.DataFrame:
-    """The first variant minus each other, paired on items."""
+def difference_rows(runs: Runs, resamples: int, units: np.ndarray, pooled: str | None = None) -> pd.DataFrame:
+    """Paired on items: the first variant minus each other, the ``pooled`` space minus each, and swaps minus a guess.
+
+    p is corrected for the comparisons of a metric (Holm), by itself among each of the three.
+    """
     observed = {name: observations(found) for name, found in runs.items()}
-    first, *others = observed
-    return pd.DataFrame(contrast_rows(observed, [(first, other) for other in others], units, resamples))
+    families = [(name, [other for other in observed if other != name]) for name in (next(iter(observed)), pooled)]
+    rows = [
+        row
+        for name, others in families
+        if name is not None
+        for row in contrast_rows(observed, [(name, other) for other in others], units, resamples)
+    ]
+    return pd.DataFrame([*rows, *_beyond_guess(observed, units, resamples)])
+
+
+def _beyond_guess(observed: Mapping[str, pd.DataFrame], units: np.ndarray, resamples: int) -> list[dict[str, Any]]:
+    """The share of swaps that each variant tells, minus one half."""
+    swaps = {name: of[(of["metric"] == "hard_negatives") & (of["label"] == BINDING)] for name, of in observed.items()}
+    first = next(iter(swaps.values()))
+    if first.empty:
+        return []
+    guess = first[first["seed"] == first["seed"].iloc[0]]
+    swaps[GUESS] = guess.assign(total=guess["count"] / 2)
+    return contrast_rows(swaps, [(name, GUESS) for name in observed], units, resamples)
 
 
 def monitor_rows(

@@ -195,7 +195,7 @@ def layer_rows(
     drawn, first, last = Resamples(len(b.told.test), resamples), methods[0], len(a.train) - 1
     whole = b.states.test[0]
     own = hits(vectors(_same(whole), b.encoder, whole, 0), b.told.test)
-    yield from score_rows(own, {"condition": OWN}, drawn)
+    yield from score_rows(own, {"condition": OWN, "y_layer": 0}, drawn)
     for way in product(range(len(a.train)), range(len(b.states.train))):
         cells = [(STITCHED, method, a, {}) for method in methods]
         trained: dict[str, Any] = {"learning": learning}
