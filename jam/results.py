@@ -93,11 +93,12 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "smallest_p": REAL, "models": WHOLE, "pairs": WHOLE, "least": REAL, "most": REAL, "claim": TEXT, "text": TEXT,
         "claimed_low": REAL, "claimed_high": REAL, "outcome": TEXT,
     },
-    # anchors: items that both models have seen, or labelled ones; kept: share of the own score (transfer: above chance)
-    "stitch": {"method": TEXT, "anchors": WHOLE, "null_mean": REAL, "kept": REAL},
+    # anchors: items that both models have seen, or labelled ones; kept, with its interval: the share of the score that
+    # it is held against (of transfer above chance), the own one of y (own) or of x (own_x)
+    "stitch": {"method": TEXT, "anchors": WHOLE, "null_mean": REAL, "kept": REAL, "kept_low": REAL, "kept_high": REAL},
     "transfer": {
         "label": TEXT, "method": TEXT, "anchors": WHOLE, "alpha": REAL, "temperature": REAL, "null_mean": REAL,
-        "kept": REAL,
+        "kept": REAL, "kept_low": REAL, "kept_high": REAL,
     },
     "reference": {"reference": TEXT, "label": TEXT},  # held against: an encoder, or the state
     "trends": {"grid": TEXT, "predictor": TEXT, "predictor_side": TEXT, "within": TEXT, "tier": TEXT},

@@ -2,8 +2,8 @@
 
 Reads   data/multimodal/, data/multimodal_features/, data/world/
 Writes  metrics/siblings/stitch/NAME.csv: ``condition`` own, stitched, and the controls shuffled, untrained, unmapped;
-        with layers where a tower is cut. Rows with ``against`` are paired differences from the own text tower's model,
-        ``kept`` the share of its score.
+        with layers where a tower is cut. Rows with ``against`` are paired differences from the own pair of the text
+        tower's model (own) or the image tower's (own_x), ``kept`` the share of its score.
 
 By hand:  python -m stages.stitch cave
 """
@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from jam.compare.stitch.layers import Bottoms, Learning, Told, layer_rows, states_of
+from jam.compare.stitch.layers import Above, Bottoms, Learning, Told, layer_rows, states_of
 from jam.compare.stitch.towers import Towers, tower_rows
 from jam.data.images import decode_image
 from jam.data.schema import VIEWS, read_table
@@ -66,7 +66,7 @@ def by_layer(name: str, below: str, above: str) -> list[Row]:
     told = Told(texts["train"][: spec.images], texts["test"])
     trained = None if spec.trained is None else Learning(**spec.trained.model_dump())
     how: dict[str, Any] = {"methods": spec.methods, "learning": trained, "seed": spec.seed}
-    rows = layer_rows(a, b, bare, encoder, told, resamples=params.evaluate.resamples, **how)
+    rows = layer_rows(a, Above(encoder, b, told), bare, resamples=params.evaluate.resamples, **how)
     return [{"x": below, "y": above, **row} for row in rows]
 
 

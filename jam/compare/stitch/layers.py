@@ -1,20 +1,22 @@
 """Stitching by layer: the bottom of one image tower, a map of each token, the top of another."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jam.compare.resamples import Resamples
 from jam.compare.stitch.halves import bottom, fitted_to, layers_of, like, rows_of, top
 from jam.compare.stitch.maps import Map, fit_map, unit_rows
 from jam.compare.stitch.towers import OWN, SHUFFLED, STITCHED, UNTRAINED, Hits, hits, score_rows
 from jam.encoders import Encoder
 
 BATCH = 250
-TOKENS = 20_000  # that a map is fitted on at most
+TOKENS = 8_000  # that a map is fitted on at most
 TRAINED = "trained"
 
 
@@ -125,12 +127,49 @@ def train_map(
     return made
 
 
+@dataclass(frozen=True)
+class Above:
+    """What is stitched onto: B's image tower, states of its layers, and what its text tower makes of the captions."""
+
+    encoder: Encoder
+    states: Bottoms
+    told: Told
+
+
+def stitched_at(
+    of: Bottoms,
+    b: Above,
+    way: tuple[int, int],
+    method: str,
+    seed: int,
+    *,
+    shuffled: bool = False,
+    learning: Learning | None = None,
+) -> Hits:
+    """Retrieval of B's texts by images that A has seen up to a layer and B from one.
+
+    Args:
+        of: states of A.
+        b: see there.
+        way: layer l of A and m of B.
+        method: of the map, which is fitted first in any case.
+        seed: of drawn tokens and batches.
+        shuffled: fitted on tokens of other images.
+        learning: how the map is trained further; None for not at all.
+    """
+    low, m = way
+    there = b.states.train[m]
+    of_a = fitted_to(of.train[low], there)
+    made = TokenMap.of(token_map(method, of_a, there, seed, shuffled))
+    if learning is not None:
+        made = train_map(made, b.encoder, of_a, m, b.told.train, learning, seed)
+    return hits(vectors(made, b.encoder, fitted_to(of.test[low], there), m), b.told.test)
+
+
 def layer_rows(
     a: Bottoms,
-    b: Bottoms,
+    b: Above,
     untrained: Bottoms | None,
-    encoder: Encoder,
-    told: Told,
     *,
     methods: Sequence[str],
     learning: Learning | None,
@@ -140,46 +179,38 @@ def layer_rows(
     """Rows of results of every layer l of A into every layer m of B, retrieval with B's texts.
 
     Late layers into early ones (l beyond m) are among them: that these score well says that stitching does not tell
-    what a layer is. On the diagonal (l = m, or the last of A) controls: ``shuffled`` images, an ``untrained`` bottom of
-    A, each by the first method, and the trained map beside the fitted ones.
+    what a layer is. On the diagonal (l = m) controls: ``shuffled`` images, and an ``untrained`` bottom of A, by the
+    first method. A map is trained on the diagonal, on the diagonal above an untrained bottom, and from the last layer
+    of A into every one of B.
 
     Args:
-        a, b: states of both, of the same images.
+        a: states of A, of the same images as B's.
+        b: see there.
         untrained: of A before its training.
-        encoder: B's image tower.
-        told: B's texts.
         methods: of maps.
         learning: of the trained map; None for none.
         resamples: of the bootstrap over items.
         seed: of drawn tokens and batches.
     """
-    own = hits(vectors(_same(b.test[0]), encoder, b.test[0], 0), told.test)
-    yield from score_rows(own, {"condition": OWN, "y_layer": 0}, resamples)
-
-    def found(of: Bottoms, way: tuple[int, int], method: str, shuffled: bool = False) -> Hits:
-        there = b.train[way[1]]
-        made = TokenMap.of(token_map(method, fitted_to(of.train[way[0]], there), there, seed, shuffled))
-        return hits(vectors(made, encoder, fitted_to(of.test[way[0]], there), way[1]), told.test)
-
-    for low in range(len(a.train)):
-        for m in range(len(b.train)):
-            told_of: dict[str, Any] = {"x_layer": low, "y_layer": m, "condition": STITCHED}
-            for method in methods:
-                yield from score_rows(found(a, (low, m), method), told_of | {"method": method}, resamples, own)
-            if low != m:
-                continue
-            first = methods[0]
-            controls: Mapping[str, Hits] = {SHUFFLED: found(a, (low, m), first, shuffled=True)}
+    drawn, first, last = Resamples(len(b.told.test), resamples), methods[0], len(a.train) - 1
+    whole = b.states.test[0]
+    own = hits(vectors(_same(whole), b.encoder, whole, 0), b.told.test)
+    yield from score_rows(own, {"condition": OWN, "y_layer": 0}, drawn)
+    for way in product(range(len(a.train)), range(len(b.states.train))):
+        cells = [(STITCHED, method, a, {}) for method in methods]
+        trained: dict[str, Any] = {"learning": learning}
+        if way[0] == way[1]:
+            cells.append((SHUFFLED, first, a, {"shuffled": True}))
             if untrained is not None:
-                controls = {**controls, UNTRAINED: found(untrained, (low, m), first)}
-            for condition, scores in controls.items():
-                yield from score_rows(scores, told_of | {"condition": condition, "method": first}, resamples, own)
-            if learning is not None:
-                there, of_a = b.train[m], fitted_to(a.train[low], b.train[m])
-                made = TokenMap.of(token_map(first, of_a, there, seed))
-                made = train_map(made, encoder, of_a, m, told.train, learning, seed)
-                scores = hits(vectors(made, encoder, fitted_to(a.test[low], there), m), told.test)
-                yield from score_rows(scores, told_of | {"method": TRAINED}, resamples, own)
+                cells.append((UNTRAINED, first, untrained, {}))
+            if untrained is not None and learning is not None:
+                cells.append((UNTRAINED, TRAINED, untrained, trained))
+        if way[0] in (way[1], last) and learning is not None:
+            cells.append((STITCHED, TRAINED, a, trained))
+        for condition, method, of, how in cells:
+            found = stitched_at(of, b, way, first if method == TRAINED else method, seed, **how)
+            told = {"x_layer": way[0], "y_layer": way[1], "condition": condition, "method": method}
+            yield from score_rows(found, told, drawn, {OWN: own})
 
 
 def _same(states: Tensor) -> TokenMap:

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from jam.compare.resamples import Resamples
 from jam.compare.stitch.maps import fit_map, relative, unit_rows
-from jam.compare.transfer.heads import Head, Labels, balanced, chance, choose_head, fit_head
-from jam.metrics import paired_difference
-from jam.metrics.intervals import bootstrap_mean
+from jam.compare.stitch.towers import OWN, OWN_X, RELATIVE, SHUFFLED, UNMAPPED, kept
+from jam.compare.transfer.heads import Head, Labels, balanced, chance, chance_level, choose_head, fit_head
 
-OWN, MAPPED, SHUFFLED, UNMAPPED, LABELS = "own", "mapped", "shuffled", "unmapped", "labels"
-RELATIVE = "relative"
+MAPPED, LABELS = "mapped", "labels"
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,8 @@ def transfer_rows(
 
     Conditions: ``own`` of each model with all labels; ``mapped`` by method and number of anchors; ``shuffled`` anchors
     with the first method and most anchors; ``unmapped`` where widths agree; ``labels``: A's own head with so few labels
-    (column anchors counts them). ``kept`` is the share of B's own score above chance.
+    (column anchors counts them), and the C that all of them chose. Beside a score stand its paired differences from
+    B's own (``against``: own) and A's own (own_x), and ``kept``, its share of these above chance.
 
     Args:
         models: whose train rows are labelled and anchors.
@@ -60,40 +60,45 @@ def transfer_rows(
         np.random.default_rng([seed, draw]).permutation(len(models[0].rows["train"])) for draw in range(curve.draws)
     ]
     for label, y in labels["train"].items():
-        asked = _Asked(label, labels["test"][label], resamples)
-        heads, cs, own = {}, {}, {}
+        asked = _Asked.of(label, labels["test"][label], resamples, seed)
+        own_heads, cs, own = {}, {}, {}
         for each in models:
             mine = vectors[each.name]
-            heads[each.name], cs[each.name] = choose_head(mine["train"], y, mine["val"], labels["val"][label])
-            own[each.name] = asked.right(heads[each.name](mine["test"]))
+            own_heads[each.name], cs[each.name] = choose_head(mine["train"], y, mine["val"], labels["val"][label])
+            own[each.name] = asked.right(own_heads[each.name](mine["test"]))
             yield from asked.rows([own[each.name]], {"x": each.name, "y": each.name, "condition": OWN})
-        for a in models:
-            mine = vectors[a.name]
             for count in curve.counts:
-                few = [asked.right(_labelled(mine, y, order[:count], cs[a.name])) for order in orders]
-                told = {"x": a.name, "y": a.name, "condition": LABELS, "anchors": count}
-                yield from asked.rows(few, told, own[a.name])
-            for b in models:
+                few = [asked.right(_labelled(mine, y, order[:count], cs[each.name])) for order in orders]
+                told = {"x": each.name, "y": each.name, "condition": LABELS, "anchors": count}
+                yield from asked.rows(few, told, {OWN: own[each.name]})
+        for b in models:
+            theirs, head = vectors[b.name], own_heads[b.name]
+            few_anchors = {count: orders[0][:count] for count in curve.relative}
+            of_anchors = {n: _relative_head(theirs, y, rows, cs[b.name]) for n, rows in few_anchors.items()}
+            for a in models:
                 if a.name == b.name:
                     continue
-                theirs, head = vectors[b.name], heads[b.name]
+                mine, against = vectors[a.name], {OWN: own[b.name], OWN_X: own[a.name]}
                 base: dict[str, Any] = {"x": a.name, "y": b.name}
                 for method in methods:
                     for count in curve.counts:
                         told = base | {"condition": MAPPED, "method": method, "anchors": count}
-                        mapped = [_mapped(mine, theirs, head, method, order[:count]) for order in orders]
-                        yield from asked.rows([asked.right(each) for each in mapped], told, own[b.name])
-                for count in curve.relative:
+                        mapped = [asked.right(_mapped(mine, theirs, head, method, order[:count])) for order in orders]
+                        yield from asked.rows(mapped, told, against)
+                for count, read in of_anchors.items():
                     told = base | {"condition": MAPPED, "method": RELATIVE, "anchors": count}
-                    read = _relative(mine, theirs, y, orders[0][:count], cs[b.name])
-                    yield from asked.rows([asked.right(read)], told, own[b.name])
+                    seen = relative(mine["test"], mine["train"][few_anchors[count]])
+                    yield from asked.rows([asked.right(read(seen))], told, against)
                 most = max(curve.counts)
                 told = base | {"condition": SHUFFLED, "method": methods[0], "anchors": most}
-                mapped = [_mapped(mine, theirs, head, methods[0], order[:most], shuffled=True) for order in orders]
-                yield from asked.rows([asked.right(each) for each in mapped], told, own[b.name])
+                mapped = [
+                    asked.right(_mapped(mine, theirs, head, methods[0], order[:most], shuffled=True))
+                    for order in orders
+                ]
+                yield from asked.rows(mapped, told, against)
                 if mine["test"].shape[1] == theirs["test"].shape[1]:
                     told = base | {"condition": UNMAPPED, "method": "identity"}
-                    yield from asked.rows([asked.right(head(mine["test"]))], told, own[b.name])
+                    yield from asked.rows([asked.right(head(mine["test"]))], told, against)
 
 
 Vectors = Mapping[str, np.ndarray]
@@ -117,29 +122,33 @@ def _labelled(mine: Vectors, y: np.ndarray, rows: np.ndarray, c: float) -> np.nd
     return told
 
 
-def _relative(mine: Vectors, theirs: Vectors, y: np.ndarray, anchors: np.ndarray, c: float) -> np.ndarray:
-    """What a head of B's relative coordinates tells of A's."""
-    head = fit_head(relative(theirs["train"], theirs["train"][anchors]), y, c)
-    return head(relative(mine["test"], mine["train"][anchors]))
+def _relative_head(theirs: Vectors, y: np.ndarray, anchors: np.ndarray, c: float) -> Head:
+    """A head of B's relative coordinates: it reads those of any model that has seen the anchors."""
+    return fit_head(relative(theirs["train"], theirs["train"][anchors]), y, c)
 
 
 @dataclass(frozen=True)
 class _Asked:
     label: str
     y: np.ndarray
-    resamples: int
+    level: float  # 95 % of what chance gives
+    drawn: Resamples
+
+    @classmethod
+    def of(cls, label: str, y: np.ndarray, resamples: int, seed: int) -> "_Asked":
+        return cls(label, y, chance_level(y, seed), Resamples(len(y), resamples))
 
     def right(self, told: np.ndarray) -> np.ndarray:
         return balanced(told, self.y)
 
     def rows(
-        self, draws: Sequence[np.ndarray], told: dict[str, Any], own: np.ndarray | None = None
+        self, draws: Sequence[np.ndarray], told: Mapping[str, Any], against: Mapping[str, np.ndarray] | None = None
     ) -> Iterator[dict[str, Any]]:
-        """A row of the mean over draws of anchors, with intervals over items, and one of it less B's own."""
+        """A row of the mean over draws of anchors, with intervals over items, and one of it less each own score."""
         right, by_chance = np.mean(draws, axis=0), chance(self.y)
-        what = told | {"label": self.label, "metric": "balanced_accuracy", "n": len(right), "interval": "bootstrap"}
+        what = {**told, "label": self.label, "metric": "balanced_accuracy", "n": len(right), "interval": "bootstrap"}
         what["seeds"] = len(draws)
-        yield what | bootstrap_mean(right, self.resamples)._asdict() | {"null_mean": by_chance}
-        if own is not None:
-            kept = float((right.mean() - by_chance) / (own.mean() - by_chance)) if own.mean() > by_chance else None
-            yield what | paired_difference(right, own, self.resamples)._asdict() | {"against": OWN, "kept": kept}
+        yield what | self.drawn.mean(right)._asdict() | {"null": self.level, "null_mean": by_chance}
+        for name, own in (against or {}).items():
+            less = self.drawn.difference(right, own)._asdict()
+            yield what | less | {"against": name} | kept(self.drawn.share(right, own, by_chance))

@@ -1,5 +1,6 @@
 """Classifier heads: linear, on the vectors of one model, of every label of an attribute."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 
 CS = (0.01, 0.1, 1.0, 10.0)
 """Inverse regularisation strengths to choose among."""
+FEW = 4  # classes that Newton's method is taken for
 
 Labels = Mapping[str, np.ndarray]
 """By attribute (n, labels) numbers of classes: one column of a class, or one a value that is there or not."""
@@ -39,16 +41,22 @@ def fit_head(x: np.ndarray, y: np.ndarray, c: float) -> Head:
     Raises:
         ValueError: a column with a single class.
     """
-    from sklearn.linear_model import LogisticRegression  # a third of a second to import
+    from sklearn.exceptions import ConvergenceWarning  # a third of a second to import
+    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     found = []
     for column in y.T:
-        if len(np.unique(column)) < 2:
+        classes = len(np.unique(column))
+        if classes < 2:
             raise ValueError(f"labels: got {len(column)} rows of one class, expected at least two")
-        model = LogisticRegression(C=c, class_weight="balanced", max_iter=500)
-        found.append(make_pipeline(StandardScaler(), model).fit(x, column))
+        # Newton's steps cost the square of classes · d each, and are a handful where those of lbfgs are hundreds
+        solver = "newton-cholesky" if classes <= FEW else "lbfgs"
+        model = LogisticRegression(C=c, class_weight="balanced", max_iter=300, solver=solver)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # a head that stops early is a head
+            found.append(make_pipeline(StandardScaler(), model).fit(x, column))
     return Head(found)
 
 
@@ -81,3 +89,15 @@ def balanced(told: np.ndarray, y: np.ndarray) -> np.ndarray:
 def chance(y: np.ndarray) -> float:
     """Balanced accuracy of what does not depend on the item."""
     return float(np.mean([1 / len(np.unique(column)) for column in y.T]))
+
+
+def chance_level(y: np.ndarray, seed: int, permutations: int = 1000) -> float:
+    """95 % quantile of the balanced accuracy of right classes told of wrong items.
+
+    Args:
+        y: (n, labels) classes; the labels of an item stay together.
+        seed: of the permutations.
+        permutations: how many.
+    """
+    rng = np.random.default_rng(seed)
+    return float(np.quantile([balanced(y[rng.permutation(len(y))], y).mean() for _ in range(permutations)], 0.95))

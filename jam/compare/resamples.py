@@ -1,0 +1,71 @@
+"""Intervals over one and the same resamples of items, for scores that are means over them, and for shares of such."""
+
+import numpy as np
+import numpy.typing as npt
+
+from jam.metrics.intervals import Estimate
+
+ENDS = (0.025, 0.975)
+
+
+class Resamples:
+    """The bootstrap of `jam.metrics.intervals.bootstrap_mean`, drawn once for all scores of the same items.
+
+    Attributes:
+        weights: (resamples, n) how often an item was drawn.
+    """
+
+    def __init__(self, n: int, count: int, seed: int = 0) -> None:
+        """Draw.
+
+        Args:
+            n: items.
+            count: resamples.
+            seed: of the draw; equal seeds draw the same items as `bootstrap_mean` does.
+
+        Raises:
+            ValueError: fewer than two items, or no resamples.
+        """
+        if n < 2 or count < 1:
+            raise ValueError(f"n, count: got {n} and {count}, expected at least 2 items and 1 resample")
+        generator = np.random.default_rng(seed)
+        self.weights = np.empty((count, n))
+        for row in self.weights:
+            row[:] = np.bincount(generator.integers(n, size=n), minlength=n)
+
+    def mean(self, values: npt.ArrayLike) -> Estimate:
+        """Mean over items (n,), percentile interval."""
+        return self._estimate(float(np.mean(values)), self._means(values))
+
+    def difference(self, values: npt.ArrayLike, others: npt.ArrayLike) -> Estimate:
+        """Mean of the one less mean of the other, paired on items."""
+        return self.mean(np.asarray(values, dtype=np.float64) - np.asarray(others, dtype=np.float64))
+
+    def share(self, values: npt.ArrayLike, own: npt.ArrayLike, floor: float = 0.0) -> Estimate | None:
+        """(mean of values − floor) / (mean of own − floor), paired on items; None where own is not sure to be above.
+
+        Args:
+            values: (n,) of each item.
+            own: (n,) of the same items, the score that counts as 1.
+            floor: what counts as 0, such as chance.
+        """
+        if self.mean(own).low <= floor:
+            return None
+        of, whole = self._means(values) - floor, self._means(own) - floor
+        found = float((np.mean(values) - floor) / (np.mean(own) - floor))
+        return self._estimate(found, of / np.maximum(whole, np.finfo(float).tiny))
+
+    def _means(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        means: npt.NDArray[np.float64] = self.weights @ np.asarray(values, dtype=np.float64) / self.weights.shape[1]
+        return means
+
+    def _estimate(self, value: float, drawn: npt.NDArray[np.float64]) -> Estimate:
+        low, high = np.quantile(drawn, ENDS)
+        return Estimate(value, float(low), float(high))
+
+
+def recall_null(n: int, k: int) -> float:
+    """95 % quantile of a recall at k among n items where every rank is as likely (binomial)."""
+    from scipy.stats import binom  # half a second to import
+
+    return float(binom.ppf(0.95, n, min(1.0, k / n)) / n)
