@@ -65,7 +65,7 @@ def stitched(name: str, spec: Compare) -> dict[str, list[Measured]]:
     path, found = SIBLINGS / "stitch" / f"{name}.csv", dict[str, list[Measured]]()
     if not path.is_file():
         return found
-    rows = select(read_results([path]), metric="recall", k=STITCHED_AT, x_layer=None)
+    rows = select(read_results([path]), metric="recall", k=STITCHED_AT, x_layer=None, y_layer=None)
     for claim, pairs in spec.claims.items():
         if CLAIMS[claim].kind != "stitch":
             continue
