@@ -10,9 +10,12 @@ from tiny_encoders import picture, vision_folder
 from transformers import ViTConfig, ViTModel
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+from jam.compare.resamples import Resamples, recall_null
 from jam.compare.stitch import halves, layers, maps, towers
 from jam.encoders import Encoder
 from jam.errors import InputError
+from jam.metrics import paired_difference
+from jam.metrics.intervals import bootstrap_mean
 from jam.pretrain.training import save_cave
 
 
@@ -175,7 +178,8 @@ def test_a_model_stitched_to_itself_is_itself(tmp_path):
     texts = encoder.encode(images)  # as if texts said just what images show
     told = layers.Told(texts[:20], texts[20:])
     how = {"methods": ["ridge"], "learning": None, "resamples": 20, "seed": 0}
-    rows = list(layers.layer_rows(bottoms, bottoms, None, encoder, told, **how))
+    above = layers.Above(encoder, bottoms, told)
+    rows = list(layers.layer_rows(bottoms, above, None, **how))
     for layer in range(3):
         [value] = [
             row["value"]
@@ -204,3 +208,23 @@ def test_a_trained_map_learns_the_task_and_leaves_the_top_alone(tmp_path):
     made = layers.train_map(bad, encoder, states, 1, texts, learning, 0)
     assert towers.hits(layers.vectors(made, encoder, states, 1), texts)["x_to_y", 1].mean() > start + 0.3
     assert all(torch.equal(weights, before[name]) for name, weights in encoder.model.state_dict().items())
+
+
+def test_resamples_are_those_of_the_one_bootstrap():
+    rng = np.random.default_rng(0)
+    right, own = (rng.random(80) < 0.4).astype(float), (rng.random(80) < 0.7).astype(float)
+    drawn = Resamples(80, 200)
+    assert drawn.mean(right) == pytest.approx(bootstrap_mean(right, 200))
+    assert drawn.difference(right, own) == pytest.approx(paired_difference(right, own, 200))
+    share = drawn.share(right, own)
+    assert share.value == pytest.approx(right.mean() / own.mean())
+    assert share.low < share.value < share.high
+    assert drawn.share(own, own) == pytest.approx((1, 1, 1))
+    assert drawn.share(right, np.zeros(80)) is None
+
+
+def test_chance_of_a_recall_is_binomial():
+    rng = np.random.default_rng(0)
+    n, k = 100, 10
+    found = [(rng.integers(1, n + 1, n) <= k).mean() for _ in range(2000)]
+    assert np.mean(np.array(found) > recall_null(n, k)) <= 0.06

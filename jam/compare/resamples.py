@@ -35,7 +35,7 @@ class Resamples:
 
     def mean(self, values: npt.ArrayLike) -> Estimate:
         """Mean over items (n,), percentile interval."""
-        return self._estimate(float(np.mean(values)), self._means(values))
+        return self._estimate(_mean(values), self._means(values))
 
     def difference(self, values: npt.ArrayLike, others: npt.ArrayLike) -> Estimate:
         """Mean of the one less mean of the other, paired on items."""
@@ -52,7 +52,7 @@ class Resamples:
         if self.mean(own).low <= floor:
             return None
         of, whole = self._means(values) - floor, self._means(own) - floor
-        found = float((np.mean(values) - floor) / (np.mean(own) - floor))
+        found = (_mean(values) - floor) / (_mean(own) - floor)
         return self._estimate(found, of / np.maximum(whole, np.finfo(float).tiny))
 
     def _means(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -62,6 +62,10 @@ class Resamples:
     def _estimate(self, value: float, drawn: npt.NDArray[np.float64]) -> Estimate:
         low, high = np.quantile(drawn, ENDS)
         return Estimate(value, float(low), float(high))
+
+
+def _mean(values: npt.ArrayLike) -> float:
+    return float(np.asarray(values, dtype=np.float64).mean())
 
 
 def recall_null(n: int, k: int) -> float:

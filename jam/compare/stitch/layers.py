@@ -197,7 +197,7 @@ def layer_rows(
     own = hits(vectors(_same(whole), b.encoder, whole, 0), b.told.test)
     yield from score_rows(own, {"condition": OWN, "y_layer": 0}, drawn)
     for way in product(range(len(a.train)), range(len(b.states.train))):
-        cells = [(STITCHED, method, a, {}) for method in methods]
+        cells: list[tuple[str, str, Bottoms, dict[str, Any]]] = [(STITCHED, method, a, {}) for method in methods]
         trained: dict[str, Any] = {"learning": learning}
         if way[0] == way[1]:
             cells.append((SHUFFLED, first, a, {"shuffled": True}))
