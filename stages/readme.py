@@ -127,7 +127,7 @@ def captions_built(results: pd.DataFrame, params: Params) -> dict[str, str]:
 def compared_built(params: Params) -> dict[str, str]:
     """Of models compared, the first entry."""
     for name, spec in params.compare.items():
-        return compare_table_set(compared(name), spec.models)
+        return compare_table_set(compared(name), spec.every_layer)
     return {}
 
 
