@@ -156,7 +156,7 @@ def test_figures_are_drawn(tmp_path, draw):
 def test_a_figure_has_a_panel_for_each_scale_that_was_run():
     figure = compare_when_figures.when(made.when(), {"data": "pairs seen", "capacity": "width"})
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
-        *("over training", "in another domain", "with CLIP-like, seed 1"),
+        *("over training", "in another domain", "over pairs seen, with the same models"),
     ]
 
 

@@ -63,6 +63,6 @@ def compare_table_set(found: Mapping[str, pd.DataFrame], models: Sequence[str]) 
     tables |= {f"compare_factors_{side}": factors_table(factors, side) for side in dict.fromkeys(factors["modality"])}
     return tables | {
         "compare_across": across_table(similar, models), "compare_measures": measures_table(found["measures"]),
-        "compare_clusters": clusters_table(found["clusters"], models), "compare_training": training_table(found["when"], models),
-        "compare_claims": claims_table(found["claims"]),
+        "compare_clusters": clusters_table(found["clusters"], models),
+        "compare_training": training_table(found["when"], models), "compare_claims": claims_table(found["claims"]),
     }  # fmt: skip

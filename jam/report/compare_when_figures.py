@@ -209,8 +209,7 @@ def _scale(axis: Axes, rows: pd.DataFrame, told: str, colours: Mapping[str, tupl
     axis.set_xticks(range(len(levels)), [f"{level:,g}" for level in levels])
     axis.set_xlim(-0.3, len(levels) - 0.7)
     axis.set_xlabel(told)
-    others = dict.fromkeys(label(name) for name in rows["y"])
-    axis.set_title(f"with {' and '.join(others)}" if len(others) < 3 else f"with {len(others)} others", fontsize=9.5)
+    axis.set_title(f"over {told}, with the same models")
 
 
 def _lines(axis: Axes, table: pd.DataFrame, look: tuple[str, str]) -> None:
