@@ -139,6 +139,7 @@ def stitched_built(results: pd.DataFrame) -> dict[str, str]:
     return {
         "stitch_towers": stitch_tables.towers_table(stitch, "ridge"),
         "stitch_kept": stitch_tables.conditions_table(stitch),
+        "stitch_layers": stitch_tables.layers_table(stitch),
         "transfer": stitch_tables.transfer_table(transfer),
         "students": stitch_tables.students_table(transfer),
         "practice": f"{stitch_tables.stitch_sentence(stitch)}\n\n{stitch_tables.transfer_sentence(transfer)}",
