@@ -78,8 +78,10 @@ def across_table(similar: pd.DataFrame, models: Sequence[str], name: str = "unbi
 
 
 def claims_table(claims: pd.DataFrame) -> str:
-    """A line a claim and modality: what is claimed, what CKA measures, and what the formula printed with it gives."""
-    own = claims[claims["metric"].isna() | (claims["metric"] == MEASURES[0])]
+    """A line a claim and modality: what is claimed, what is measured (CKA; of stitching the share that is lost), and what
+    the formula printed with it gives.
+    """
+    own = claims[claims["metric"] != PRINTED]
     lines = []
     for row in own.to_dict("records"):
         what = row["text"] + (f" ({row['modality']})" if pd.notna(row.get("modality")) else "")
@@ -90,7 +92,7 @@ def claims_table(claims: pd.DataFrame) -> str:
                 f"{number(other['value'].iloc[0], 2)}, {other['outcome'].iloc[0]}" if len(other) else "–",
             ]
         )  # fmt: skip
-    return markdown(["claim", "range", "measured by CKA", "holds?", "by the printed formula"], lines)
+    return markdown(["claim", "range", "measured", "holds?", "by the printed formula"], lines)
 
 
 def claimed(row: "pd.Series | dict[str, object]") -> str:
