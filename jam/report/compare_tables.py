@@ -78,8 +78,8 @@ def across_table(similar: pd.DataFrame, models: Sequence[str], name: str = "unbi
 
 
 def claims_table(claims: pd.DataFrame) -> str:
-    """A line a claim and modality: what is claimed, what is measured (CKA; of stitching the share that is lost), and what
-    the formula printed with it gives.
+    """A line a claim and modality: what is claimed, what is measured (CKA; of stitching the share that is lost), and
+    what the formula printed with it gives.
     """
     own = claims[claims["metric"] != PRINTED]
     lines = []
