@@ -21,7 +21,7 @@ from jam.report.reference_tables import ablation_table, control_table, gain_tabl
 from jam.results import read_results, select
 from jam.sweep.frozen import METRICS as FROZEN
 from stages.common import METRICS, SIBLINGS, UNIFORM, run
-from stages.results import all_results, compared, curves, verdicts
+from stages.results import all_results, compared, curves, stitched, verdicts
 
 # JAM's objectives with each other, and what else there is with the plainest trained one
 CONTRASTS = (
@@ -68,7 +68,7 @@ def built_tables(
         **resampler_built(results, params),
         **captions_built(results, params),
         **compared_built(params),
-        **stitched_built(results),
+        **stitched_built(params),
         "audit": audit_table(results),
         "audit_sides": audit_sides_table(results),
         "downstream": downstream_table(results),
@@ -131,9 +131,9 @@ def compared_built(params: Params) -> dict[str, str]:
     return {}
 
 
-def stitched_built(results: pd.DataFrame) -> dict[str, str]:
+def stitched_built(params: Params) -> dict[str, str]:
     """Of models stitched, and of heads and students across them."""
-    stitch, transfer = (select(results, experiment=name) for name in ("stitch", "transfer"))
+    stitch, transfer = stitched(params)
     if stitch.empty or transfer.empty:
         return {}
     return {

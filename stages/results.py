@@ -36,8 +36,16 @@ def sibling_tables(params: Params) -> list[Path]:
     names = ["downstream", "reference", *(f"matryoshka/{name}" for name in params.matryoshka)]
     names += [f"resampler/{name}/scores" for name in params.resampler]
     names += [f"captions/{name}/scores" for name in params.captions]
-    names += [f"stitch/{name}" for name in params.stitch] + [f"transfer/{name}" for name in params.transfer]
     return [SIBLINGS / f"{name}.csv" for name in names]
+
+
+def stitched(params: Params, root: Path = Path()) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables of models stitched and of what they take over, whose columns are their own; empty where none are."""
+    stitch, transfer = (
+        read_results([root / SIBLINGS / what / f"{name}.csv" for name in names])
+        for what, names in (("stitch", params.stitch), ("transfer", params.transfer))
+    )
+    return stitch, transfer
 
 
 def compared(name: str, root: Path = Path()) -> dict[str, pd.DataFrame]:

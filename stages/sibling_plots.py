@@ -30,7 +30,7 @@ from jam.results import read_results, select
 from jam.world.state import states_of_facts
 from stages.common import PLOTS, SIBLINGS, WORLD, run
 from stages.inputs import load_states
-from stages.results import compared, sibling_tables, verdicts
+from stages.results import compared, sibling_tables, stitched, verdicts
 
 PICTURES = 8
 
@@ -82,7 +82,7 @@ def main() -> str:
         drawn |= of_resampler(spec, select(results, experiment="resampler"), SIBLINGS / "resampler" / name, name)
     for name, compare in params.compare.items():
         drawn |= compare_figure_set(compared(name), [*compare.models, *compare.spaces])
-    stitch, transfer = (select(results, experiment=name) for name in ("stitch", "transfer"))
+    stitch, transfer = stitched(params)
     if len(stitch):
         drawn |= {"stitch_anchors": stitch_figures.anchors(stitch, transfer)}
         drawn |= {"stitch_layers": stitch_figures.by_layer(stitch, "ridge")}
