@@ -70,11 +70,10 @@ def stitched(name: str, spec: Compare) -> dict[str, list[Measured]]:
         if CLAIMS[claim].kind != "stitch":
             continue
         for x, y in pairs:
-            own = select(rows, condition="own", y=y).set_index("direction")["value"]
-            less = select(rows, condition="stitched", x=x, y=y, against="own")
+            less = select(rows, condition="stitched", x=x, y=y, against="own").dropna(subset=["kept"])
             less = less[(less["method"] == less["method"].iloc[0]) & (less["anchors"] == less["anchors"].max())]
             for row in less.to_dict("records"):
-                value, low, high = (-row[end] / own[row["direction"]] for end in ("value", "high", "low"))
+                value, low, high = (1 - row[end] for end in ("kept", "kept_high", "kept_low"))
                 found.setdefault(claim, []).append(Measured(value, low, high, row["n"]))
     return found
 

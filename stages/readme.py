@@ -127,7 +127,7 @@ def captions_built(results: pd.DataFrame, params: Params) -> dict[str, str]:
 def compared_built(params: Params) -> dict[str, str]:
     """Of models compared, the first entry."""
     for name, spec in params.compare.items():
-        return compare_table_set(compared(name), spec.models)
+        return compare_table_set(compared(name), spec.every_layer)
     return {}
 
 
@@ -139,6 +139,7 @@ def stitched_built(results: pd.DataFrame) -> dict[str, str]:
     return {
         "stitch_towers": stitch_tables.towers_table(stitch, "ridge"),
         "stitch_kept": stitch_tables.conditions_table(stitch),
+        "stitch_layers": stitch_tables.layers_table(stitch),
         "transfer": stitch_tables.transfer_table(transfer),
         "students": stitch_tables.students_table(transfer),
         "practice": f"{stitch_tables.stitch_sentence(stitch)}\n\n{stitch_tables.transfer_sentence(transfer)}",

@@ -107,6 +107,16 @@ def test_trainings_are_compared_at_the_same_point_alone():
     assert compare_tables.training_table(pd.concat([rows, odd])) == compare_tables.training_table(rows)
 
 
+def test_trainings_and_clusters_are_of_the_models_that_are_named():
+    rows = made.when()
+    lines = compare_tables.training_table(rows, ["clip_a", "clip_b"]).splitlines()[2:]
+    assert [cells(line)[0] for line in lines] == ["image towers, 1 pair", "text towers, 1 pair"]
+    clusters = made.clusters()
+    odd = clusters.assign(x="con", value=9.0)
+    both = pd.concat([clusters, odd])
+    assert compare_tables.clusters_table(both, ["clip_a", "blip_like"]) == compare_tables.clusters_table(clusters)
+
+
 def test_depths_are_paired_with_the_nearest():
     mine = made.when()
     mine = mine[(mine["condition"] == "depth") & (mine["x"] == "clip_a") & (mine["y"] == "clip_b")]
@@ -146,7 +156,7 @@ def test_figures_are_drawn(tmp_path, draw):
 def test_a_figure_has_a_panel_for_each_scale_that_was_run():
     figure = compare_when_figures.when(made.when(), {"data": "pairs seen", "capacity": "width"})
     assert [axis.get_title(loc="left") for axis in figure.axes] == [
-        *("over training", "in another domain", "with CLIP-like, seed 1"),
+        *("over training", "in another domain", "over pairs seen, with the same models"),
     ]
 
 

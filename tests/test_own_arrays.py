@@ -36,7 +36,8 @@ dataset:
   seed: 0
   arrays: {train: 0.6, val: 0.2, rows: {seeing: mine/seen_ids.npy, saying: mine/said.npz}}
 replace:
-  [encoders, tokens, resampler, captions, spaces, spaces_of_two, spaces_of_three, matryoshka, reference, hypotheses]
+  [encoders, tokens, resampler, captions, multimodal, compare, stitch, transfer, spaces, spaces_of_two, spaces_of_three,
+   matryoshka, reference, hypotheses]
 encoders:
   seen: {modality: seeing, source: arrays, reads: mine/seen.npy}
   said: {modality: saying, source: arrays, reads: mine/said.npz}

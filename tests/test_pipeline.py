@@ -18,7 +18,7 @@ from tiny_encoders import contents
 from jam.caption.language import Language
 from jam.params import load_params
 from jam.results import OF_EXPERIMENT, select
-from stages.results import all_results
+from stages.results import all_results, compared
 
 
 def locks(folder):
@@ -43,8 +43,10 @@ def test_a_second_repro_runs_nothing(checkout):
 
 def test_every_table_and_figure_is_there_and_finite(checkout):
     table = all_results(checkout)
-    assert set(table["experiment"]) == set(OF_EXPERIMENT)
+    assert set(table["experiment"]) == set(OF_EXPERIMENT) - {"compare"}
     assert table["value"].notna().all()  # no cell of a sweep failed
+    for name, rows in compared("cave", checkout).items():
+        assert rows.loc[rows["outcome"].fillna("") != "not measured yet", "value"].notna().all(), name
     params = load_params(checkout / "params.yaml")
     assert set(select(table, experiment="evaluate")["subject"]) == {*params.space_names, "blind"}
     figures = {path.stem: path.stat().st_size for path in (checkout / "plots").glob("*/*.png")}
@@ -52,7 +54,8 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
         "captions", "habitats", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "when",
         "audit", "layers", "layers_trained", "matryoshka", "pairs", "scale", "pareto", "pareto_heatmap", "private",
         "retrieved", "downstream", "similarity", "reference", "verdicts", "image_text_curves", "image_text_variants",
-        "image_text_latents", "cave_captions", "cave_pictures",
+        "image_text_latents", "cave_captions", "cave_pictures", "compare_image", "compare_text", "compare_depth",
+        "compare_trajectories", "compare_when", "compare_factors", "compare_claims", "stitch_layers", "stitch_anchors",
     }  # fmt: skip
     assert min(figures.values()) > 10_000
     shown = command(checkout, "dvc", "metrics", "show")
@@ -121,7 +124,8 @@ def rerun(checkout, path, text, *options):
 
 AFTER = {
     "evaluate", "kernels", "reality", "audit", "retrieve", "downstream", "reference", "hypotheses", "pairs", "scale",
-    "sweep@layers", "sweep@pareto", "matryoshka@matryoshka", "resampler@image_text", "captions@cave", "plots",
+    "sweep@layers", "sweep@pareto", "matryoshka@matryoshka", "resampler@image_text", "captions@cave", "compare@cave",
+    "extracts@cave", "plots",
 }  # fmt: skip
 
 

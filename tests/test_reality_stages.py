@@ -52,6 +52,7 @@ def prepare(folder, encoders, sides):
         "align": {"x": sides[0], "y": sides[1], "seeds": [0]},
         "spaces": {"con": {"loss": "cca", "components": [4], "shrinkage": [0.1]}},
         "tokens": {}, "resampler": {}, "captions": {}, "matryoshka": {}, "reference": {}, "hypotheses": {},
+        "multimodal": {}, "compare": {}, "stitch": {}, "transfer": {},
     }  # fmt: skip
     params["downstream"] |= {"sources": [], "spaces": ["con"]}
     params["dataset"]["cave"] |= {

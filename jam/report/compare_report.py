@@ -28,7 +28,7 @@ def compare_figure_set(found: Mapping[str, pd.DataFrame], models: Sequence[str])
 
     Args:
         found: name of `TABLES` → rows of experiment ``compare``.
-        models: those that are named where not all fit, with a tower of either modality: matrices and trajectories.
+        models: those that are named where not all fit: in matrices and paths; and of which trainings are shown.
     """
     similar, when, claims = found["similarity"], found["when"], found["claims"]
     figures: dict[str, Figure] = {}
@@ -43,7 +43,8 @@ def compare_figure_set(found: Mapping[str, pd.DataFrame], models: Sequence[str])
     if len(when):
         asked = {"depth", "training", "shifted", "own domain"}
         scales = [name for name in dict.fromkeys(when["condition"].dropna()) if name not in asked]
-        figures["compare_when"] = compare_when_figures.when(when, {name: name.replace("_", " ") for name in scales})
+        told = {name: name.replace("_", " ") for name in scales}
+        figures["compare_when"] = compare_when_figures.when(when, told, models)
     if len(found["factors"]):
         figures["compare_factors"] = compare_figures.factors(found["factors"])
     return figures | {"compare_claims": compare_figures.claims(claims)}
@@ -54,7 +55,7 @@ def compare_table_set(found: Mapping[str, pd.DataFrame], models: Sequence[str]) 
 
     Args:
         found: as `compare_figure_set`.
-        models: whose pairs are listed one by one.
+        models: whose pairs are listed one by one; and whose trainings and clusters are told of.
     """
     similar, factors = found["similarity"], found["factors"]
     sides = list(dict.fromkeys(similar["modality"]))
@@ -62,6 +63,6 @@ def compare_table_set(found: Mapping[str, pd.DataFrame], models: Sequence[str]) 
     tables |= {f"compare_factors_{side}": factors_table(factors, side) for side in dict.fromkeys(factors["modality"])}
     return tables | {
         "compare_across": across_table(similar, models), "compare_measures": measures_table(found["measures"]),
-        "compare_clusters": clusters_table(found["clusters"]), "compare_training": training_table(found["when"]),
-        "compare_claims": claims_table(found["claims"]),
+        "compare_clusters": clusters_table(found["clusters"], models),
+        "compare_training": training_table(found["when"], models), "compare_claims": claims_table(found["claims"]),
     }  # fmt: skip

@@ -78,8 +78,10 @@ def across_table(similar: pd.DataFrame, models: Sequence[str], name: str = "unbi
 
 
 def claims_table(claims: pd.DataFrame) -> str:
-    """A line a claim and modality: what is claimed, what CKA measures, and what the formula printed with it gives."""
-    own = claims[claims["metric"].isna() | (claims["metric"] == MEASURES[0])]
+    """A line a claim and modality: what is claimed, what is measured (CKA; of stitching the share that is lost), and
+    what the formula printed with it gives.
+    """
+    own = claims[claims["metric"] != PRINTED]
     lines = []
     for row in own.to_dict("records"):
         what = row["text"] + (f" ({row['modality']})" if pd.notna(row.get("modality")) else "")
@@ -90,7 +92,7 @@ def claims_table(claims: pd.DataFrame) -> str:
                 f"{number(other['value'].iloc[0], 2)}, {other['outcome'].iloc[0]}" if len(other) else "–",
             ]
         )  # fmt: skip
-    return markdown(["claim", "range", "measured by CKA", "holds?", "by the printed formula"], lines)
+    return markdown(["claim", "range", "measured", "holds?", "by the printed formula"], lines)
 
 
 def claimed(row: "pd.Series | dict[str, object]") -> str:
@@ -170,11 +172,18 @@ def _tested(rows: pd.DataFrame) -> str:
     return f"{number(value, 2)} ({number(chance, 2)}); p {_p(p)}"
 
 
-def clusters_table(clusters: pd.DataFrame) -> str:
+def clusters_table(clusters: pd.DataFrame, models: Sequence[str] | None = None) -> str:
     """Agreement of clusterings: of every two models, of models' images with texts, and with what is known of a scene.
 
     Means over models, or pairs of them; in brackets the lowest and the highest.
+
+    Args:
+        clusters: as the stage `compare` writes them.
+        models: of these alone.
     """
+    if models is not None:
+        here = clusters["y"].isna() | clusters["y"].isin(list(models))
+        clusters = clusters[here & clusters["x"].isin(list(models))]
     known = clusters["label"].notna()
     columns: dict[str, Where] = {
         f"{k} clusters": {"clusters": k} for k in sorted(clusters["clusters"].dropna().unique())
@@ -195,20 +204,29 @@ def _spread(rows: pd.DataFrame) -> str:
     return text if len(values) == 1 else f"{text} ({number(values.min(), 2)} to {number(values.max(), 2)})"
 
 
-def through_training(when: pd.DataFrame, name: str) -> pd.DataFrame:
-    """Rows of two models after the same share of their training, of the pairs that were compared at every share."""
+def through_training(when: pd.DataFrame, name: str, models: Sequence[str] | None = None) -> pd.DataFrame:
+    """Rows of two models after the same share of their training, of the pairs that were compared at every share.
+
+    Args:
+        when: as the stage `compare` writes what similarity hangs on.
+        name: the measure.
+        models: pairs of these alone. Encoders of one size and seed begin as one and the same net, and are better left
+            out of a mean.
+    """
     mine = select(when, condition="training", metric=name)
+    if models is not None:
+        mine = select(mine, x=tuple(models), y=tuple(models))
     mine = mine[(mine["checkpoint"] == mine["y_checkpoint"]) & (mine["modality"] == mine["y_modality"])]
-    of = mine.groupby(["modality", "x", "y"])["checkpoint"].transform("nunique")
-    return mine[of == mine["checkpoint"].nunique()]
+    known = mine.groupby(["modality", "x", "y"])["checkpoint"].transform("nunique")
+    return mine[known == mine["checkpoint"].nunique()]
 
 
-def training_table(when: pd.DataFrame, name: str = "unbiased_cka") -> str:
+def training_table(when: pd.DataFrame, models: Sequence[str] | None = None, name: str = "unbiased_cka") -> str:
     """How alike different models are after each share of their training: the mean over pairs, and their range."""
-    mine = through_training(when, name)
-    rows: dict[str, Where] = {
-        f"{one} towers, {len(select(mine, modality=one)[['x', 'y']].drop_duplicates())} pairs": {"modality": one}
-        for one in dict.fromkeys(mine["modality"])
-    }
+    mine = through_training(when, name, models)
+    rows: dict[str, Where] = {}
+    for one in dict.fromkeys(mine["modality"]):
+        pairs = len(select(mine, modality=one)[["x", "y"]].drop_duplicates())
+        rows[f"{one} towers, {pairs} {'pairs' if pairs > 1 else 'pair'}"] = {"modality": one}
     columns: dict[str, Where] = {f"{at} %": {"checkpoint": at} for at in sorted(mine["checkpoint"].dropna().unique())}
     return grid(mine, f"{metric(name)} of two models after", rows, columns, _spread)

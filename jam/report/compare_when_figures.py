@@ -137,12 +137,13 @@ def _path(axis: Axes, points: pd.DataFrame, colour: str, marker: str, named: boo
     axis.plot(*at[-1], marker, color=colour, markersize=9 if named else 7, markeredgecolor="white" if named else colour)
 
 
-def when(rows: pd.DataFrame, scales: Mapping[str, str], name: str = CKA) -> Figure:
+def when(rows: pd.DataFrame, scales: Mapping[str, str], models: Sequence[str] | None = None, name: str = CKA) -> Figure:
     """When models come out alike: over training, at home and in a shifted domain, and over each scale.
 
     Args:
         rows: as the stage `compare` writes what similarity hangs on.
         scales: name of a scale → what its levels are.
+        models: that trainings are shown of, all if None.
         name: the measure.
     """
     mine = select(rows, metric=name)
@@ -155,7 +156,7 @@ def when(rows: pd.DataFrame, scales: Mapping[str, str], name: str = CKA) -> Figu
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, panels, figsize=(3.15 * panels + 0.5, 3.9), sharey=True, squeeze=False)
         spots = iter(axes[0])
-        _training(next(spots), through_training(rows, name), colours)
+        _training(next(spots), through_training(rows, name, models), colours)
         if domain:
             _domains(next(spots), mine, colours)
         for scale, told in kept.items():
@@ -208,8 +209,7 @@ def _scale(axis: Axes, rows: pd.DataFrame, told: str, colours: Mapping[str, tupl
     axis.set_xticks(range(len(levels)), [f"{level:,g}" for level in levels])
     axis.set_xlim(-0.3, len(levels) - 0.7)
     axis.set_xlabel(told)
-    others = dict.fromkeys(label(name) for name in rows["y"])
-    axis.set_title(f"with {' and '.join(others)}" if len(others) < 3 else f"with {len(others)} others", fontsize=9.5)
+    axis.set_title(f"over {told}, with the same models")
 
 
 def _lines(axis: Axes, table: pd.DataFrame, look: tuple[str, str]) -> None:

@@ -113,8 +113,9 @@ def _series(rows: pd.DataFrame) -> Iterator[tuple[tuple[str, str | None], str, s
         "unmapped": "no map",
         "labels": "own head, so many labels",
     }
-    known = looks(["orthogonal", "ridge", "relative", "trained", *names.values()])
+    bare = "untrained bottom, trained map"
+    known = looks(["orthogonal", "ridge", "relative", "trained", *names.values(), bare])
     for condition, method in rows.drop_duplicates(["condition", "method"])[["condition", "method"]].to_numpy():
         of = None if pd.isna(method) else str(method)
-        name = names.get(condition, of or condition)
+        name = bare if (condition, of) == ("untrained", "trained") else names.get(condition, of or condition)
         yield (condition, of), name, *known[name]

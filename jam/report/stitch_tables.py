@@ -56,6 +56,31 @@ def conditions_table(results: pd.DataFrame) -> str:
     return grid(rows, "share of the own recall that is left", lines, columns, kept)
 
 
+def layers_table(results: pd.DataFrame) -> str:
+    """Of each pair of towers what is left of the top's own recall: at the same layers, with controls, and last under
+    first; means over both ways, and over layers where several are meant.
+    """
+    rows = select(results, metric="recall", k=K, against="own")
+    rows = rows[rows["x_layer"].notna() & rows["y_layer"].notna()]
+    same, last = rows["x_layer"] == rows["y_layer"], rows.groupby(["x", "y"])["x_layer"].transform("max")
+    late = (rows["x_layer"] == last) & (rows["y_layer"] == 0)
+    rows = rows.assign(label="").mask(~(same | late)).dropna(how="all")
+    rows.loc[same, "label"], rows.loc[late, "label"] = "same", "late"
+    columns: dict[str, Where] = {
+        f"same layers, {label(method)}": {"label": "same", "condition": "stitched", "method": method}
+        for method in ("ridge", "orthogonal", "trained")
+    }
+    columns |= {
+        "anchors shuffled": {"label": "same", "condition": "shuffled"},
+        "untrained bottom, trained map": {"label": "same", "condition": "untrained", "method": "trained"},
+        "last under first, ridge": {"label": "late", "condition": "stitched", "method": "ridge"},
+        "last under first, trained": {"label": "late", "condition": "stitched", "method": "trained"},
+    }
+    pairs = rows.drop_duplicates(["x", "y"])[["x", "y"]].itertuples(index=False)
+    lines: dict[str, Where] = {f"{label(x)} under {label(y)}": {"x": x, "y": y} for x, y in pairs}
+    return grid(rows, "share of the own recall that is left", lines, columns, kept)
+
+
 def transfer_table(results: pd.DataFrame) -> str:
     """Balanced accuracy of heads by attribute: own, through maps of most anchors, controls; means over models."""
     rows = most(select(results, metric="balanced_accuracy", against=None))
