@@ -189,6 +189,7 @@ def test_the_section_knows_whose_names_it_has():
 
 def test_claims(cast, table):
     pairs = {"clip_align": [("a", "b"), ("a", "c")], "early_layers": [("a", "b")], "final_layers": [("a", "nobody")]}
+    pairs |= {"stitching": [("a", "b")], "stitching_less": [("a", "b")]}  # of which no similarity speaks
     lost = {"stitching": [Measured(0.3, 0.2, 0.4, 60)]}
     found = results_table("compare", pd.DataFrame(claim_rows(table, cast, pairs, lost)))
     told = found[(found["claim"] == "clip_align") & (found["metric"] == "unbiased_cka")].set_index("modality")
@@ -198,7 +199,7 @@ def test_claims(cast, table):
     [told_lost] = found[found["claim"] == "stitching"].to_dict("records")
     assert (told_lost["metric"], told_lost["outcome"], told_lost["value"]) == ("lost", "does not hold", 0.3)
     rest = found.set_index("claim")["outcome"]
-    assert rest["final_layers"] == rest["brain_cnn"] == rest["merging"] == "not measured yet"
+    assert rest["final_layers"] == rest["stitching_less"] == rest["merging"] == "not measured yet"
     with pytest.raises(InputError, match="claims"):
         list(claim_rows(table, cast, {"other": []}, {}))
 

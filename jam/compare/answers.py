@@ -245,7 +245,7 @@ def claim_rows(
         rows: list[Row] = []
         if (one := pooled(lost.get(name, ()))) is not None:
             rows.append(_measured(claim, one, lost[name], {"metric": LOST, "interval": "bootstrap"}))
-        for modality in claim.modalities if name not in lost else ():
+        for modality in claim.modalities if claim.kind in ("similarity", "depth") else ():
             for metric in (CKA, "printed_cka"):
                 measured = [
                     Measured(*(row[end] for end in ("value", "low", "high", "n")))

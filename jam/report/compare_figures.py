@@ -39,7 +39,7 @@ def matrices(similar: pd.DataFrame, modality: str, models: Sequence[str] | None 
     shown = [name for name in MEASURES if len(select(rows, metric=name))]
     size, names_wide = CELL * len(names), 0.075 * max(len(label(name)) for name in names)
     with plt.rc_context(STYLE):
-        wide, high = 3 * (size + 0.35) + names_wide + 0.4, 2 * (size + 0.35) + names_wide + 0.5
+        wide, high = 3 * (size + 0.35) + names_wide + 0.4, 2 * (size + 0.35) + names_wide + 0.8
         figure, axes = plt.subplots(2, 3, figsize=(wide, high), sharex=True, sharey=True)
         spots = [*axes.flat[:2], *axes.flat[3:]]  # the place at the upper right is that of the colours
         for axis, name in zip(spots, shown, strict=False):
@@ -107,7 +107,15 @@ def factors(table: pd.DataFrame) -> Figure:
             axis.axvline(0, color=BLACK, linewidth=0.8)
             for line, name in enumerate(names):
                 if select(mine, factor=name).empty:
-                    axis.text(0.02, line, "the same of all or of none", fontsize=7.5, color=GREY, va="center")
+                    axis.text(
+                        0.02,
+                        line,
+                        "the same of all or of none",
+                        fontsize=7.5,
+                        color=GREY,
+                        va="center",
+                        backgroundcolor="white",
+                    )
                 for place, (measure, (colour, marker)) in enumerate(marks.items()):
                     rows = select(mine, factor=name, metric=measure)
                     if rows.empty:
