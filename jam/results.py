@@ -146,7 +146,7 @@ def read_results(paths: Sequence[Path]) -> pd.DataFrame:
     Raises:
         InputError: a file is missing, or is no such table.
     """
-    tables, names = [], set(COLUMNS)
+    tables, read = [], set[str]()
     for path in paths:
         if not path.is_file():
             raise InputError(f"{path}: no such file; run the stage that writes it (dvc repro)")
@@ -161,11 +161,11 @@ def read_results(paths: Sequence[Path]) -> pd.DataFrame:
             for name in (name for name in table if types[name] == FLAG):
                 table[name] = table[name].map({"True": True, "False": False})
             tables.append(table.astype({name: types[name] for name in table}))
-            names |= set(types)
+            read |= experiments
         except (TypeError, ValueError) as error:
             raise InputError(f"{path}: got {error}, expected a table of results") from error
-    known = COLUMNS | {name: of for each in OF_EXPERIMENT.values() for name, of in each.items()}
-    types = {name: of for name, of in known.items() if name in names}
+    known = [of for name, of in OF_EXPERIMENT.items() if name in read]
+    types = COLUMNS | {name: of for each in known for name, of in each.items()}
     union = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
     return union.reindex(columns=list(types)).astype(types)
 

@@ -86,6 +86,7 @@ def main() -> str:
     if len(stitch):
         drawn |= {"stitch_anchors": stitch_figures.anchors(stitch, transfer)}
         drawn |= {"stitch_layers": stitch_figures.by_layer(stitch, "ridge")}
+        drawn |= {"stitch_towers": stitch_figures.towers(stitch, "ridge")}
     for name in params.captions:
         drawn |= of_captions(select(results, experiment="captions"), SIBLINGS / "captions" / name, name)
     with atomic_folder(PLOTS / "siblings") as folder:

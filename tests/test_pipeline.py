@@ -56,6 +56,7 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
         "retrieved", "downstream", "similarity", "reference", "verdicts", "image_text_curves", "image_text_variants",
         "image_text_latents", "cave_captions", "cave_pictures", "compare_image", "compare_text", "compare_depth",
         "compare_trajectories", "compare_when", "compare_factors", "compare_claims", "stitch_layers", "stitch_anchors",
+        "stitch_towers",
     }  # fmt: skip
     assert min(figures.values()) > 10_000
     shown = command(checkout, "dvc", "metrics", "show")

@@ -161,7 +161,7 @@ def serve_models(server, params, scratch):
 
 def serve_multimodal(server, params, scratch):
     """A stand-in for every multimodal model of the hub, whole, each tower as deep as the real one."""
-    for name, spec in params["multimodal"]["models"].items():
+    for name, spec in params["multimodal"].items():
         family = next(family for part, family in TOWERS.items() if part in spec["model"])
         save_whole(scratch / name, family, layers=12, scaled=3.1)
         files = {path.name: path.read_bytes() for path in (scratch / name).iterdir()}
@@ -271,7 +271,7 @@ def test_the_models_of_unireps_are_found_with_both_towers(loopback, tmp_path):
     serve_multimodal(loopback, params, tmp_path / "models")
     shown = [decode_image(image) for image, _ in islice(photos(), 3)]
     items = {"image": shown, "text": ["red", "blue is left"]}
-    for name, spec in params["multimodal"]["models"].items():
+    for name, spec in params["multimodal"].items():
         dims = []
         for modality, given in items.items():
             folder = tmp_path / name / modality

@@ -10,7 +10,7 @@ from tiny_encoders import picture, vision_folder
 from transformers import ViTConfig, ViTModel
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from jam.compare.resamples import Resamples, recall_null
+from jam.compare import resamples
 from jam.compare.stitch import halves, layers, maps, towers
 from jam.encoders import Encoder
 from jam.errors import InputError
@@ -96,6 +96,36 @@ def test_relative_coordinates_know_no_rotation_scale_or_offset(seed, scale):
     np.testing.assert_allclose(maps.relative(x, x[:10]), plain, atol=1e-9)
 
 
+def test_resamples_are_those_of_the_bootstrap_of_all_metrics():
+    rng = np.random.default_rng(0)
+    a, b = rng.random(70), rng.random(70)
+    drawn = resamples.Resamples(70, 200, seed=3)
+    np.testing.assert_allclose(drawn.mean(a), bootstrap_mean(a, 200, seed=3))
+    np.testing.assert_allclose(drawn.difference(a, b), paired_difference(a, b, 200, seed=3), atol=1e-12)
+    with pytest.raises(ValueError, match="got 1 and 5"):
+        resamples.Resamples(1, 5)
+
+
+def test_a_share_is_of_what_is_above_the_floor_and_of_nothing_it_is_none():
+    rng = np.random.default_rng(0)
+    own = (rng.random(500) < 0.8).astype(float)
+    drawn = resamples.Resamples(500, 200)
+    assert drawn.share(own, own) == (1, 1, 1)
+    half = drawn.share(0.5 * (own + 0.3), own, floor=0.3)
+    assert half.value == pytest.approx(0.5 * (own.mean() - 0.3) / (own.mean() - 0.3))
+    assert half.low == pytest.approx(0.5)
+    assert half.high == pytest.approx(0.5)
+    assert drawn.share(own, np.zeros(500)) is None
+    assert drawn.share(own, own, floor=0.8) is None
+
+
+def test_a_recall_of_chance_is_below_its_null_in_19_of_20_cases():
+    rng = np.random.default_rng(0)
+    found = [(rng.integers(1, 201, 200) <= 10).mean() for _ in range(2000)]
+    assert 0.93 < np.mean(np.array(found) <= resamples.recall_null(200, 10)) < 0.98
+    assert resamples.recall_null(5, 10) == 1
+
+
 def two_models(n=300, d=16, seed=0):
     """Two models of one truth: B's space is A's, turned; texts are near the images in each."""
     rng = np.random.default_rng(seed)
@@ -121,10 +151,16 @@ def test_towers_of_two_models_work_through_a_map_alone():
     own = told["own", None, None]
     assert own > 0.8
     assert told["stitched", "orthogonal", 300] > own - 0.1
+    assert told["stitched", "relative", 300] > own - 0.15
     for control in (("shuffled", "orthogonal", 300), ("untrained", "orthogonal", 300), ("unmapped", "identity", None)):
         assert told[control] < 0.05
     less = [row for row in rows if row.get("against") == "own" and row["condition"] == "stitched"]
     assert all(row["low"] <= row["value"] <= row["high"] for row in less)
+    assert all(row["kept_low"] <= row["kept"] <= row["kept_high"] for row in less)
+    assert {row["null"] for row in rows if row["k"] == 1 and "against" not in row} == {3 / 300}
+    ours = [row["value"] for row in rows if row.get("against") == "own_x" and (row["x"], row["y"]) == ("a", "b")]
+    theirs = [row["value"] for row in rows if row.get("against") == "own" and (row["x"], row["y"]) == ("a", "b")]
+    assert len(ours) == len(theirs)
     kept = [row["kept"] for row in less if row["method"] == "orthogonal" and row["anchors"] == 300]
     assert min(kept) > 0.8
 
@@ -195,6 +231,27 @@ def test_a_model_stitched_to_itself_is_itself(tmp_path):
     assert max(shuffled) < 0.4
 
 
+def test_maps_are_trained_on_the_diagonal_above_an_untrained_bottom_and_from_the_last_layer(tmp_path):
+    encoder, bare = (Encoder.load(vit_folder(tmp_path / str(seed), seed), "cpu") for seed in (0, 1))
+    images = [picture(np.random.default_rng(seed)) for seed in range(24)]
+    a, of_bare = (
+        layers.Bottoms([each[:12] for each in states], [each[12:] for each in states])
+        for states in (layers.states_of(encoder, images), layers.states_of(bare, images))
+    )
+    texts = encoder.encode(images)
+    above = layers.Above(encoder, a, layers.Told(texts[:12], texts[12:]))
+    learning = layers.Learning(epochs=1, learning_rate=0.001, batch_size=6)
+    rows = list(layers.layer_rows(a, above, of_bare, methods=["ridge"], learning=learning, resamples=20, seed=0))
+    cells = {(row["condition"], row["x_layer"], row["y_layer"]) for row in rows if row.get("method") == "trained"}
+    diagonal = [(layer, layer) for layer in range(3)]
+    assert cells == {
+        *((condition, *way) for condition in ("stitched", "untrained") for way in diagonal),
+        ("stitched", 2, 0), ("stitched", 2, 1),
+    }  # fmt: skip
+    again = list(layers.layer_rows(a, above, of_bare, methods=["ridge"], learning=learning, resamples=20, seed=0))
+    assert rows == again
+
+
 def test_a_trained_map_learns_the_task_and_leaves_the_top_alone(tmp_path):
     encoder = Encoder.load(vit_folder(tmp_path / "x"), "cpu")
     images = [picture(np.random.default_rng(seed)) for seed in range(64)]
@@ -208,23 +265,3 @@ def test_a_trained_map_learns_the_task_and_leaves_the_top_alone(tmp_path):
     made = layers.train_map(bad, encoder, states, 1, texts, learning, 0)
     assert towers.hits(layers.vectors(made, encoder, states, 1), texts)["x_to_y", 1].mean() > start + 0.3
     assert all(torch.equal(weights, before[name]) for name, weights in encoder.model.state_dict().items())
-
-
-def test_resamples_are_those_of_the_one_bootstrap():
-    rng = np.random.default_rng(0)
-    right, own = (rng.random(80) < 0.4).astype(float), (rng.random(80) < 0.7).astype(float)
-    drawn = Resamples(80, 200)
-    assert drawn.mean(right) == pytest.approx(bootstrap_mean(right, 200))
-    assert drawn.difference(right, own) == pytest.approx(paired_difference(right, own, 200))
-    share = drawn.share(right, own)
-    assert share.value == pytest.approx(right.mean() / own.mean())
-    assert share.low < share.value < share.high
-    assert drawn.share(own, own) == pytest.approx((1, 1, 1))
-    assert drawn.share(right, np.zeros(80)) is None
-
-
-def test_chance_of_a_recall_is_binomial():
-    rng = np.random.default_rng(0)
-    n, k = 100, 10
-    found = [(rng.integers(1, n + 1, n) <= k).mean() for _ in range(2000)]
-    assert np.mean(np.array(found) > recall_null(n, k)) <= 0.06

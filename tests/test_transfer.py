@@ -43,6 +43,11 @@ def test_a_head_is_handed_over_through_a_map_and_through_nothing_else():
         for control in (("shuffled", "orthogonal", 300), ("unmapped", "identity", None)):
             assert abs(told[control]["value"] - by_chance) < 0.12
         assert told["own", None, None]["null_mean"] == pytest.approx(by_chance)
+        assert by_chance < told["own", None, None]["null"] < by_chance + 0.1
+        assert told["shuffled", "orthogonal", 300]["value"] < told["own", None, None]["null"] + 0.1
+    shares = [row for row in rows if row.get("against") and row["condition"] == "mapped"]
+    assert {row["against"] for row in shares} == {"own", "own_x"}
+    assert all(row["kept_low"] <= row["kept"] <= row["kept_high"] for row in shares)
     few = [row for row in rows if row["condition"] == "labels" and row["x"] == "a" and row["label"] == "there"]
     assert {row["anchors"] for row in few} == {30, 300}
 
@@ -56,6 +61,18 @@ def test_balanced_accuracy_is_that_of_scikit_learn_and_chance_of_a_constant():
     expected = np.mean([balanced_accuracy_score(y[:, i], told[:, i]) for i in range(2)])
     assert heads.balanced(told, y).mean() == pytest.approx(expected)
     assert heads.balanced(np.zeros_like(y), y).mean() == pytest.approx(heads.chance(y))
+
+
+def test_both_solvers_find_the_same_head():
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.preprocessing import StandardScaler
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 6))
+    y = (x[:, :1] + 0.5 * rng.normal(size=(400, 1)) > 0).astype(int)
+    twin = LogisticRegression(C=0.1, class_weight="balanced", tol=1e-8, max_iter=1000)
+    told = twin.fit(StandardScaler().fit_transform(x), y[:, 0]).coef_
+    np.testing.assert_allclose(heads.fit_head(x, y, 0.1).models[0][-1].coef_, told, atol=1e-4)
 
 
 def test_a_label_of_one_class_is_refused_and_with_few_labels_answered_by_it():

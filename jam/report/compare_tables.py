@@ -81,7 +81,7 @@ def claims_table(claims: pd.DataFrame) -> str:
     """A line a claim and modality: what is claimed, what is measured (CKA; of stitching the share that is lost), and
     what the formula printed with it gives.
     """
-    own = claims[claims["metric"].isna() | (claims["metric"] != PRINTED)]
+    own = claims[claims["metric"].ne(PRINTED).fillna(True)]  # a claim that nobody measured has no metric
     lines = []
     for row in own.to_dict("records"):
         what = row["text"] + (f" ({row['modality']})" if pd.notna(row.get("modality")) else "")

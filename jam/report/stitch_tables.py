@@ -123,10 +123,11 @@ def stitch_sentence(results: pd.DataFrame) -> str:
     best, curve = means.max(), means[method].sort_index()
     enough = int(curve.index[(curve >= 0.95 * best).to_numpy().argmax()])
     control = rows_of(results, "shuffled")
+    images = select(whole(results), condition="stitched", against="own_x", method=method, anchors=curve.index[-1])
     return (
         f"An image tower with another model's text tower keeps {best:.0%} of that model's own R@{K} through the map "
-        f"{label(str(method))}, {max(0.0, 1 - best):.0%} are lost; {enough:,} unlabelled images that both have seen "
-        f"give 95 % of what {int(curve.index[-1]):,} give. Shuffled, they leave {control:.0%}."
+        f"{label(str(method))}, and {images['kept'].mean():.0%} of that of its own model; {enough:,} unlabelled images "
+        f"that both have seen give 95 % of what {int(curve.index[-1]):,} give. Shuffled, they leave {control:.0%}."
     )
 
 

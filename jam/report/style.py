@@ -44,9 +44,15 @@ def note(figure: Figure | SubFigure, told: str) -> None:
     figure.suptitle(told, fontsize=9)
 
 
-def paint(axis: Axes, values: np.ndarray, show: Callable[[float], str]) -> None:
-    """A map of values (rows upwards, columns), from its lowest to its highest, with each in figures; NaN as a dash."""
-    image = axis.imshow(values, cmap="cividis", aspect="auto", origin="lower")
+def paint(
+    axis: Axes, values: np.ndarray, show: Callable[[float], str], limits: tuple[float, float] | None = None
+) -> None:
+    """A map of values (rows upwards, columns) with each in figures; NaN as a dash.
+
+    Colours go from ``limits`` to limits, the same for maps that are compared, else from the lowest to the highest.
+    """
+    low, high = limits or (None, None)
+    image = axis.imshow(values, cmap="cividis", aspect="auto", origin="lower", vmin=low, vmax=high)
     for i, j in np.ndindex(values.shape):
         empty = np.isnan(values[i, j])
         light = np.dot(image.cmap(image.norm(values[i, j]))[:3], LUMINANCE)
