@@ -9,7 +9,7 @@ import numpy as np
 
 from jam.align.rows import one_row_each, varies
 from jam.align.space import load_adapters
-from jam.compare.cast import Rep
+from jam.compare.cast import FACTORS, Rep
 from jam.data.schema import read_items
 from jam.features.store import FeatureStore, of_form
 from jam.params import Compare, EncoderSpec, MultimodalSpec, Params
@@ -63,13 +63,15 @@ def _of_multimodal(name: str, model: MultimodalSpec, spec: Compare, ids: Ids) ->
     for modality in TOWERS:
         made, of = spec.made.get(name), model.pretraining
         if made is not None:
-            factors, recipe = {**made.model_dump(), "seed": str(made.seed)}, f"{name} {made}"
+            factors = {**made.model_dump(), "seed": str(made.seed), "partner": made.architecture}
+            recipe = f"{name} {made}"
         elif of is None:
-            factors, recipe = dict.fromkeys(("objective", "data", "architecture", "seed"), name), name
+            factors, recipe = dict.fromkeys(FACTORS, name), name
         else:
-            architecture = of.image.architecture if modality == "image" else "transformer"
+            towers = {"image": of.image.architecture, "text": "transformer"}
             factors = {"objective": of.objective, "data": f"{of.pairs} pairs, {of.wrong or 0} wrong",
-                       "architecture": architecture, "seed": str(model.seed)}  # fmt: skip
+                       "architecture": towers.pop(modality), "partner": next(iter(towers.values())),
+                       "seed": str(model.seed)}  # fmt: skip
             recipe = of.model_dump_json()
         told: dict[str, Any] = {"model": name, "factors": factors, "recipe": recipe}
         last = FeatureStore.load(tower(name, modality)).layers - 1
@@ -93,7 +95,9 @@ def _of_encoder(params: Params, name: str, encoder: EncoderSpec, spec: Compare, 
     factors = {"objective": objective, "data": data, "architecture": architecture, "seed": str(encoder.seed)}
     if name in spec.made:
         factors = {**spec.made[name].model_dump(), "seed": str(spec.made[name].seed)}
-    told: dict[str, Any] = {"model": name, "factors": factors, "recipe": name if of is None else of.model_dump_json()}
+    factors["partner"] = "none"
+    recipe = name if of is None else of.model_dump_json()
+    told: dict[str, Any] = {"model": name, "factors": factors, "recipe": recipe, "kind": "encoder"}
     layers = FeatureStore.load(FEATURES / name).layers
     final = named_layer(params, name, layers)
     some = range(layers) if name in spec.every_layer else [final]
@@ -118,4 +122,4 @@ def _of_space(params: Params, name: str, ids: Ids) -> Iterator[Rep]:
         rows = {split: adapters[side.side].encode(of) for split, of in frozen.features.items()}
         factors = {"objective": params.spaces[name].loss, "data": "items", "architecture": f"on {side.encoder}",
                    "seed": str(seed)}  # fmt: skip
-        yield Rep(name, modality, 0, 1.0, True, factors, f"space {name}", rows, derived=True)
+        yield Rep(name, modality, 0, 1.0, True, factors, f"space {name}", rows, kind="space")

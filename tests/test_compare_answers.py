@@ -1,11 +1,16 @@
 """From layers of models to answers: what is measured of which pairs, and rows of results on when, how and why."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
+from pydantic import ValidationError
 
+from jam.compare.analysis import Measured
 from jam.compare.answers import (
     MEASURES,
+    casts,
     claim_rows,
     factor_rows,
     finals,
@@ -20,6 +25,7 @@ from jam.compare.cast import Rep, expanded, similarity_matrix
 from jam.compare.concepts import cluster_table
 from jam.compare.similarity import with_ceilings
 from jam.errors import InputError
+from jam.params import Compare
 from jam.results import results_table
 
 SIZES = {"train": 120, "val": 40, "test": 60}
@@ -44,6 +50,7 @@ def rep(model, modality, layer, layers, seed, recipe=None, **more):
         "objective": objective,
         "data": "pairs",
         "architecture": "cnn" if model in "ac" else "vit",
+        "partner": "the same",
         "seed": model,
     }
     noise = 0.3 + 0.3 * (layers - 1 - layer) + (modality == "text")
@@ -62,7 +69,7 @@ def cast():
         reps += [rep("b", modality, layer, 4, start + 10 + layer, "twins") for layer in range(4)]
         reps += [rep("a", modality, 2, 3, start + 30, checkpoint=0)]
         reps += [rep("c", modality, 3, 4, start + 40, "twins"), rep("d", modality, 0, 1, start + 50)]
-        reps += [rep("e", modality, 0, 1, start + 60, derived=True)]
+        reps += [rep("e", modality, 0, 1, start + 60, kind="space")]
     return reps
 
 
@@ -129,7 +136,8 @@ def test_trajectories_begin_at_checkpoints(cast, table):
 
 def test_factors_and_measures_are_of_models_alone(cast, table):
     found = results_table("compare", pd.DataFrame(factor_rows(table, cast, 24, 0)))
-    assert set(found["models"]) == {4}  # e is made of another's features
+    assert set(found["models"]) == {4}  # e is made of others' features
+    assert set(found["label"]) == {"all"}  # there are no others than multimodal ones
     assert set(found["factor"]) == {"objective", "architecture"}  # data and seeds tell none of these apart
     assert set(found["metric"]) == set(MEASURES)
     told = results_table(
@@ -140,17 +148,60 @@ def test_factors_and_measures_are_of_models_alone(cast, table):
     assert (told["value"].abs() <= 1).all()
 
 
+def test_multimodal_models_have_a_regression_of_their_own(cast, table):
+    """With an encoder of a quite different objective among them, and without."""
+    others = [replace(one, kind="encoder") if one.model == "d" else one for one in cast]
+    assert {name: len(some) for name, some in casts(others, "image").items()} == {"all": 4}  # three are too few
+    more = [replace(one, kind="multimodal") if one.model == "e" else one for one in others]
+    assert {name: len(some) for name, some in casts(more, "image").items()} == {"all": 5, "multimodal": 4}
+    found = pd.DataFrame(factor_rows(table, more, 24, 0))
+    assert found.groupby("label")["models"].unique().map(list).to_dict() == {"all": [5], "multimodal": [4]}
+
+
+def section(**changes):
+    base = {
+        "models": ["a", "b"], "encoders": ["v"], "spaces": ["con"], "every_layer": ["a"], "clusters": [2], "k": 3,
+        "permutations": 19, "orders": 19, "folds": 2, "resamples": 9, "seed": 0,
+        "shown": {"items": 9, "side": 8, "neighbours": 2},
+    }  # fmt: skip
+    return Compare.model_validate({**base, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"encoders": ["a"]}, "got .'a'. more than once"),
+        ({"every_layer": ["c"]}, "every_layer: got .'c'."),
+        ({"scales": {"width": {"levels": {"a": 1, "c": 2}, "against": ["b"]}}}, "scales.width: got .'c'."),
+        ({"claims": {"cnn_cnn": [["a", "a"]]}}, "a model with itself"),
+        ({"shown": {"items": 2, "side": 8, "neighbours": 2}}, "expected fewer"),
+    ],
+)
+def test_the_section_names_what_does_not_fit(changes, said):
+    with pytest.raises(ValidationError, match=said):
+        section(**changes)
+
+
+def test_the_section_knows_whose_names_it_has():
+    told = list(section().problems_with("compare.cave", ["a"], ["v"], ["con"]))
+    assert told == ["compare.cave.models: got ['b'], expected names among ['a']"]
+
+
 def test_claims(cast, table):
     pairs = {"clip_align": [("a", "b"), ("a", "c")], "early_layers": [("a", "b")], "final_layers": [("a", "nobody")]}
-    found = results_table("compare", pd.DataFrame(claim_rows(table, cast, pairs)))
+    pairs |= {"stitching": [("a", "b")], "stitching_less": [("a", "b")]}  # of which no similarity speaks
+    lost = {"stitching": [Measured(0.3, 0.2, 0.4, 60)]}
+    found = results_table("compare", pd.DataFrame(claim_rows(table, cast, pairs, lost)))
     told = found[(found["claim"] == "clip_align") & (found["metric"] == "unbiased_cka")].set_index("modality")
     assert told.loc["image", "pairs"] == 2
     assert told.loc["image", "least"] <= told.loc["image", "value"] <= told.loc["image", "most"]
     assert set(found[found["claim"] == "clip_align"]["metric"]) == {"unbiased_cka", "printed_cka"}
+    [told_lost] = found[found["claim"] == "stitching"].to_dict("records")
+    assert (told_lost["metric"], told_lost["outcome"], told_lost["value"]) == ("lost", "does not hold", 0.3)
     rest = found.set_index("claim")["outcome"]
-    assert rest["final_layers"] == rest["brain_cnn"] == rest["merging"] == "not measured yet"
+    assert rest["final_layers"] == rest["stitching_less"] == rest["merging"] == "not measured yet"
     with pytest.raises(InputError, match="claims"):
-        list(claim_rows(table, cast, {"other": []}))
+        list(claim_rows(table, cast, {"other": []}, {}))
 
 
 def test_clusters_of_models_and_of_what_is_known(cast):

@@ -30,6 +30,7 @@ from jam.errors import InputError
 
 Row = dict[str, Any]
 CKA, LOST = "unbiased_cka", "lost"
+FEWEST = 4  # models of a test over pairs of them
 INTERVAL = "mean over pairs, and of their jackknives over items"
 MEASURES = (CKA, "rsa", "mutual_knn", "procrustes_cosine", "predictability")
 MODALITIES = ("image", "text")
@@ -45,6 +46,14 @@ def finals(reps: Sequence[Rep], modality: str) -> list[Rep]:
 def layers_of(reps: Sequence[Rep], model: str, modality: str) -> list[Rep]:
     """The layers of a trained model, in their order."""
     return [rep for rep in reps if (rep.model, rep.modality, rep.checkpoint) == (model, modality, TRAINED)]
+
+
+def casts(reps: Sequence[Rep], modality: str) -> dict[str, list[Rep]]:
+    """Models over which tests are made: ``all``, and ``multimodal`` ones alone where there are others."""
+    models = [rep for rep in finals(reps, modality) if rep.kind != "space"]
+    alone = [rep for rep in models if rep.kind == "multimodal"]
+    found = {"all": models} | ({"multimodal": alone} if len(alone) < len(models) else {})
+    return {name: some for name, some in found.items() if len(some) >= FEWEST}
 
 
 def matched_layers(reps: Sequence[Rep], x: str, y: str, modality: str) -> list[tuple[Rep, Rep]]:
@@ -139,11 +148,12 @@ def trajectory_rows(table: pd.DataFrame, reps: Sequence[Rep]) -> Iterator[Row]:
 
 
 def factor_rows(table: pd.DataFrame, reps: Sequence[Rep], orders: int, seed: int) -> Iterator[Row]:
-    """Why are they alike? What having a factor in common adds, factors that tell nothing of these models left out."""
-    for modality in MODALITIES:
-        models = [rep for rep in finals(reps, modality) if not rep.derived]
-        if len(models) < 4:
-            continue
+    """Why are they alike? What having a factor in common adds, factors that tell nothing of these models left out.
+
+    A regression adds factors up. Where they do not add up (nets of one architecture and quite different objectives) it
+    is another one over other models: hence `casts`, ``label`` names which.
+    """
+    for modality, (cast, models) in ((m, one) for m in MODALITIES for one in casts(reps, m).items()):
         shared = {name: same([rep.factors[name] for rep in models]) for name in FACTORS}
         shared = dict(_telling(shared))
         for metric in MEASURES if shared else ():
@@ -151,7 +161,7 @@ def factor_rows(table: pd.DataFrame, reps: Sequence[Rep], orders: int, seed: int
             for one in mrqap(similarity, shared, orders, seed):
                 ends = [end if np.isfinite(end) else None for end in (one.low, one.high)]
                 yield {
-                    "modality": modality, "metric": metric, "condition": "factors", "factor": one.name,
+                    "modality": modality, "metric": metric, "condition": "factors", "label": cast, "factor": one.name,
                     "value": one.value, "low": ends[0], "high": ends[1],
                     "interval": "MRQAP inverted, over models", "standardised": one.standardised, "p": one.p,
                     "smallest_p": one.smallest_p, "null": one.null, "explained": one.explained, "models": one.n,
@@ -180,7 +190,7 @@ def measure_rows(
 ) -> Iterator[Row]:
     """Are measures right where the answer is known? Seeds of one recipe, layers of one network, levels of a scale."""
     for modality in MODALITIES:
-        models = [rep for rep in finals(reps, modality) if not rep.derived]
+        models = casts(reps, modality).get("all", [])
         recipes = [rep.recipe for rep in models]
         for metric in MEASURES:
 
@@ -235,7 +245,7 @@ def claim_rows(
         rows: list[Row] = []
         if (one := pooled(lost.get(name, ()))) is not None:
             rows.append(_measured(claim, one, lost[name], {"metric": LOST, "interval": "bootstrap"}))
-        for modality in MODALITIES if name not in lost else ():
+        for modality in claim.modalities if claim.kind in ("similarity", "depth") else ():
             for metric in (CKA, "printed_cka"):
                 measured = [
                     Measured(*(row[end] for end in ("value", "low", "high", "n")))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 TRAINED = 100  # per cent
-FACTORS = ("objective", "data", "architecture", "seed")
+FACTORS = ("objective", "data", "architecture", "partner", "seed")  # partner: the architecture of the other tower
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Rep:
         rows: "train", "val", "test" → (n, d).
         checkpoint: per cent of the training.
         shifted: (m, d) of items of another domain; None where there are none.
-        derived: whether it is made of another's features: then it is no model of its own in tests over models.
+        kind: ``multimodal``, ``encoder``, or ``space``: made of others' features, and no model of its own in tests
+            over models.
     """
 
     model: str
@@ -40,7 +41,7 @@ class Rep:
     rows: Mapping[str, npt.NDArray[Any]]
     checkpoint: int = TRAINED
     shifted: npt.NDArray[Any] | None = None
-    derived: bool = False
+    kind: str = "multimodal"
 
     @property
     def key(self) -> str:

@@ -1,6 +1,7 @@
 """Figures of models compared: matrices of all measures side by side, what factors add, claims beside measurements."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -38,7 +39,7 @@ def matrices(similar: pd.DataFrame, modality: str, models: Sequence[str] | None 
     shown = [name for name in MEASURES if len(select(rows, metric=name))]
     size, names_wide = CELL * len(names), 0.075 * max(len(label(name)) for name in names)
     with plt.rc_context(STYLE):
-        wide, high = 3 * (size + 0.35) + names_wide + 0.4, 2 * (size + 0.35) + names_wide + 0.5
+        wide, high = 3 * (size + 0.35) + names_wide + 0.4, 2 * (size + 0.35) + names_wide + 0.8
         figure, axes = plt.subplots(2, 3, figsize=(wide, high), sharex=True, sharey=True)
         spots = [*axes.flat[:2], *axes.flat[3:]]  # the place at the upper right is that of the colours
         for axis, name in zip(spots, shown, strict=False):
@@ -87,24 +88,36 @@ def _matrix(axis: Axes, values: np.ndarray, title: str) -> Any:
 
 
 def factors(table: pd.DataFrame) -> Figure:
-    """What sharing a factor adds to similarity, all others held constant: a panel a modality, a mark a measure.
+    """What sharing a factor adds to similarity, all others held constant: a panel a modality and set of models.
 
     Args:
         table: as the stage `compare` writes factors.
     """
-    sides = list(dict.fromkeys(table["modality"]))
+    table = table.assign(label=table["label"].fillna("all") if "label" in table else "all")
+    sides, casts = (list(dict.fromkeys(table[of])) for of in ("modality", "label"))
     names = list(dict.fromkeys(table["factor"]))
     marks = looks([name for name in MEASURES if name in set(table["metric"])])
     with plt.rc_context(STYLE):
-        high = 0.17 * len(names) * len(marks) + 1.3
-        figure, axes = plt.subplots(
-            1, len(sides), figsize=(4.7 * len(sides) + 0.6, high), sharey=True, sharex=True, squeeze=False
-        )
-        for axis, modality in zip(axes[0], sides, strict=True):
+        high = (0.15 * len(names) * len(marks) + 0.5) * len(casts) + 0.9
+        shape = len(casts), len(sides)
+        size = 4.7 * len(sides) + 0.6, high
+        figure, axes = plt.subplots(*shape, figsize=size, sharey=True, sharex=True, squeeze=False)
+        for axis, (cast, modality) in zip(axes.flat, product(casts, sides), strict=True):
+            mine = select(table, modality=modality, label=cast)
             axis.axvline(0, color=BLACK, linewidth=0.8)
             for line, name in enumerate(names):
+                if select(mine, factor=name).empty:
+                    axis.text(
+                        0.02,
+                        line,
+                        "the same of all or of none",
+                        fontsize=7.5,
+                        color=GREY,
+                        va="center",
+                        backgroundcolor="white",
+                    )
                 for place, (measure, (colour, marker)) in enumerate(marks.items()):
-                    rows = select(table, modality=modality, factor=name, metric=measure)
+                    rows = select(mine, factor=name, metric=measure)
                     if rows.empty:
                         continue
                     row = rows.iloc[0]
@@ -114,7 +127,9 @@ def factors(table: pd.DataFrame) -> Figure:
                     if np.isfinite(ends).all():
                         axis.plot(ends, [at, at], color=colour, linewidth=1.4, alpha=0.7)
                     axis.plot(float(row["value"]), at, marker, color=colour, markerfacecolor=face, markersize=5.5)
-            axis.set_title(f"{modality} towers, {int(select(table, modality=modality)['models'].max())} models")
+            who = "models" if cast == "all" else f"{cast} models alone"
+            axis.set_title(f"{modality} towers, {int(mine['models'].max()) if len(mine) else 0} {who}")
+        for axis in axes[-1]:
             axis.set_xlabel("added similarity of two models that share it")
         axes[0][0].set_yticks(range(len(names)), [FACTORS.get(name, label(name)) for name in names])
         axes[0][0].set_ylim(len(names) - 0.5, -0.5)

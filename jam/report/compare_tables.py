@@ -7,7 +7,7 @@ import pandas as pd
 
 from jam.report.labels import label, metric
 from jam.report.reference_tables import small
-from jam.report.tables import Where, grid, markdown, number, with_interval
+from jam.report.tables import Where, grid, markdown, markdown_row, number, with_interval
 from jam.results import select
 
 TRAINED = 100  # per cent
@@ -15,7 +15,7 @@ PRINTED = "printed_cka"
 MEASURES = ("unbiased_cka", "rsa", "mutual_knn", "procrustes_cosine", "predictability")
 FACTORS = {
     "objective": "the same objective", "data": "the same data", "architecture": "the same architecture",
-    "seed": "the same seed",
+    "partner": "the same other tower", "seed": "the same seed",
 }  # fmt: skip
 TESTS = {
     "layers": "nearer layers are more alike",
@@ -117,18 +117,24 @@ def _measured(row: dict[str, object]) -> str:
 def factors_table(factors: pd.DataFrame, modality: str) -> str:
     """What sharing a factor adds to similarity, the others held constant: ``slope [interval]; β standardised; p``.
 
-    p is that of permuting models; beside each factor stands the smallest that so many models can give.
+    p is that of permuting models; beside each factor stands the smallest that so many models can give. Where there are
+    several sets of models, one stands below the other.
     """
     mine = select(factors, modality=modality)
-    rows: dict[str, Where] = {}
-    for name in dict.fromkeys(mine["factor"]):
-        least = select(mine, factor=name)["smallest_p"].dropna()
-        told = f" (p ≥ {number(least.iloc[0], 4)})" if len(least) else ""
-        rows[FACTORS.get(name, label(name)) + told] = {"factor": name}
+    mine = mine.assign(label=mine["label"].fillna("all") if "label" in mine else "all")
     columns: dict[str, Where] = {metric(name): {"metric": name} for name in MEASURES if name in set(mine["metric"])}
-    table = grid(mine, f"{modality} towers", rows, columns, _slope)
-    explained = [_first(select(mine, **where), "explained") for where in columns.values()]
-    return f"{table}\n| *R² of all together* | " + " | ".join(explained) + " |"
+    lines: list[str] = []
+    for cast in dict.fromkeys(mine["label"]):
+        some, who = select(mine, label=cast), "" if cast == "all" else f", {cast} models alone"
+        rows: dict[str, Where] = {}
+        for name in dict.fromkeys(some["factor"]):
+            least = select(some, factor=name)["smallest_p"].dropna()
+            told = f" (p ≥ {number(least.iloc[0], 4)})" if len(least) else ""
+            rows[FACTORS.get(name, label(name)) + who + told] = {"factor": name}
+        part = grid(some, f"{modality} towers", rows, columns, _slope).splitlines()
+        explained = [_first(select(some, **where), "explained") for where in columns.values()]
+        lines += [*(part if not lines else part[2:]), markdown_row([f"*R² of all together{who}*", *explained])]
+    return "\n".join(lines)
 
 
 def _slope(rows: pd.DataFrame) -> str:

@@ -21,6 +21,7 @@ class Claim:
         text: as it is stated.
         low, high: from where to where it would hold; infinite where no bound is stated.
         kind: which measurements speak of it.
+        modalities: of the towers that it is on.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Claim:
     low: float
     high: float
     kind: Literal["similarity", "depth", "brain", "stitch", "merge"]
+    modalities: tuple[str, ...] = ("image", "text")
 
 
 @dataclass(frozen=True)
@@ -50,8 +52,8 @@ CLAIMS: dict[str, Claim] = {
         Claim("clip_align", "CLIP and ALIGN: CKA 0.87 (final layer)", *_about(0.87), "similarity"),
         Claim("clip_align_example", "CLIP and ALIGN: CKA 0.85", *_about(0.85), "similarity"),
         Claim("clip_blip", "CLIP and BLIP: CKA 0.82 (final layer)", *_about(0.82), "similarity"),
-        Claim("cnn_cnn", "within the CNN family: CKA > 0.90", 0.90, inf, "similarity"),
-        Claim("cnn_vit", "CNN and ViT: CKA 0.75 to 0.80", 0.75, 0.80, "similarity"),
+        Claim("cnn_cnn", "within the CNN family: CKA > 0.90", 0.90, inf, "similarity", ("image",)),
+        Claim("cnn_vit", "CNN and ViT: CKA 0.75 to 0.80", 0.75, 0.80, "similarity", ("image",)),
         Claim("final_layers", "final layers: CKA > 0.85", 0.85, inf, "depth"),
         Claim("middle_layers", "middle layers: CKA about 0.7", *_about(0.7), "depth"),
         Claim("early_layers", "early layers: CKA 0.4 to 0.6", 0.4, 0.6, "depth"),
