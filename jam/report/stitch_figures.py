@@ -26,7 +26,7 @@ def by_layer(results: pd.DataFrame, method: str) -> Figure:
         results: of experiment ``stitch``.
         method: of the maps in the upper row.
     """
-    rows = select(results, metric="recall", k=K, against="own")
+    rows = shares(select(results, metric="recall", k=K, against="own"))
     rows = rows[rows["x_layer"].notna() & rows["y_layer"].notna()]
     pairs = list(dict.fromkeys(zip(rows["x"], rows["y"], strict=True)))
     with plt.rc_context(STYLE):
@@ -53,6 +53,11 @@ def by_layer(results: pd.DataFrame, method: str) -> Figure:
              "right of the framed cells late layers feed early tops. Below: the same layer of both,\n"
              "and the last of the bottom under each of the top. Dotted: controls.")  # fmt: skip
     return figure
+
+
+def shares(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose share of an own score is NaN, and not NA, where that is not above its floor: nothing is drawn."""
+    return rows.assign(kept=rows["kept"].astype(float))
 
 
 def _diagonal(axis: Axes, rows: pd.DataFrame) -> None:
@@ -115,10 +120,10 @@ def anchors(stitch: pd.DataFrame, transfer: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(heads["label"]))
     with plt.rc_context(STYLE):
         figure, axes = plt.subplots(1, 1 + len(names), figsize=(1 + 3 * (1 + len(names)), 3.8), sharey=True)
-        _curves(axes[0], select(whole(stitch), against="own"))
+        _curves(axes[0], shares(select(whole(stitch), against="own")))
         axes[0].set(title=f"image with text tower, R@{K}", ylabel="share of the own score that is left")
         for axis, name in zip(axes[1:], names, strict=True):
-            _curves(axis, select(heads, label=name))
+            _curves(axis, shares(select(heads, label=name)))
             axis.set_title(f"head of {label(name)}, above chance")
         shown: dict[str, Any] = {}
         for axis in axes:
