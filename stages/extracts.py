@@ -7,8 +7,6 @@ Writes  plots/page/NAME/: maps.parquet (principal axes of each space, turned ont
 By hand:  python -m stages.extracts cave
 """
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -18,20 +16,13 @@ from jam.compare.extracts.maps import maps
 from jam.compare.extracts.neighbours import neighbours
 from jam.compare.extracts.thumbnails import thumbnails
 from jam.data.images import decode_image
-from jam.data.schema import VIEWS, read_table
 from jam.io import atomic_folder
 from jam.params import load_params
-from stages.common import PLOTS, WORLD, require_listed, run
+from stages.common import PLOTS, require_listed, run
 from stages.compare_inputs import item_ids, read_reps
+from stages.multimodal_inputs import first_contents
 
 FOLDER = PLOTS / "page"
-
-
-def first_contents(modality: str, ids: np.ndarray) -> list[Any]:
-    """The first view of some test items."""
-    views = read_table(WORLD / VIEWS / f"{modality}.parquet", ["id", "split", "k", "role", "content"]).to_pandas()
-    mine = views[(views["split"] == "test") & (views["k"] == 0) & (views["role"] == "true")].set_index("id")
-    return list(mine.loc[ids, "content"])
 
 
 def main(name: str) -> str:
@@ -50,8 +41,8 @@ def main(name: str) -> str:
     turned = maps(rows, told, {rep.key: first[rep.modality] for rep in ends}, names, shown)
     near = neighbours({key: of["test"] for key, of in rows.items()}, told, names, shown, spec.shown.neighbours)
     asked = ids["test"][shown]
-    images = [decode_image(each["bytes"]) for each in first_contents("image", asked)]
-    pictures = thumbnails(asked.tolist(), images, first_contents("text", asked), spec.shown.side)
+    images = [decode_image(each["bytes"]) for each in first_contents("image", "test", asked)]
+    pictures = thumbnails(asked.tolist(), images, first_contents("text", "test", asked), spec.shown.side)
     with atomic_folder(FOLDER / name) as folder:
         for what, table in {"maps": turned, "neighbours": near, "thumbnails": pictures}.items():
             pd.DataFrame(table).to_parquet(folder / f"{what}.parquet", index=False)

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from jam.align.rows import one_row_each
 from jam.compare.transfer.heads import Labels
-from jam.data.schema import SPLITS, read_items
+from jam.data.schema import SPLITS, VIEWS, read_items, read_table
 from jam.errors import InputError
 from jam.features.store import FeatureStore, of_form
 from jam.world.state import factors, states_of_facts
@@ -43,6 +45,16 @@ def item_ids(model: str, split: str) -> np.ndarray:
     index = of_form(FeatureStore.load(tower(model, "image")).index)
     ids: np.ndarray = index.loc[one_row_each(index, split), "id"].to_numpy()
     return ids
+
+
+def first_contents(modality: str, split: str, ids: np.ndarray) -> list[Any]:
+    """The content of the first view of some items of a split, in the order asked for."""
+    views = read_table(WORLD / VIEWS / f"{modality}.parquet", ["id", "split", "k", "role", "content"])
+    lines = views.drop_columns(["content"]).to_pandas()
+    first = lines[(lines["split"] == split) & (lines["k"] == 0) & (lines["role"] == "true")]
+    place = pd.Series(first.index.to_numpy(), index=first["id"]).loc[ids]
+    found: list[Any] = views.column("content").take(place.to_numpy()).to_pylist()
+    return found
 
 
 def labels_of(model: str, attributes: Sequence[str]) -> dict[str, Labels]:

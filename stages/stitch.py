@@ -17,13 +17,12 @@ import torch
 from jam.compare.stitch.layers import Above, Bottoms, Learning, Told, layer_rows, states_of
 from jam.compare.stitch.towers import Towers, tower_rows
 from jam.data.images import decode_image
-from jam.data.schema import VIEWS, read_table
 from jam.encoders import Encoder
 from jam.parallel import in_processes, processes
 from jam.params import Stitch, load_params
 from jam.results import write_results
-from stages.common import MULTIMODAL, SIBLINGS, WORLD, keyed, require_listed, run, say
-from stages.multimodal_inputs import UNTRAINED, item_ids, untrained, vectors
+from stages.common import MULTIMODAL, SIBLINGS, keyed, require_listed, run, say
+from stages.multimodal_inputs import UNTRAINED, first_contents, item_ids, untrained, vectors
 
 Row = dict[str, Any]
 
@@ -41,11 +40,7 @@ def whole_towers(name: str) -> list[Row]:
 
 def images_of(model: str, split: str, most: int | None = None) -> list[Any]:
     """The images of the items that models have rows of, in their order."""
-    views = read_table(WORLD / VIEWS / "image.parquet", ["id", "split", "k", "role", "content"])
-    lines = views.select(["id", "split", "k", "role"]).to_pandas()
-    first = lines[(lines["split"] == split) & (lines["k"] == 0) & (lines["role"] == "true")]
-    place = pd.Series(first.index.to_numpy(), index=first["id"]).loc[item_ids(model, split)[:most]]
-    return [decode_image(each["bytes"]) for each in views.column("content").take(place.to_numpy()).to_pylist()]
+    return [decode_image(each["bytes"]) for each in first_contents("image", split, item_ids(model, split)[:most])]
 
 
 def by_layer(name: str, below: str, above: str) -> list[Row]:

@@ -185,7 +185,7 @@ def test_the_top_on_the_bottom_is_the_whole_encoder(make, tmp_path):
     whole = encoder.encode(images)
     inputs = encoder.prepare(images)
     for layer in range(halves.layers_of(encoder) + 1):
-        states = halves.bottom(encoder, inputs, layer)
+        states = halves.bottoms(encoder, inputs)[layer]
         with torch.inference_mode():
             np.testing.assert_allclose(halves.top(encoder, states, layer), whole, atol=1e-5)
         assert torch.equal(halves.like(halves.rows_of(states), states), states)

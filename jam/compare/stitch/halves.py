@@ -29,23 +29,21 @@ def layers_of(encoder: Encoder) -> int:
 
 
 @torch.inference_mode()
-def bottom(encoder: Encoder, inputs: dict[str, Tensor], layer: int) -> Tensor:
-    """States of a layer: tokens (b, t, d) of a ViT, a map (b, d, h, w) of a convnet.
+def bottoms(encoder: Encoder, inputs: dict[str, Tensor]) -> list[Tensor]:
+    """States of every layer, 0 … `layers_of`: tokens (b, t, d) of a ViT, maps (b, d, h, w) of a convnet.
 
     Args:
         encoder: see `layers_of`.
         inputs: what `Encoder.prepare` gave.
-        layer: 0 … `layers_of`.
     """
     output = encoder.model(pixel_values=inputs["pixel_values"].to(encoder.model.device), output_hidden_states=True)
-    states = [*output.hidden_states[:-1], output.last_hidden_state]
-    return cast(Tensor, states[layer])
+    return [*output.hidden_states[:-1], output.last_hidden_state]
 
 
 def top(encoder: Encoder, states: Tensor, layer: int) -> Tensor:
     """The rest of the encoder from states of a layer: its last vector (b, d), of the shared space where it has one.
 
-    ``top(encoder, bottom(encoder, inputs, layer), layer)`` is what the whole encoder gives. Gradients reach the states.
+    ``top(encoder, bottoms(encoder, inputs)[layer], layer)`` is what the whole encoder gives; gradients reach states.
     """
     model, last = cast(Any, encoder.model), layers_of(encoder)
     if model.config.model_type == "vit":

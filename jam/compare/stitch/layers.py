@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jam.compare.resamples import Resamples
-from jam.compare.stitch.halves import bottom, fitted_to, layers_of, like, rows_of, top
+from jam.compare.stitch.halves import bottoms, fitted_to, like, rows_of, top
 from jam.compare.stitch.maps import Map, fit_map, unit_rows
 from jam.compare.stitch.towers import OWN, SHUFFLED, STITCHED, UNTRAINED, Hits, hits, score_rows
 from jam.encoders import Encoder
@@ -47,11 +47,11 @@ class Learning:
 
 
 def states_of(encoder: Encoder, images: Sequence[Any]) -> list[Tensor]:
-    """States of every layer, as `bottom` gives them."""
+    """States of every layer, as `bottoms` gives them."""
     parts = []
     for start in range(0, len(images), BATCH):
         inputs = encoder.prepare(images[start : start + BATCH])
-        parts.append([bottom(encoder, inputs, layer).cpu() for layer in range(layers_of(encoder) + 1)])
+        parts.append([states.cpu() for states in bottoms(encoder, inputs)])
     return [torch.cat(layer) for layer in zip(*parts, strict=True)]
 
 
