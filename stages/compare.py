@@ -3,13 +3,15 @@
 Reads   data/multimodal_features/, data/features/, data/spaces/, data/world/; metrics/siblings/stitch/NAME.csv
 Writes  metrics/siblings/compare/NAME/: similarity.csv (every two models), when.csv (depth, training, scales,
         another domain), trajectory.csv (points of a plane), factors.csv (what models have in common), measures.csv (the
-        measures held against what is known), clusters.csv (the same concepts?), claims.csv (stated numbers)
+        measures held against what is known), noise.csv (models told wrong captions), clusters.csv (the same concepts?),
+        claims.csv (stated numbers)
 
 All is scored on test items, whose scenes of one state are no independent draws; maps are fitted on training items.
 
 By hand:  python -m stages.compare cave
 """
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,12 @@ import pandas as pd
 from jam.compare.analysis import CLAIMS, Measured
 from jam.compare.answers import (
     MODALITIES,
+    NOISE,
     claim_rows,
     factor_rows,
     finals,
     measure_rows,
+    noise_rows,
     trajectory_rows,
     when_rows,
 )
@@ -33,26 +37,33 @@ from jam.parallel import in_processes, processes
 from jam.params import Compare, load_params
 from jam.results import read_results, select, write_results
 from stages.common import SIBLINGS, keyed, require_listed, run, say
-from stages.compare_inputs import item_ids, known_labels, read_reps
+from stages.compare_inputs import item_ids, known_labels, read_noisy, read_reps, wrong_captions
 from stages.inputs import items_as_units
 
 FOLDER = SIBLINGS / "compare"
-CLUSTERS = "clusters"
+ALL, SHIFTED, CLUSTERS = "all", "shifted", "clusters"
 PAIR = ["x", "y", "metric", "direction"]
 STITCHED_AT = 10  # of the recall that stitching is told by: of small models the first rank is nearly empty
 
 
-def measured(reps: list[Rep], spec: Compare, labels: dict[str, np.ndarray]) -> dict[Any, pd.DataFrame]:
-    """By call every table of similarities, of clusters too."""
-    units, moved = items_as_units("test"), [rep for rep in reps if rep.shifted is not None]
+def measured(
+    reps: list[Rep], noisy: list[Rep], spec: Compare, labels: dict[str, np.ndarray]
+) -> dict[str, pd.DataFrame]:
+    """Tables of similarities: of all, of those in another domain, of noisy ones; and of clusters."""
+    units = items_as_units("test")
+    moved = [replace(rep, rows={**rep.rows, "test": rep.shifted}) for rep in reps if rep.shifted is not None]
     how = How(**spec.model_dump(include=set(How._fields)))
-    calls: list[tuple[Any, ...]] = list(calls_of(reps, spec.every_layer, units, how))
-    calls += calls_of(moved, (), None, how, shifted=True) if moved else ()
+    calls: list[tuple[Any, ...]] = list(calls_of(reps, spec.every_layer, units, how, ALL))
+    calls += calls_of(moved, (), None, how, SHIFTED) if moved else ()
+    calls += calls_of(noisy, (), units, how, NOISE) if noisy else ()
     ends = [rep for modality in MODALITIES for rep in finals(reps, modality)]
     options = spec.model_dump(include={"permutations", "folds", "seed"})
-    calls.append((CLUSTERS, cluster_table, ends, labels, spec.clusters, units, options))
+    calls.append(((CLUSTERS,), cluster_table, ends, labels, spec.clusters, units, options))
     made = dict(in_processes(keyed, calls, min(processes(), len(calls))))
-    return {call[0]: made[call[0]] for call in calls}
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for name, *_ in calls:
+        parts.setdefault(name[0], []).append(made[name])
+    return {of: pd.concat(some, ignore_index=True) for of, some in parts.items()}
 
 
 def of_models(table: pd.DataFrame) -> pd.DataFrame:
@@ -83,26 +94,30 @@ def main(name: str) -> str:
     params = load_params()
     require_listed("compare", name, params.compare)
     spec, folder = params.compare[name], FOLDER / name
-    reps = read_reps(params, spec, item_ids())
+    reps, noisy = read_reps(params, spec, ids := item_ids()), read_noisy(params, spec, ids)
     say(f"{len(reps)} representations of {len({rep.model for rep in reps})} models")
-    made = measured(reps, spec, known_labels(params.dataset.source == "cave"))
-    recipes, similar = {rep.key: rep.rerun for rep in reps}, {key: of for key, of in made.items() if key != CLUSTERS}
-    table, shifted = (
-        with_ceilings(pd.concat(parts, ignore_index=True), recipes) if parts else pd.DataFrame()
-        for parts in ([of for key, of in similar.items() if key[0] == moved] for moved in (False, True))
-    )
+    made = measured(reps, noisy, spec, known_labels(params.dataset.source == "cave"))
+    recipes = {rep.key: rep.rerun for rep in reps}
+    table, shifted = (with_ceilings(made[of], recipes) if of in made else pd.DataFrame() for of in (ALL, SHIFTED))
     scales = {name: (scale.levels, scale.against) for name, scale in spec.scales.items()}
     when = [when_rows(table, reps, spec.every_layer, scales)]
     if len(shifted):
         same_pairs = table.merge(shifted[PAIR], on=PAIR)
-        when += [shifted.assign(condition="shifted"), same_pairs.assign(condition="own domain")]
+        when += [shifted.assign(condition=SHIFTED), same_pairs.assign(condition="own domain")]
     levels, orders = {name: scale.levels for name, scale in spec.scales.items()}, (spec.orders, spec.seed)
+    tests, noise = [*measure_rows(table, reps, spec.every_layer, levels, *orders)], pd.DataFrame()
+    if noisy:
+        wrong = wrong_captions(params, spec)
+        tests += noise_rows(made[NOISE], noisy, wrong, *orders)
+        noise = expanded(made[NOISE], noisy).assign(condition=NOISE)
+        noise = noise.assign(level=noise["x"].map(wrong), y_level=noise["y"].map(wrong))
     rows: dict[str, Any] = {
         "similarity": of_models(expanded(table, reps)).assign(condition="pairs"),
         "when": expanded(pd.concat(when, ignore_index=True), reps),
         "trajectory": trajectory_rows(table, reps),
         "factors": factor_rows(table, reps, *orders),
-        "measures": measure_rows(table, reps, spec.every_layer, levels, *orders),
+        "measures": tests,
+        "noise": noise,
         "clusters": made[CLUSTERS].assign(condition=CLUSTERS),
         "claims": claim_rows(table, reps, spec.claims, stitched(name, spec)),
     }

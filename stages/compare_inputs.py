@@ -9,7 +9,7 @@ import numpy as np
 
 from jam.align.rows import one_row_each, varies
 from jam.align.space import load_adapters
-from jam.compare.cast import FACTORS, Rep
+from jam.compare.cast import FACTORS, TRAINED, Rep
 from jam.data.schema import read_items
 from jam.features.store import FeatureStore, of_form
 from jam.params import Compare, EncoderSpec, MultimodalSpec, Params
@@ -48,6 +48,20 @@ def read_reps(params: Params, spec: Compare, ids: Ids) -> list[Rep]:
     for name in spec.spaces:
         found += _of_space(params, name, ids)
     return [rep for rep in found if all(varies(rows) for rows in rep.rows.values())]
+
+
+def read_noisy(params: Params, spec: Compare, ids: Ids) -> list[Rep]:
+    """Models of several shares of wrong captions, at the vector of their own space."""
+    return [
+        rep for name in spec.noise for rep in _of_multimodal(name, params.multimodal[name], spec, ids)
+        if rep.final and rep.checkpoint == TRAINED
+    ]  # fmt: skip
+
+
+def wrong_captions(params: Params, spec: Compare) -> dict[str, float]:
+    """The share of wrong captions by model of ``noise``."""
+    told = {name: params.multimodal[name].pretraining for name in spec.noise}
+    return {name: of.wrong or 0.0 for name, of in told.items() if of is not None}
 
 
 def _layers(folder: Path, modality: str, layers: Sequence[int], final: int, ids: Ids, **told: Any) -> Iterator[Rep]:

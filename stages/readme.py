@@ -132,8 +132,8 @@ def compared_built(params: Params) -> dict[str, str]:
 
 
 def stitched_built(params: Params) -> dict[str, str]:
-    """Of models stitched, and of heads and students across them."""
-    stitch, transfer = stitched(params)
+    """Of models stitched, and of heads and students across them, the first entry."""
+    stitch, transfer = stitched(params, next(iter(params.stitch), ""))
     if stitch.empty or transfer.empty:
         return {}
     return {

@@ -39,10 +39,10 @@ def sibling_tables(params: Params) -> list[Path]:
     return [SIBLINGS / f"{name}.csv" for name in names]
 
 
-def stitched(params: Params, root: Path = Path()) -> tuple[pd.DataFrame, pd.DataFrame]:
+def stitched(params: Params, name: str) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The tables of models stitched and of what they take over, whose columns are their own; empty where none are."""
     stitch, transfer = (
-        read_results([root / SIBLINGS / what / f"{name}.csv" for name in names])
+        read_results([SIBLINGS / what / f"{name}.csv"] if name in names else [])
         for what, names in (("stitch", params.stitch), ("transfer", params.transfer))
     )
     return stitch, transfer

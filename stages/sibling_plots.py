@@ -81,12 +81,13 @@ def main() -> str:
     for name, spec in params.resampler.items():
         drawn |= of_resampler(spec, select(results, experiment="resampler"), SIBLINGS / "resampler" / name, name)
     for name, compare in params.compare.items():
-        drawn |= compare_figure_set(compared(name), [*compare.models, *compare.spaces])
-    stitch, transfer = stitched(params)
-    if len(stitch):
-        drawn |= {"stitch_anchors": stitch_figures.anchors(stitch, transfer)}
-        drawn |= {"stitch_layers": stitch_figures.by_layer(stitch, "ridge")}
-        drawn |= {"stitch_towers": stitch_figures.towers(stitch, "ridge")}
+        figures = compare_figure_set(compared(name), [*compare.models, *compare.spaces])
+        drawn |= {f"{name}_{what}": figure for what, figure in figures.items()}
+    for name in params.stitch:
+        stitch, transfer = stitched(params, name)
+        drawn[f"{name}_stitch_anchors"] = stitch_figures.anchors(stitch, transfer)
+        drawn[f"{name}_stitch_layers"] = stitch_figures.by_layer(stitch, "ridge")
+        drawn[f"{name}_stitch_towers"] = stitch_figures.towers(stitch, "ridge")
     for name in params.captions:
         drawn |= of_captions(select(results, experiment="captions"), SIBLINGS / "captions" / name, name)
     with atomic_folder(PLOTS / "siblings") as folder:

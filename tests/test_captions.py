@@ -4,7 +4,6 @@ import math
 import re
 import sys
 from copy import deepcopy
-from dataclasses import replace
 from itertools import pairwise, permutations
 from pathlib import Path
 
@@ -37,13 +36,12 @@ from jam.caption.projector import KINDS, Projector
 from jam.caption.rows import REAL, SHUFFLED, Truths, real_scores, shuffled_scores, variant_tables
 from jam.caption.said import Said, others, say_answers, say_captions
 from jam.caption.scenes import SAID, is_misbound, matched, mentions_of, scene_scores, template, things_of
-from jam.caption.shares import Draws, uneven
 from jam.caption.targets import WHAT, WHERE, captions, joined, questions, whole
 from jam.caption.train import Examples, Schedule, prefixes, sentences, train_projector
 from jam.encoders import Encoder
 from jam.encoders.token_loss import next_token_loss, padded
 from jam.errors import InputError
-from jam.evaluation.scores import Key, PerRow, summarise
+from jam.evaluation.scores import Key, PerRow
 from jam.features.ragged import Ragged, encode_tokens
 from jam.params import Captions, load_params, one_line
 from jam.params.captions import Telling
@@ -1177,22 +1175,6 @@ def test_differences_are_those_of_the_means(runs, truths_of):
         assert value == pytest.approx(expected)
     assert select(table, subject="tokens", against="questions").empty
     assert not select(table, subject="questions", against=SHUFFLED, metric="answer").empty
-
-
-def test_intervals_of_shares_are_of_each_seeds_own_number_of_words():
-    """Two seeds that say the same share of another number of words: the interval is about it, with either first."""
-    rng, units = np.random.default_rng(0), np.arange(200)
-    one, other = (PerRow((rng.random(200 * m) < 0.5).astype(float), np.repeat(units, m)) for m in (1, 5))
-    ends = [Draws(units, 2, 400).interval(both) for both in ([one, other], [other, one])]
-    middle = (one.values.mean() + other.values.mean()) / 2
-    for low, high in ends:
-        assert low < middle < high < low + 0.2
-    key = Key("misplaced", "image")
-    assert uneven({0: {key: one}, 1: {key: other}}) == {key: [one, other]}
-    assert uneven({0: {key: one}, 1: {key: one}}) == {}
-    even = summarise({0: {key: one}, 1: {key: replace(one, values=1 - one.values)}}, 200, 400)
-    found = Draws(units, 2, 400).interval([one, replace(one, values=1 - one.values)])
-    assert even.iloc[-1][["low", "high"]].tolist() == pytest.approx(found)  # as all other intervals, where it may be
 
 
 def test_where_scenes_are_not_known_n_grams_alone_are_scored(truths_of):

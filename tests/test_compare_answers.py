@@ -17,6 +17,7 @@ from jam.compare.answers import (
     linear_pairs,
     matched_layers,
     measure_rows,
+    noise_rows,
     trajectory_rows,
     when_rows,
 )
@@ -25,7 +26,8 @@ from jam.compare.cast import Rep, expanded, similarity_matrix
 from jam.compare.concepts import cluster_table
 from jam.compare.similarity import with_ceilings
 from jam.errors import InputError
-from jam.params import Compare
+from jam.params import Compare, MultimodalSpec, load_params
+from jam.report.compare_tables import noise_table
 from jam.results import results_table
 
 SIZES = {"train": 120, "val": 40, "test": 60}
@@ -214,3 +216,70 @@ def test_clusters_of_models_and_of_what_is_known(cast):
     assert known["y"].isna().all()
     assert set(known["label"]) == {"half"}
     assert len(cluster_table(ends[:1], {}, (2,), None, options)) == 0
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """Two models a level: of six things they see four, of the nearest level three of the same, of the far one two."""
+    things = {split: np.random.default_rng(7).standard_normal((n, 6)) for split, n in SIZES.items()}
+    reps, wrong = [], {}
+    for place, level in enumerate((0.0, 0.5, 1.0)):
+        for which in "ab":
+            name, seed = f"{which}{place}", len(wrong)
+            wrong[name] = level
+            for modality in ("image", "text"):
+                turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((60, 4)))[0].T
+                rows = {split: of[:, place : place + 4] @ turn for split, of in things.items()}
+                reps.append(Rep(name, modality, 0, 1.0, True, {}, name, rows))
+    return reps, wrong
+
+
+def test_measures_find_the_share_of_wrong_captions_that_was_put_there(noisy):
+    reps, wrong = noisy
+    calls = list(calls_of(reps, (), None, HOW, "noise"))
+    assert {name[0] for name, *_ in calls} == {"noise"}
+    table = pd.concat([function(*arguments) for _, function, *arguments in calls], ignore_index=True)
+    found = results_table("compare", pd.DataFrame(noise_rows(table, reps, wrong, 720, 0)))
+    assert set(found["condition"]) == {"noise"}
+    assert set(found["metric"]) == set(MEASURES)
+    assert (found["models"] == 6).all()
+    apart = found[found["label"].isin(["auprc", "conformity"])]
+    assert (apart["value"] == 1).all()
+    assert (apart["p"] < 0.1).all()
+    ordered = found[found["label"] == "rank_correlation"]
+    assert (ordered["value"] > 0.9).all()
+
+    told = expanded(table, reps)
+    told = told.assign(level=told["y"].map(wrong), y_level=told["x"].map(wrong))  # in whichever order
+    lines = noise_table(results_table("compare", told)).splitlines()[2:]
+    assert len(lines) == 2 * 6
+    ends = [float(line.split("|")[2]) for line in lines[:3]]
+    assert lines[0].startswith("| image towers, 0 % and 0 % |")
+    assert ends[0] == 1
+    assert ends[0] > ends[1] > ends[2]  # none, half and all wrong
+
+
+def test_two_levels_are_told_apart_though_all_others_are_equally_far(noisy):
+    reps, wrong = noisy
+    some = [one for one in reps if wrong[one.model] != 0.5]
+    table = pd.concat([call[1](*call[2:]) for call in calls_of(some, (), None, HOW)], ignore_index=True)
+    found = pd.DataFrame(noise_rows(table, some, wrong, 24, 0))
+    assert set(found["label"]) == {"auprc", "conformity", "rank_correlation"}
+
+
+def test_models_of_a_noise_test_differ_in_seed_and_share_alone():
+    params = load_params()
+    spec, models = params.compare["cave"], dict(params.multimodal)
+
+    def problems(*names):
+        return list(spec.model_copy(update={"noise": names}).problems_with("compare.cave", models, (), ()))[2:]
+
+    assert len(spec.noise) == 6
+    assert problems(*spec.noise) == []
+    assert problems() == []
+    assert "[0.0, 0.5] of wrong captions, expected two at least, one of them twice" in problems("right_a", "half_a")[0]
+    assert "[0.0, 0.0]" in problems("right_a", "right_b")[0]
+    assert "more than seed and wrong" in problems("right_a", "right_b", "align_like")[0]
+    assert "got ['nobody']" in problems("right_a", "right_b", "nobody")[0]
+    models["found"] = MultimodalSpec(source="hub", reads="jam/hub.py", model="a/b")
+    assert "trained here" in problems("right_a", "right_b", "found")[0]

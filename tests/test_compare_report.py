@@ -127,7 +127,12 @@ def test_depths_are_paired_with_the_nearest():
 
 def test_all_figures_and_tables_come_of_the_tables_of_the_stage():
     found = {"similarity": made.similar(), "when": made.when(), "trajectory": made.paths(), "factors": made.factors()}
-    found |= {"measures": made.tests(), "clusters": made.clusters(), "claims": made.claims()}
+    found |= {
+        "measures": made.tests(),
+        "noise": pd.DataFrame(),
+        "clusters": made.clusters(),
+        "claims": made.claims(),
+    }
     assert set(found) == set(compare_report.TABLES)
     figures = compare_report.compare_figure_set(found, made.MODELS[:3])
     names = ("image", "text", "depth", "trajectories", "when", "factors", "claims")

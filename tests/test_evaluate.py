@@ -97,6 +97,20 @@ def test_a_mean_weighs_observations_and_its_interval_resamples_images():
     assert mean["interval"] == "bootstrap over items"
 
 
+def test_intervals_of_shares_are_of_each_seeds_own_number_of_observations():
+    """Two seeds with the same share of another number of observations: the interval is about it, with either first."""
+    rng, items = np.random.default_rng(0), np.arange(200)
+    one, other = (PerRow((rng.random(200 * m) < 0.5).astype(float), np.repeat(items, m)) for m in (1, 5))
+    middle = (one.values.mean() + other.values.mean()) / 2
+    key = Key("misplaced", "image")
+    for both in ([one, other], [other, one]):
+        mean = summarise({seed: {key: outcome} for seed, outcome in enumerate(both)}, 200, 400).iloc[-1]
+        assert mean["value"] == pytest.approx(middle)
+        assert mean["low"] < middle < mean["high"] < mean["low"] + 0.2
+    silent = PerRow(one.values[:1], items[:1])  # says a thing of one item alone: draws without it tell nothing of it
+    assert np.isfinite(summarise({0: {key: one}, 1: {key: silent}}, 200, 400).iloc[-1][["low", "high"]].tolist()).all()
+
+
 def test_the_interval_covers_seeds_and_images_and_shrinks_with_their_number():
     rng = np.random.default_rng(0)
 

@@ -496,6 +496,7 @@ def test_the_stage_writes_tables_and_records_the_set(pool, tmp_path, monkeypatch
     content = yaml.safe_load(path.read_text())
     content["dataset"] |= {"source": "hub", "reads": "jam/sources/hub.py"}
     content["downstream"]["sources"] = []
+    content |= {"multimodal": {}, "compare": {}, "stitch": {}, "transfer": {}}  # nothing is drawn to train them on
     path.write_text(yaml.safe_dump(content))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Params, "fewest", lambda params: {})  # two rows would do for nothing that follows

@@ -54,9 +54,9 @@ def test_every_table_and_figure_is_there_and_finite(checkout):
         "captions", "habitats", "spaces", "hard_negatives", "training_curves", "fine_detail", "reality", "when",
         "audit", "layers", "layers_trained", "matryoshka", "pairs", "scale", "pareto", "pareto_heatmap", "private",
         "retrieved", "downstream", "similarity", "reference", "verdicts", "image_text_curves", "image_text_variants",
-        "image_text_latents", "cave_captions", "cave_pictures", "compare_image", "compare_text", "compare_depth",
-        "compare_trajectories", "compare_when", "compare_factors", "compare_claims", "stitch_layers", "stitch_anchors",
-        "stitch_towers",
+        "image_text_latents", "cave_captions", "cave_pictures", "cave_compare_image", "cave_compare_text",
+        "cave_compare_depth", "cave_compare_trajectories", "cave_compare_when", "cave_compare_factors",
+        "cave_compare_claims", "cave_stitch_layers", "cave_stitch_anchors", "cave_stitch_towers",
     }  # fmt: skip
     assert min(figures.values()) > 10_000
     shown = command(checkout, "dvc", "metrics", "show")
@@ -90,7 +90,10 @@ def test_a_stage_depends_on_all_code_that_it_loads(checkout):
         assert f"stages/{words[2].removeprefix('stages.')}.py" in deps
 
 
-OF_SPACES = "listing evaluate kernels reality audit downstream reference hypotheses pairs scale retrieve plots"
+OF_SPACES = (
+    "listing evaluate kernels reality audit downstream reference hypotheses pairs scale retrieve plots "
+    "compare@cave extracts@cave"
+)
 
 
 @pytest.mark.parametrize(

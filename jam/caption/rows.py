@@ -10,7 +10,6 @@ from jam.caption.answers import answer_scores
 from jam.caption.ngrams import bleu, cider_d
 from jam.caption.said import Said, others
 from jam.caption.scenes import scene_scores
-from jam.caption.shares import Draws, uneven
 from jam.evaluation.contrasts import contrast_rows, observations
 from jam.evaluation.scores import Key, Outcome, PerRow, summarise
 from jam.world.state import States
@@ -46,11 +45,6 @@ class Truths:
     def rows(self, runs: Mapping[int, Outcomes], subject: str, condition: str) -> pd.DataFrame:
         """Means over seeds with intervals."""
         table = summarise(runs, len(self.references), self.resamples, units=self.units)
-        if shares := uneven(runs):
-            draws, mean = Draws(self.units, len(runs), self.resamples), table["seed"].isna()
-            for key, outcomes in shares.items():
-                here = mean & (table["metric"] == key.metric) & (table["label"].fillna("") == (key.label or ""))
-                table.loc[here, ["low", "high"]] = draws.interval(outcomes)
         return table.assign(subject=subject, condition=condition)
 
     def difference(self, a: Mapping[int, Outcomes], b: Mapping[int, Outcomes], names: tuple[str, str]) -> pd.DataFrame:

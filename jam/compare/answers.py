@@ -29,7 +29,7 @@ from jam.compare.cast import FACTORS, TRAINED, Rep, similarity_matrix
 from jam.errors import InputError
 
 Row = dict[str, Any]
-CKA, LOST = "unbiased_cka", "lost"
+CKA, LOST, NOISE = "unbiased_cka", "lost", "noise"
 FEWEST = 4  # models of a test over pairs of them
 INTERVAL = "mean over pairs, and of their jackknives over items"
 MEASURES = (CKA, "rsa", "mutual_knn", "procrustes_cosine", "predictability")
@@ -189,33 +189,54 @@ def measure_rows(
     seed: int,
 ) -> Iterator[Row]:
     """Are measures right where the answer is known? Seeds of one recipe, layers of one network, levels of a scale."""
-    for modality in MODALITIES:
+    for modality, metric in product(MODALITIES, MEASURES):
         models = casts(reps, modality).get("all", [])
-        recipes = [rep.recipe for rep in models]
-        for metric in MEASURES:
+        recipes, told = [rep.recipe for rep in models], {"modality": modality, "metric": metric}
+        if 1 < len(set(recipes)) < len(recipes):
+            matrix = similarity_matrix(table, [rep.key for rep in models], metric)
+            yield from _grounded(separation(matrix, recipes, orders, seed), {**told, "condition": "seeds"})
+        for name in layered:
+            layers = layers_of(reps, name, modality)
+            if len(layers) > 2:
+                matrix = similarity_matrix(table, [rep.key for rep in layers], metric)
+                where = {**told, "condition": "layers", "subject": name}
+                yield from _grounded(layer_order(matrix, orders, seed), where)
+        for name, levels in scales.items():
+            some = [rep for rep in models if rep.model in levels]
+            places = [levels[rep.model] for rep in some]
+            if len(some) > 2 and len({abs(a - b) for a, b in combinations(places, 2)}) > 1:
+                matrix = similarity_matrix(table, [rep.key for rep in some], metric)
+                yield from _grounded(graded(matrix, places, orders, seed), {**told, "condition": name})
 
-            def told(condition: str, some: Sequence[Grounded], subject: str | None = None) -> Iterator[Row]:
-                for one in some:
-                    yield {
-                        "modality": modality, "metric": metric, "condition": condition, "subject": subject,  # noqa: B023
-                        "label": one.name, "value": one.value, "null": one.null, "null_mean": one.null_mean,
-                        "p": one.p, "n": one.n, "models": one.models,
-                    }  # fmt: skip
 
-            if 1 < len(set(recipes)) < len(recipes):
-                matrix = similarity_matrix(table, [rep.key for rep in models], metric)
-                yield from told("seeds", separation(matrix, recipes, orders, seed))
-            for name in layered:
-                layers = layers_of(reps, name, modality)
-                if len(layers) > 2:
-                    matrix = similarity_matrix(table, [rep.key for rep in layers], metric)
-                    yield from told("layers", layer_order(matrix, orders, seed), name)
-            for name, levels in scales.items():
-                some = [rep for rep in models if rep.model in levels]
-                places = [levels[rep.model] for rep in some]
-                if len(some) > 2 and len({abs(a - b) for a, b in combinations(places, 2)}) > 1:
-                    matrix = similarity_matrix(table, [rep.key for rep in some], metric)
-                    yield from told(name, graded(matrix, places, orders, seed))
+def noise_rows(
+    table: pd.DataFrame, reps: Sequence[Rep], wrong: Mapping[str, float], orders: int, seed: int
+) -> Iterator[Row]:
+    """Are models that were told as many wrong captions more alike than others, and the less the further apart?
+
+    Args:
+        table: similarities of these models.
+        reps: the same recipe but for seed and the share of wrong captions, of each share several.
+        wrong: model → the share.
+        orders: of the models.
+        seed: of these.
+    """
+    for modality, metric in product(MODALITIES, MEASURES):
+        models = finals(reps, modality)
+        levels = [wrong[rep.model] for rep in models]
+        matrix = similarity_matrix(table, [rep.key for rep in models], metric)
+        found = separation(matrix, levels, orders, seed)
+        if len({abs(a - b) for a, b in combinations(levels, 2)}) > 1:
+            found += graded(matrix, levels, orders, seed)
+        yield from _grounded(found, {"modality": modality, "metric": metric, "condition": NOISE})
+
+
+def _grounded(some: Sequence[Grounded], told: Row) -> Iterator[Row]:
+    for one in some:
+        yield {
+            **told, "label": one.name, "value": one.value, "null": one.null, "null_mean": one.null_mean, "p": one.p,
+            "n": one.n, "models": one.models,
+        }  # fmt: skip
 
 
 def claim_rows(

@@ -25,9 +25,9 @@ class How(NamedTuple):
 
 
 def calls_of(
-    reps: Sequence[Rep], layered: Sequence[str], groups: Groups, how: How, shifted: bool = False
+    reps: Sequence[Rep], layered: Sequence[str], groups: Groups, how: How, name: str = ""
 ) -> Iterator[tuple[Any, ...]]:
-    """A name for the call, a function that gives a table of similarities, and its arguments.
+    """A name for the call, which starts with that given, a function that gives a table of similarities, its arguments.
 
     Kernel measures of all pairs of a modality, and of models across; of checkpoints, which make for most of the pairs,
     CKA alone. Linear measures of `linear_pairs`, their maps fitted on training items in either case.
@@ -37,23 +37,23 @@ def calls_of(
         layered: models of which every layer is compared.
         groups: (m,) labels of test items that are no independent draws.
         how: numbers.
-        shifted: whether the items of the other domain are scored.
+        name: of these representations.
     """
-    rows = {rep.key: {**rep.rows, "test": rep.shifted} if shifted else dict(rep.rows) for rep in reps}
+    rows = {rep.key: dict(rep.rows) for rep in reps}
     tested = {key: of["test"] for key, of in rows.items()}
     options = how.k, groups, how.permutations, how.folds, how.seed
     for modality, metric in product(MODALITIES, KERNELS):
         mine = [rep for rep in reps if rep.modality == modality and (rep.checkpoint == TRAINED or metric == ALWAYS)]
         some = {rep.key: tested[rep.key] for rep in mine}
-        yield (shifted, modality, metric), kernel_similarities, some, None, [metric], *options
+        yield (name, modality, metric), kernel_similarities, some, None, [metric], *options
     ends = [{rep.key: tested[rep.key] for rep in finals(reps, modality)} for modality in MODALITIES]
-    yield (shifted, "across"), kernel_similarities, *ends, KERNELS, *options
+    yield (name, "across"), kernel_similarities, *ends, KERNELS, *options
     for modality, some in zip(MODALITIES, ends, strict=True):
-        yield (shifted, modality, "printed"), printed_similarities, some, how.folds, how.seed, groups
+        yield (name, modality, "printed"), printed_similarities, some, how.folds, how.seed, groups
     pairs = linear_pairs(reps, layered)
     for start in range(0, len(pairs), CHUNK):
         part = pairs[start : start + CHUNK]
         splits = {rep.key: rows[rep.key] for pair in part for rep in pair}
         names = [(x.key, y.key) for x, y in part]
         numbers = how.permutations, how.resamples, how.seed
-        yield (shifted, start), linear_similarities, splits, names, groups, *numbers
+        yield (name, start), linear_similarities, splits, names, groups, *numbers

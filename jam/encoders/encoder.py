@@ -47,6 +47,8 @@ class Encoder:
         (1, 384)
     """
 
+    projection: Projection | None = None
+
     def __init__(
         self,
         model: PreTrainedModel,

@@ -281,8 +281,13 @@ def _bootstrap(
 ) -> tuple[float, float]:
     """Percentiles of the resampled mean: weights (resamples, n) and (resamples, seeds) say what each draw holds."""
     sums = np.stack([np.bincount(outcome.item, weights=outcome.values, minlength=n) for outcome in outcomes])
-    counts = np.bincount(outcomes[0].item, minlength=n)
-    held = item_weights @ counts
-    means = ((seed_weights @ sums) * item_weights).sum(axis=1)[held > 0] / held[held > 0]
-    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    counts = np.stack([np.bincount(outcome.item, minlength=n) for outcome in outcomes])
+    if (counts == counts[0]).all():
+        held = item_weights @ counts[0]
+        means = ((seed_weights @ sums) * item_weights).sum(axis=1)[held > 0] / held[held > 0]
+    else:  # each seed says another number of times: the mean of its own shares, without draws in which it says nothing
+        told, held = item_weights @ sums.T, item_weights @ counts.T
+        shares = np.divide(told, held, out=np.full(told.shape, np.nan), where=held > 0)
+        means = np.where(seed_weights > 0, seed_weights * shares, 0).sum(axis=1)
+    low, high = np.nanquantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

@@ -1,11 +1,12 @@
 """Section ``compare``: which models are held against each other, how, and which stated numbers they speak of."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from jam.params.fields import Count, Distinct, Name, Section, Seed, Some
+from jam.params.multimodal import MultimodalSpec
 
 ClaimName = Literal[
     "clip_align", "clip_align_example", "clip_blip", "cnn_cnn", "cnn_vit", "final_layers", "middle_layers",
@@ -46,7 +47,8 @@ class Compare(Section):
     """An entry of section ``compare``.
 
     Models are those of ``multimodal``, ``encoders`` with their further seeds, and both sides of ``spaces``. Each is
-    compared at its own last layer (an encoder at its ``layer``), those of ``every_layer`` at all.
+    compared at its own last layer (an encoder at its ``layer``), those of ``every_layer`` at all. Those of ``noise``
+    are held against one another alone, to test the measures.
     """
 
     models: Distinct[Name]  # of multimodal
@@ -55,6 +57,7 @@ class Compare(Section):
     every_layer: Distinct[Name]
     made: dict[Name, Made] = Field(default_factory=dict)
     scales: dict[Name, Scale] = Field(default_factory=dict)
+    noise: Distinct[Name] = ()  # of multimodal, trained here, each other's but for seed and share of wrong captions
     claims: dict[ClaimName, Some[Pair]] = Field(default_factory=dict)  # pairs of models that each speaks of
     clusters: Some[Annotated[int, Field(ge=2)]]
     k: Count  # neighbours of mutual kNN
@@ -85,10 +88,18 @@ class Compare(Section):
                 yield f"claims.{name}: got a model with itself, expected two models"
 
     def problems_with(
-        self, at: str, models: Collection[str], encoders: Collection[str], spaces: Collection[str]
+        self, at: str, models: Mapping[str, MultimodalSpec], encoders: Collection[str], spaces: Collection[str]
     ) -> Iterator[str]:
-        """What does not fit the names of ``multimodal``, of encoders and of spaces on the sides of ``align``."""
-        known = {"models": models, "encoders": encoders, "spaces": spaces}
+        """What does not fit ``multimodal``, the names of encoders and those of spaces on the sides of ``align``."""
+        known = {"models": models, "encoders": encoders, "spaces": spaces, "noise": models}
         for where, some in known.items():
             if unknown := [name for name in getattr(self, where) if name not in some]:
                 yield f"{at}.{where}: got {unknown}, expected names among {list(some)}"
+        noisy = [of for name in self.noise if name in models and (of := models[name].pretraining) is not None]
+        if len(noisy) < len(self.noise):
+            yield f"{at}.noise: got models that are found, expected such as are trained here on wrong captions"
+        elif noisy and len({of.wrong for of in noisy}) in (1, len(noisy)):
+            shares = [of.wrong for of in noisy]
+            yield f"{at}.noise: got the shares {shares} of wrong captions, expected two at least, one of them twice"
+        elif len({of.model_copy(update={"wrong": None}).model_dump_json() for of in noisy}) > 1:
+            yield f"{at}.noise: got models that differ in more than seed and wrong, expected one recipe"

@@ -14,12 +14,13 @@ from jam.report.compare_tables import (
     finals,
     measures_table,
     models_of,
+    noise_table,
     similar_table,
     training_table,
 )
 from jam.results import select
 
-TABLES = ("similarity", "when", "trajectory", "factors", "measures", "clusters", "claims")
+TABLES = ("similarity", "when", "trajectory", "factors", "measures", "noise", "clusters", "claims")
 """Files of the stage, by which the functions here find them."""
 
 
@@ -57,10 +58,11 @@ def compare_table_set(found: Mapping[str, pd.DataFrame], models: Sequence[str]) 
         found: as `compare_figure_set`.
         models: whose pairs are listed one by one; and whose trainings and clusters are told of.
     """
-    similar, factors = found["similarity"], found["factors"]
+    similar, factors, noise = found["similarity"], found["factors"], found["noise"]
     sides = list(dict.fromkeys(similar["modality"]))
     tables = {f"compare_{side}": similar_table(similar, side, models) for side in sides}
     tables |= {f"compare_factors_{side}": factors_table(factors, side) for side in dict.fromkeys(factors["modality"])}
+    tables |= {"compare_noise": noise_table(noise)} if len(noise) else {}
     return tables | {
         "compare_across": across_table(similar, models), "compare_measures": measures_table(found["measures"]),
         "compare_clusters": clusters_table(found["clusters"], models),

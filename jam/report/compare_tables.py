@@ -20,6 +20,7 @@ FACTORS = {
 TESTS = {
     "layers": "nearer layers are more alike",
     "seeds": "a recipe's other seed before other recipes",
+    "noise": "by the share of wrong captions",
 }
 
 
@@ -163,6 +164,20 @@ def measures_table(tests: pd.DataFrame) -> str:
         rows[told] = {"modality": modality, "condition": condition, "label": name}
     columns: dict[str, Where] = {metric(name): {"metric": name} for name in MEASURES if name in set(tests["metric"])}
     return grid(tests, "test", rows, columns, _tested)
+
+
+def noise_table(noise: pd.DataFrame) -> str:
+    """How alike models are that were told wrong captions: a line for every two shares of them, a mean over pairs."""
+    rows: dict[str, Where] = {}
+    shares = noise[["level", "y_level"]].astype(float)
+    noise = noise.assign(level=shares.min(axis=1), y_level=shares.max(axis=1))  # whichever of the two is x
+    for modality in dict.fromkeys(noise["modality"]):
+        here = finals(noise, modality, modality)
+        for low, high in sorted(set(zip(here["level"], here["y_level"], strict=True))):
+            told = f"{modality} towers, {100 * low:.0f} % and {100 * high:.0f} %"
+            rows[told] = {"modality": modality, "y_modality": modality, "level": low, "y_level": high}
+    columns: dict[str, Where] = {metric(name): {"metric": name} for name in MEASURES if name in set(noise["metric"])}
+    return grid(noise, "captions of another image", rows, columns, lambda some: number(some["value"].mean(), 2))
 
 
 def _tested(rows: pd.DataFrame) -> str:
