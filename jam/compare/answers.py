@@ -225,9 +225,7 @@ def noise_rows(
         models = finals(reps, modality)
         levels = [wrong[rep.model] for rep in models]
         matrix = similarity_matrix(table, [rep.key for rep in models], metric)
-        found = separation(matrix, levels, orders, seed)
-        if len({abs(a - b) for a, b in combinations(levels, 2)}) > 1:
-            found += graded(matrix, levels, orders, seed)
+        found = [*separation(matrix, levels, orders, seed), *graded(matrix, levels, orders, seed)]
         yield from _grounded(found, {"modality": modality, "metric": metric, "condition": NOISE})
 
 

@@ -39,8 +39,7 @@ def calls_of(
         how: numbers.
         name: of these representations.
     """
-    rows = {rep.key: dict(rep.rows) for rep in reps}
-    tested = {key: of["test"] for key, of in rows.items()}
+    tested = {rep.key: rep.rows["test"] for rep in reps}
     options = how.k, groups, how.permutations, how.folds, how.seed
     for modality, metric in product(MODALITIES, KERNELS):
         mine = [rep for rep in reps if rep.modality == modality and (rep.checkpoint == TRAINED or metric == ALWAYS)]
@@ -53,7 +52,7 @@ def calls_of(
     pairs = linear_pairs(reps, layered)
     for start in range(0, len(pairs), CHUNK):
         part = pairs[start : start + CHUNK]
-        splits = {rep.key: rows[rep.key] for pair in part for rep in pair}
+        splits = {rep.key: rep.rows for pair in part for rep in pair}
         names = [(x.key, y.key) for x, y in part]
         numbers = how.permutations, how.resamples, how.seed
         yield (name, start), linear_similarities, splits, names, groups, *numbers
