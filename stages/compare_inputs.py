@@ -11,6 +11,7 @@ from jam.align.rows import one_row_each, varies
 from jam.align.space import load_adapters
 from jam.compare.cast import FACTORS, TRAINED, Rep
 from jam.data.schema import read_items
+from jam.encoders.manifest import SEEDS
 from jam.features.store import FeatureStore, of_form
 from jam.params import Compare, EncoderSpec, MultimodalSpec, Params
 from jam.params.multimodal import TOWERS
@@ -54,14 +55,22 @@ def read_noisy(params: Params, spec: Compare, ids: Ids) -> list[Rep]:
     """Models of several shares of wrong captions, at the vector of their own space."""
     return [
         rep for name in spec.noise for rep in _of_multimodal(name, params.multimodal[name], spec, ids)
-        if rep.final and rep.checkpoint == TRAINED
+        if rep.final and rep.checkpoint == TRAINED and all(varies(rows) for rows in rep.rows.values())
     ]  # fmt: skip
 
 
 def wrong_captions(params: Params, spec: Compare) -> dict[str, float]:
-    """The share of wrong captions by model of ``noise``."""
-    told = {name: params.multimodal[name].pretraining for name in spec.noise}
-    return {name: of.wrong or 0.0 for name, of in told.items() if of is not None}
+    """The share of wrong captions by model of ``noise``, of all seeds."""
+    return {
+        again: of.pretraining.wrong or 0.0
+        for name in spec.noise if (of := params.multimodal[name]).pretraining is not None
+        for again in (name, *(_of_seed(name, seed) for seed in of.more_seeds))
+    }  # fmt: skip
+
+
+def _of_seed(name: str, seed: int) -> str:
+    """What a model is called that was trained from a further seed."""
+    return f"{name}_seed{seed}"
 
 
 def _layers(folder: Path, modality: str, layers: Sequence[int], final: int, ids: Ids, **told: Any) -> Iterator[Rep]:
@@ -99,6 +108,9 @@ def _of_multimodal(name: str, model: MultimodalSpec, spec: Compare, ids: Ids) ->
         for at in model.checkpoints:
             folder = tower(name, modality, f"checkpoints/{at}")
             yield from _layers(folder, modality, [last], last, ids, checkpoint=at, **told)
+        for seed in model.more_seeds:
+            again = {**told, "model": _of_seed(name, seed), "factors": {**factors, "seed": str(seed)}}
+            yield from _layers(tower(name, modality, f"{SEEDS}/{seed}"), modality, [last], last, ids, **again)
 
 
 def _of_encoder(params: Params, name: str, encoder: EncoderSpec, spec: Compare, ids: Ids) -> Iterator[Rep]:
@@ -121,8 +133,8 @@ def _of_encoder(params: Params, name: str, encoder: EncoderSpec, spec: Compare, 
         for rep in _layers(FEATURES / name / f"checkpoints/{at}", modality, [0], 0, ids, checkpoint=at, **told):
             yield replace(rep, **alone)
     for seed in encoder.more_seeds:
-        again = {**told, "model": f"{name}_seed{seed}", "factors": {**factors, "seed": str(seed)}}
-        for rep in _layers(FEATURES / name / f"seeds/{seed}", modality, [0], 0, ids, **again):
+        again = {**told, "model": _of_seed(name, seed), "factors": {**factors, "seed": str(seed)}}
+        for rep in _layers(FEATURES / name / f"{SEEDS}/{seed}", modality, [0], 0, ids, **again):
             yield replace(rep, **alone)
 
 

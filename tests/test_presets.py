@@ -9,7 +9,7 @@ import json
 import os
 import re
 import sys
-from itertools import islice
+from itertools import islice, permutations
 
 import huggingface_hub.constants as constants
 import numpy as np
@@ -283,3 +283,28 @@ def test_the_models_of_unireps_are_found_with_both_towers(loopback, tmp_path):
             assert np.ptp(encoder.encode(given), axis=0).max() > 0  # something of the items reaches it
             dims.append(encoder.dims[-1])
         assert dims[0] == dims[1]
+
+
+def test_the_graph_of_unireps_runs_to_its_targets(tmp_path):
+    folder = new_checkout(tmp_path / "tree", "unireps")
+    params = yaml.safe_load((folder / "params.yaml").read_text())
+    if not os.environ.get("JAM_SLOW"):
+        params["training"]["epochs"] = 1
+        (folder / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    targets = [f"siblings/dvc.yaml:{stage}@photos" for stage in ("stitch", "compare", "extracts")]
+    with serving() as (server, address):
+        serve_data(server, params, folder)
+        serve_models(server, params, tmp_path / "models")
+        serve_multimodal(server, params, tmp_path / "models")
+        hub = {"HF_ENDPOINT": address, "HF_HUB_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "0"}
+        command(folder, *REPRO[:5], *targets, OMP_NUM_THREADS="1", **hub)
+
+    metrics, models = folder / "metrics" / "siblings", set(params["multimodal"])
+    similarity = pd.read_csv(metrics / "compare" / "photos" / "similarity.csv")
+    assert {*similarity["x"], *similarity["y"]} == {*models, "con", "ridge"}
+    assert similarity["value"].notna().all()
+    claims = pd.read_csv(metrics / "compare" / "photos" / "claims.csv")
+    assert {"clip_align", "stitching"} <= set(claims.dropna(subset=["value"])["claim"])
+    stitched = select(pd.read_csv(metrics / "stitch" / "photos.csv"), condition="stitched", against=None)
+    assert set(zip(stitched["x"], stitched["y"], strict=True)) == set(permutations(models, 2))
+    assert (folder / "plots" / "page" / "photos" / "maps.parquet").is_file()

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import cohen_kappa_score
 from torch.nn import functional
 
+from jam.compare.resamples import Resamples
 from jam.compare.transfer import anchors, distil, heads
 
 
@@ -128,8 +130,16 @@ def test_a_student_of_a_knowing_teacher_is_better_than_one_of_few_labels():
     assert np.array_equal(distil.predicted(plain, x["test"]), distil.predicted(again, x["test"]))
 
 
-def test_kappa_of_chance_is_none():
+def test_kappa_is_that_of_scikit_learn_on_the_same_resamples():
     rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 3, 4000), rng.integers(0, 3, 4000)
-    assert abs(distil.kappa(a, b)) < 0.05
-    assert distil.kappa(a, a) == 1
+    a, b = rng.integers(0, 3, (2, 400)), rng.integers(0, 3, 400)
+    a[0, :200] = b[:200]
+    drawn = Resamples(400, 50)
+    found = drawn.kappa(a, b)
+    assert found.value == pytest.approx(np.mean([cohen_kappa_score(each, b) for each in a]))
+    rows = [np.repeat(np.arange(400), weights.astype(int)) for weights in drawn.weights]
+    twin = [np.mean([cohen_kappa_score(each[some], b[some]) for each in a]) for some in rows]
+    assert found[1:] == pytest.approx(np.quantile(twin, [0.025, 0.975]))
+    assert drawn.kappa([b], b) == (1, 1, 1)
+    assert abs(drawn.kappa([a[1]], b).value) < 0.1
+    assert drawn.kappa([np.zeros(400)], np.zeros(400)).value == 0  # nothing above chance

@@ -55,6 +55,17 @@ class Resamples:
         found = (_mean(values) - floor) / (_mean(own) - floor)
         return self._estimate(found, of / np.maximum(whole, np.finfo(float).tiny))
 
+    def kappa(self, said: npt.ArrayLike, other: npt.ArrayLike) -> Estimate:
+        """Agreement above chance of several classifiers with another (Cohen 1960), the mean over them.
+
+        Args:
+            said: (classifiers, n) what each says of each item.
+            other: (n,) what the other one says; where all say one and the same thing, κ is 0.
+        """
+        of, whole = np.asarray(said), np.ones((1, self.weights.shape[1]))
+        value = np.mean([_kappas(whole, each, other) for each in of])
+        return self._estimate(float(value), np.mean([_kappas(self.weights, each, other) for each in of], axis=0))
+
     def _means(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
         means: npt.NDArray[np.float64] = self.weights @ np.asarray(values, dtype=np.float64) / self.weights.shape[1]
         return means
@@ -66,6 +77,15 @@ class Resamples:
 
 def _mean(values: npt.ArrayLike) -> float:
     return float(np.asarray(values, dtype=np.float64).mean())
+
+
+def _kappas(weights: npt.NDArray[np.float64], a: npt.ArrayLike, b: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Cohen's κ of two classifiers by rows of weights."""
+    n, labels = weights.sum(axis=1), np.unique([a, b])[:, None]
+    same = weights @ (np.asarray(a) == b) / n
+    chance = ((weights @ (labels == a).T) * (weights @ (labels == b).T)).sum(axis=1) / n**2
+    found: npt.NDArray[np.float64] = (same - chance) / np.maximum(1 - chance, np.finfo(float).eps)
+    return found
 
 
 def recall_null(n: int, k: int) -> float:

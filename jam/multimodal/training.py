@@ -100,8 +100,11 @@ def write_towers(
     *,
     name: str,
     recipe: Mapping[str, Any],
+    place: str = "",
 ) -> dict[str, Manifest]:
     """Write each tower as an encoder folder, ``image`` and ``text``, with its projection and its checkpoints.
+
+    ``place`` is a folder below each of these, as of a further seed.
 
     The projection lies in ``projection.safetensors`` beside the weights: ``weight`` (latent, width), which takes the
     pooled last state into the shared space. ``recipe`` says in ``encoder.json`` that there is one (``projected``) and
@@ -113,12 +116,12 @@ def write_towers(
         own = {**recipe, "miniature": MINIATURE}
         for percentage, weights in made.checkpoints.items():
             made.towers.load_state_dict(weights)
-            where = folder / modality / CHECKPOINTS / str(percentage)
+            where = folder / modality / place / CHECKPOINTS / str(percentage)
             told = {**own, "trained": percentage}
             write_tower(where, made.towers[modality], processor, f"{name} {modality} at {percentage} %", modality, told)
         made.towers.load_state_dict(last)
         told = {"name": f"{name} {modality}", "modality": modality, "recipe": own}
-        manifests[modality] = write_tower(folder / modality, made.towers[modality], processor, **told)
+        manifests[modality] = write_tower(folder / modality / place, made.towers[modality], processor, **told)
     return manifests
 
 

@@ -46,7 +46,7 @@ class Shown(Section):
 class Compare(Section):
     """An entry of section ``compare``.
 
-    Models are those of ``multimodal``, ``encoders`` with their further seeds, and both sides of ``spaces``. Each is
+    Models are those of ``multimodal`` and ``encoders``, with their further seeds, and both sides of ``spaces``. Each is
     compared at its own last layer (an encoder at its ``layer``), those of ``every_layer`` at all. Those of ``noise``
     are held against one another alone, to test the measures.
     """
@@ -95,11 +95,12 @@ class Compare(Section):
         for where, some in known.items():
             if unknown := [name for name in getattr(self, where) if name not in some]:
                 yield f"{at}.{where}: got {unknown}, expected names among {list(some)}"
-        noisy = [of for name in self.noise if name in models and (of := models[name].pretraining) is not None]
+        told = [models[name] for name in self.noise if name in models]
+        noisy = [of.pretraining for of in told if of.pretraining is not None]
+        shares = [of.pretraining.wrong or 0.0 for of in told if of.pretraining for _ in (of.seed, *of.more_seeds)]
         if len(noisy) < len(self.noise):
             yield f"{at}.noise: got models that are found, expected such as are trained here on wrong captions"
-        elif noisy and len({of.wrong for of in noisy}) in (1, len(noisy)):
-            shares = [of.wrong for of in noisy]
+        elif noisy and len(set(shares)) in (1, len(shares)):
             yield f"{at}.noise: got the shares {shares} of wrong captions, expected two at least, one of them twice"
         elif len({of.model_copy(update={"wrong": None}).model_dump_json() for of in noisy}) > 1:
             yield f"{at}.noise: got models that differ in more than seed and wrong, expected one recipe"

@@ -83,6 +83,7 @@ class MultimodalSpec(Section):
     pretraining: MultimodalPretraining | None = None
     seed: Seed = 0
     checkpoints: Distinct[Annotated[int, Field(ge=0, lt=100)]] = ()  # kept after these percentages of the training
+    more_seeds: Distinct[Seed] = ()  # trained beside it, each from a seed of its own
     model: str | None = None
     revision: str | None = None
 
@@ -95,7 +96,9 @@ class MultimodalSpec(Section):
         if getattr(self, needed) is None:
             yield f"got no {needed!r}, expected it with source {self.source}"
         taken = {"source", "reads", needed}
-        taken |= {"cave": {"seed", "checkpoints"}, "hub": {"revision"}, "folder": set()}[self.source]
+        taken |= {"cave": {"seed", "checkpoints", "more_seeds"}, "hub": {"revision"}, "folder": set()}[self.source]
+        if self.seed in self.more_seeds:
+            yield f"more_seeds: got {list(self.more_seeds)} beside seed {self.seed}, expected different ones"
         if ignored := sorted(name for name in self.model_fields_set - taken if getattr(self, name) is not None):
             yield (
                 f"got {', '.join(ignored)}, which source {self.source} makes no use of; "
@@ -112,8 +115,8 @@ class MultimodalSpec(Section):
 
     @property
     def variants(self) -> tuple[str, ...]:
-        """Folders of its checkpoints, below that of each tower."""
-        return tuple(f"checkpoints/{at}" for at in self.checkpoints)
+        """Folders, below that of each tower, of its checkpoints and of its further seeds."""
+        return (*(f"checkpoints/{at}" for at in self.checkpoints), *(f"seeds/{seed}" for seed in self.more_seeds))
 
 
 class Shifted(Section):

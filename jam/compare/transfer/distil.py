@@ -88,10 +88,3 @@ def choose_student(
     tried = [(train_student(task, a, t, schedule, seed), a, t) for a in sorted(alphas) for t in sorted(temperatures)]
     scores = [float(np.mean(predicted(each, task.x["val"]) == task.y["val"])) for each, _, _ in tried]
     return tried[int(np.argmax(scores))]
-
-
-def kappa(a: np.ndarray, b: np.ndarray) -> float:
-    """Agreement of two classifiers above that of chance (Cohen 1960), 1 where they always agree."""
-    from sklearn.metrics import cohen_kappa_score
-
-    return float(cohen_kappa_score(a, b))

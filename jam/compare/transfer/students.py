@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from jam.compare.resamples import Resamples
 from jam.compare.stitch.maps import unit_rows
-from jam.compare.transfer.distil import Schedule, Task, choose_student, kappa, predicted, train_student
+from jam.compare.transfer.distil import Schedule, Task, choose_student, predicted, train_student
 from jam.metrics import paired_difference
 from jam.metrics.intervals import bootstrap_mean
 
@@ -51,7 +52,7 @@ def student_rows(
     told: dict[str, Any] = {"interval": "bootstrap", "n": len(says), "seeds": len(how.seeds), "k": None}
     right = (says == y["test"]).astype(float)
     yield told | {"condition": TEACHER, "metric": "accuracy", "seeds": 1} | bootstrap_mean(right, resamples)._asdict()
-    x = {split: unit_rows(rows) for split, rows in student.items()}
+    x, drawn = {split: unit_rows(rows) for split, rows in student.items()}, Resamples(len(says), resamples)
     for count in how.rows:
         few = {"train": slice(count)}
         task = Task(
@@ -85,8 +86,7 @@ def student_rows(
                     plain_values = (scores if metric == "accuracy" else agree)[UNTAUGHT]
                     less = paired_difference(values, plain_values, resamples)._asdict()
                     yield what | {"metric": metric, "against": UNTAUGHT} | less
-            value = float(np.mean([kappa(each, says) for each in of]))
-            yield what | {"metric": "kappa", "value": value, "interval": None}
+            yield what | {"metric": "kappa"} | drawn.kappa(of, says)._asdict()
 
 
 def teacher_logits(x: Mapping[str, np.ndarray], y: Mapping[str, np.ndarray], classes: int) -> dict[str, np.ndarray]:
