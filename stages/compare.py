@@ -53,12 +53,13 @@ def measured(
     units = items_as_units("test")
     moved = [replace(rep, rows={**rep.rows, "test": rep.shifted}) for rep in reps if rep.shifted is not None]
     how = How(**spec.model_dump(include=set(How._fields)))
-    calls: list[tuple[Any, ...]] = list(calls_of(reps, spec.every_layer, units, how, ALL))
-    calls += calls_of(moved, (), None, how, SHIFTED) if moved else ()
-    calls += calls_of(noisy, (), units, how, NOISE) if noisy else ()
     ends = [rep for modality in MODALITIES for rep in finals(reps, modality)]
     options = spec.model_dump(include={"permutations", "folds", "seed"})
-    calls.append(((CLUSTERS,), cluster_table, ends, labels, spec.clusters, units, options))
+    # First, as it may be refused: there may be fewer items than clusters.
+    calls: list[tuple[Any, ...]] = [((CLUSTERS,), cluster_table, ends, labels, spec.clusters, units, options)]
+    calls += calls_of(reps, spec.every_layer, units, how, ALL)
+    calls += calls_of(moved, (), None, how, SHIFTED) if moved else ()
+    calls += calls_of(noisy, (), units, how, NOISE) if noisy else ()
     made = dict(in_processes(keyed, calls, min(processes(), len(calls))))
     parts: dict[str, list[pd.DataFrame]] = {}
     for name, *_ in calls:

@@ -18,9 +18,9 @@ SAVED = {  # class that the hub's checkpoints have
 PROCESSORS = {"clip": "CLIP", "siglip": "Siglip", "blip": "Blip", "align": "EfficientNet", "flava": "Flava"}
 
 
-def config_of(family: str, words: Any, layers: int, scaled: float) -> Any:
+def config_of(family: str, words: Any, layers: int, scaled: float, width: int) -> Any:
     """Configuration of so many blocks a tower; of ALIGN's convnet depth is scaled, 3.1 being that of the real one."""
-    blocks = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2}
+    blocks = {"hidden_size": width, "intermediate_size": 32, "num_hidden_layers": layers, "num_attention_heads": 2}
     patches = {**blocks, "image_size": 16, "patch_size": 8}
     numbers = {f"{name}_token_id": getattr(words, f"{name}_token_id") for name in ("pad", "bos", "eos", "sep")}
     texts = {**blocks, "max_position_embeddings": 24, "vocab_size": len(words), **numbers}
@@ -28,7 +28,7 @@ def config_of(family: str, words: Any, layers: int, scaled: float) -> Any:
     if family == "clip":
         return hf.CLIPConfig(**both, projection_dim=PROJECTED)
     if family == "siglip":
-        return hf.SiglipConfig(text_config={**texts, "projection_size": 16}, vision_config=patches)
+        return hf.SiglipConfig(text_config={**texts, "projection_size": width}, vision_config=patches)
     if family == "blip":
         return hf.BlipConfig(**both, image_text_hidden_size=PROJECTED)
     if family == "align":
@@ -36,10 +36,10 @@ def config_of(family: str, words: Any, layers: int, scaled: float) -> Any:
         return hf.AlignConfig(text_config=texts, vision_config=convnet, projection_dim=64)
     codes = {"hidden_size": 8, "num_groups": 1, "num_blocks_per_group": 1, "vocab_size": 8}
     how = {"text_config": texts, "image_config": patches, "multimodal_config": blocks, "image_codebook_config": codes}
-    return hf.FlavaConfig(**how, hidden_size=16, projection_dim=PROJECTED, init_codebook=False)
+    return hf.FlavaConfig(**how, hidden_size=width, projection_dim=PROJECTED, init_codebook=False)
 
 
-def save_whole(folder: Path, family: str, layers: int = 2, scaled: float = 0.2) -> Path:
+def save_whole(folder: Path, family: str, layers: int = 2, scaled: float = 0.2, width: int = 16) -> Path:
     """Write a whole two-tower model of that very architecture, with its image processor and a tokenizer."""
     words = tokenizer("[CLS]", "[SEP]", "[PAD]", "right")
     words.model_max_length = 24
@@ -50,7 +50,7 @@ def save_whole(folder: Path, family: str, layers: int = 2, scaled: float = 0.2) 
     sizes |= {"crop_size": square} if family == "flava" else {}
     getattr(hf, f"{PROCESSORS[family]}ImageProcessorPil")(**sizes).save_pretrained(folder)
     torch.manual_seed(0)
-    model = getattr(hf, SAVED[family])(config_of(family, words, layers, scaled))
+    model = getattr(hf, SAVED[family])(config_of(family, words, layers, scaled, width))
     for name, weights in model.named_parameters():
         if weights.dim() > 1:
             weights.data += 0.2 * torch.randn_like(weights)
