@@ -8,6 +8,7 @@ By hand:  python -m stages.multimodal clip_a
 """
 
 from pathlib import Path
+from typing import Any
 
 from jam.encoders.folder import folder_manifest
 from jam.encoders.hub import hub_manifest
@@ -22,12 +23,14 @@ from stages.common import MULTIMODAL, MULTIMODAL_PAIRS, require_listed, run
 
 def pretrain(name: str, spec: MultimodalSpec, seed: int, folder: Path) -> str:
     """Train from scratch on pairs, write both towers; say how it went."""
+    from jam.device import pick_device
     from jam.multimodal.training import pretrain_pairs, write_towers
 
     assert spec.pretraining is not None
     recipe = spec.pretraining.model_dump(mode="json", exclude_none=True)
     checkpoints, place = (spec.checkpoints, "") if seed == spec.seed else ((), f"{SEEDS}/{seed}")
-    made = pretrain_pairs(MULTIMODAL_PAIRS, **recipe, seed=seed, checkpoints=checkpoints, progress=track)
+    told: dict[str, Any] = {"seed": seed, "checkpoints": checkpoints, "device": pick_device(), "progress": track}
+    made = pretrain_pairs(MULTIMODAL_PAIRS, **recipe, **told)
     write_towers(folder, made, name=name, recipe={**recipe, "seed": seed}, place=place)
     return f"pretrained, mean loss of the last epoch {made.loss:.3f}"
 

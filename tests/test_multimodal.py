@@ -275,6 +275,16 @@ def test_every_objective_learns_its_pairs(table, objective, image):
     assert long < short
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize(("objective", "image"), [("clip", CONVNET), ("blip", VIT), ("flava", VIT)])
+def test_a_gpu_learns_what_a_cpu_does(table, objective, image):
+    told = {"objective": objective, "image": image, "seed": 0, "epochs": 2, "checkpoints": (50,), **RECIPE}
+    here, there = (pretrain_pairs(table, device=device, **told) for device in ("cpu", "cuda"))
+    assert there.loss == pytest.approx(here.loss, rel=0.02)
+    assert all(weight.device.type == "cpu" for weight in there.towers.state_dict().values())
+    assert all(weight.device.type == "cpu" for weight in there.checkpoints[50].values())
+
+
 def test_equal_seeds_give_equal_bytes_and_others_do_not(made, table, tmp_path):
     told = {"objective": "blip", "image": VIT, "epochs": 1, "checkpoints": (0, 50), **RECIPE}
     again, other = (pretrain_pairs(table, seed=seed, **told) for seed in (0, 1))

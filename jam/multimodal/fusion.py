@@ -58,13 +58,14 @@ def matching_loss(
         images: (b, t, d′) tokens of the images.
         logits: (b, b) contrastive logits, images in rows.
         same: (b, b) pairs of one caption, which is false of neither.
-        generator: of the draws.
+        generator: of the draws, on the CPU.
     """
-    text_of, image_of = (hard_negatives(one, same, generator) for one in (logits.detach(), logits.detach().T))
+    drawn = logits.detach().cpu()
+    text_of, image_of = (hard_negatives(one, same.cpu(), generator) for one in (drawn, drawn.T))
     (with_text, text), (with_image, image) = text_of, image_of
     whole = torch.arange(len(texts))
     t, v = torch.cat([whole, text, with_image]), torch.cat([whole, with_text, image])
-    labels = matching_labels(len(whole), len(t))
+    labels = matching_labels(len(whole), len(t)).to(texts.device)
     return F.binary_cross_entropy_with_logits(matching(texts[t], real[t], images[v]), labels)
 
 

@@ -36,7 +36,7 @@ class Objective(nn.Module):
         text: its tower.
         words: the text tower's encoder with its head of masked words.
         tokenizer: of the texts.
-        generator: of what is masked and of negatives.
+        generator: of what is masked and of negatives, on the CPU, so that draws are the same on every device.
     """
 
     def __init__(
@@ -85,7 +85,8 @@ class Objective(nn.Module):
         if "lm" in self.heads:
             found["lm"] = language_loss(self.heads["lm"], tokens, batch.real[half], images.tokens[half])
         if "mlm" in self.heads:
-            seen, targets = mask_tokens(tokens, self.tokenizer, self.generator)
+            drawn = mask_tokens(tokens.cpu(), self.tokenizer, self.generator)
+            seen, targets = (each.to(tokens.device) for each in drawn)
             loss, count = masked_token_loss(self.heads["mlm"], seen, targets, self.tokenizer.pad_token_id)
             found["mlm"] = loss / max(count, 1)
         if "mim" in self.heads:

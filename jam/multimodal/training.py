@@ -78,7 +78,8 @@ def pretrain_pairs(
 
     def loss_of(rows: np.ndarray) -> tuple[Tensor, int]:
         batch = known.batch(rows, drawn)
-        moved = Batch(shift(batch.pixels, MAX_SHIFT, generator), batch.tokens, batch.real, batch.same)
+        parts = shift(batch.pixels, MAX_SHIFT, generator), batch.tokens, batch.real, batch.same
+        moved = Batch(*(part.to(training.device) for part in parts))
         return torch.stack(list(module(moved).values())).sum(), 1
 
     with seeded(training.seed, training.device):
@@ -86,10 +87,10 @@ def pretrain_pairs(
         words = text_model(known.tokenizer, text)
         towers = ImageTower(pixels, width, latent), TextTower(words.model, text["width"], latent)
         module = Objective(objective, *towers, words, known.tokenizer, generator)
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module.to(training.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         told: dict[str, Any] = {"label": "pretrain pairs", "warm_up": WARM_UP, "betas": BETAS, "clip_norm": CLIP_NORM}
         loss, kept = train(module, plan, loss_of, training, model=module.towers, **told)
-    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    module.to("cpu", memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     processors = {"image": image_processor(size), "text": known.tokenizer}
     return PretrainedPair(module.towers.eval(), processors, loss, kept)
 
