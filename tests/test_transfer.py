@@ -77,11 +77,19 @@ def test_both_solvers_find_the_same_head():
     np.testing.assert_allclose(heads.fit_head(x, y, 0.1).models[0][-1].coef_, told, atol=1e-4)
 
 
+def test_few_labels_choose_a_strength_of_their_own():
+    rng = np.random.default_rng(0)
+    x = {"train": rng.normal(size=(4000, 60)), "val": rng.normal(size=(2000, 60))}
+    y = {split: (rows[:, :30].sum(axis=1) > 0).astype(int)[:, None] for split, rows in x.items()}
+    few = anchors._choose_few(x, y["train"], np.arange(40), y["val"])
+    assert few < heads.choose_head(x["train"], y["train"], x["val"], y["val"])[1]
+
+
 def test_a_label_of_one_class_is_refused_and_with_few_labels_answered_by_it():
     with pytest.raises(ValueError, match="got 5 rows of one class"):
         heads.fit_head(np.ones((5, 2)), np.zeros((5, 1), int), 1.0)
     mine = {"train": np.random.default_rng(0).normal(size=(20, 3)), "test": np.zeros((4, 3))}
-    told = anchors._labelled(mine, np.full((20, 1), 7), np.arange(20), 1.0)
+    told = anchors._labelled(mine, np.full((20, 1), 7), np.arange(20), 1.0, "test")
     assert told.tolist() == [[7]] * 4
 
 

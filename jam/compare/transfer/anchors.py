@@ -9,7 +9,7 @@ import numpy as np
 from jam.compare.resamples import Resamples
 from jam.compare.stitch.maps import fit_map, relative, unit_rows
 from jam.compare.stitch.towers import OWN, OWN_X, RELATIVE, SHUFFLED, UNMAPPED, kept
-from jam.compare.transfer.heads import Head, Labels, balanced, chance, chance_level, choose_head, fit_head
+from jam.compare.transfer.heads import CS, Head, Labels, balanced, chance, chance_level, choose_head, fit_head
 
 MAPPED, LABELS = "mapped", "labels"
 
@@ -44,8 +44,9 @@ def transfer_rows(
 
     Conditions: ``own`` of each model with all labels; ``mapped`` by method and number of anchors; ``shuffled`` anchors
     with the first method and most anchors; ``unmapped`` where widths agree; ``labels``: A's own head with so few labels
-    (column anchors counts them), and the C that all of them chose. Beside a score stand its paired differences from
-    B's own (``against``: own) and A's own (own_x), and ``kept``, its share of these above chance.
+    (column anchors counts them). Every head's C is chosen on all validation rows, of few labels at their first draw.
+    Beside a score stand its paired differences from B's own (``against``: own) and A's own (own_x), and ``kept``, its
+    share of these above chance.
 
     Args:
         models: whose train rows are labelled and anchors.
@@ -61,20 +62,22 @@ def transfer_rows(
     ]
     for label, y in labels["train"].items():
         asked = _Asked.of(label, labels["test"][label], resamples, seed)
+        val_y = labels["val"][label]
         own_heads, cs, own = {}, {}, {}
         for each in models:
             mine = vectors[each.name]
-            own_heads[each.name], cs[each.name] = choose_head(mine["train"], y, mine["val"], labels["val"][label])
+            own_heads[each.name], cs[each.name] = choose_head(mine["train"], y, mine["val"], val_y)
             own[each.name] = asked.right(own_heads[each.name](mine["test"]))
             yield from asked.rows([own[each.name]], {"x": each.name, "y": each.name, "condition": OWN})
             for count in curve.counts:
-                few = [asked.right(_labelled(mine, y, order[:count], cs[each.name])) for order in orders]
+                c = _choose_few(mine, y, orders[0][:count], val_y) if count < len(y) else cs[each.name]
+                few = [asked.right(_labelled(mine, y, order[:count], c, "test")) for order in orders]
                 told = {"x": each.name, "y": each.name, "condition": LABELS, "anchors": count}
                 yield from asked.rows(few, told, {OWN: own[each.name]})
         for b in models:
             theirs, head = vectors[b.name], own_heads[b.name]
             few_anchors = {count: orders[0][:count] for count in curve.relative}
-            of_anchors = {n: _relative_head(theirs, y, rows, cs[b.name]) for n, rows in few_anchors.items()}
+            of_anchors = {n: _relative_head(theirs, y, val_y, rows) for n, rows in few_anchors.items()}
             for a in models:
                 if a.name == b.name:
                     continue
@@ -113,18 +116,25 @@ def _mapped(
     return head(made(mine["test"]))
 
 
-def _labelled(mine: Vectors, y: np.ndarray, rows: np.ndarray, c: float) -> np.ndarray:
-    """What A's own head tells of test items from so few labelled rows; of a label with one class there, that class."""
-    told = np.repeat(y[rows][:1], len(mine["test"]), axis=0)
+def _choose_few(mine: Vectors, y: np.ndarray, rows: np.ndarray, val_y: np.ndarray) -> float:
+    """The C that suits so few labelled rows, as `choose_head` chooses it: what all would choose is too weak for few."""
+    cs = sorted(CS)
+    return cs[int(np.argmax([balanced(_labelled(mine, y, rows, c, "val"), val_y).mean() for c in cs]))]
+
+
+def _labelled(mine: Vectors, y: np.ndarray, rows: np.ndarray, c: float, split: str) -> np.ndarray:
+    """What A's own head tells of a split's items from so few labels; of one with a single class there, that class."""
+    told = np.repeat(y[rows][:1], len(mine[split]), axis=0)
     several = np.ptp(y[rows], axis=0) > 0
     if several.any():
-        told[:, several] = fit_head(mine["train"][rows], y[rows][:, several], c)(mine["test"])
+        told[:, several] = fit_head(mine["train"][rows], y[rows][:, several], c)(mine[split])
     return told
 
 
-def _relative_head(theirs: Vectors, y: np.ndarray, anchors: np.ndarray, c: float) -> Head:
+def _relative_head(theirs: Vectors, y: np.ndarray, val_y: np.ndarray, anchors: np.ndarray) -> Head:
     """A head of B's relative coordinates: it reads those of any model that has seen the anchors."""
-    return fit_head(relative(theirs["train"], theirs["train"][anchors]), y, c)
+    train, val = (relative(theirs[split], theirs["train"][anchors]) for split in ("train", "val"))
+    return choose_head(train, y, val, val_y)[0]
 
 
 @dataclass(frozen=True)
