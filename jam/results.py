@@ -91,7 +91,7 @@ OF_EXPERIMENT: dict[str, dict[str, str]] = {
         "y_depth": REAL, "final": FLAG, "null_mean": REAL, "level": REAL, "y_level": REAL, "label": TEXT,
         "clusters": WHOLE, "dimension": WHOLE, "explained": REAL, "negative": REAL, "factor": TEXT,
         "standardised": REAL, "smallest_p": REAL, "models": WHOLE, "pairs": WHOLE, "least": REAL, "most": REAL,
-        "claim": TEXT, "text": TEXT, "claimed_low": REAL, "claimed_high": REAL, "outcome": TEXT,
+        "holding": WHOLE, "claim": TEXT, "text": TEXT, "claimed_low": REAL, "claimed_high": REAL, "outcome": TEXT,
     },
     # anchors: items that both models have seen, or labelled ones; kept, with its interval: the share of the score that
     # it is held against (of transfer above chance), the own one of y (own) or of x (own_x)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jam.compare.analysis import CLAIMS, Measured
+from jam.compare.analysis import CLAIMS, Measured, pooled
 from jam.compare.answers import (
     MODALITIES,
     NOISE,
@@ -83,10 +83,13 @@ def stitched(name: str, spec: Compare) -> dict[str, list[Measured]]:
             continue
         for x, y in pairs:
             less = select(rows, condition="stitched", x=x, y=y, against="own").dropna(subset=["kept"])
+            if not len(less):
+                continue
             less = less[(less["method"] == less["method"].iloc[0]) & (less["anchors"] == less["anchors"].max())]
-            for row in less.to_dict("records"):
-                value, low, high = (1 - row[end] for end in ("kept", "kept_high", "kept_low"))
-                found.setdefault(claim, []).append(Measured(value, low, high, row["n"]))
+            kept = less[["kept", "kept_high", "kept_low", "n"]].itertuples(index=False)
+            both_ways = [Measured(1 - value, 1 - high, 1 - low, n) for value, high, low, n in kept]
+            if (one := pooled(both_ways)) is not None:
+                found.setdefault(claim, []).append(one)
     return found
 
 

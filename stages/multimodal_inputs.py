@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 
 from jam.align.rows import one_row_each
+from jam.compare.resamples import Resamples
 from jam.compare.transfer.heads import Labels
 from jam.data.schema import SPLITS, VIEWS, read_items, read_table
 from jam.errors import InputError
 from jam.features.store import FeatureStore, of_form
 from jam.world.state import factors, states_of_facts
 from stages.common import MULTIMODAL_FEATURES, WORLD
+from stages.inputs import items_as_units
 
 Splits = dict[str, np.ndarray]
 UNTRAINED = "checkpoints/0"
@@ -45,6 +47,12 @@ def item_ids(model: str, split: str) -> np.ndarray:
     index = of_form(FeatureStore.load(tower(model, "image")).index)
     ids: np.ndarray = index.loc[one_row_each(index, split), "id"].to_numpy()
     return ids
+
+
+def test_draws(model: str, resamples: int) -> Resamples:
+    """The bootstrap of the test items that a model's rows are of; scenes of one state are drawn together."""
+    units = pd.Series(items_as_units("test"), index=read_items(WORLD, "test", ["id"]).column("id").to_pandas())
+    return Resamples(units.loc[item_ids(model, "test")].to_numpy(), resamples)
 
 
 def first_contents(modality: str, split: str, ids: np.ndarray) -> list[Any]:

@@ -22,7 +22,7 @@ from jam.parallel import in_processes, processes
 from jam.params import Stitch, load_params
 from jam.results import write_results
 from stages.common import MULTIMODAL, SIBLINGS, keyed, require_listed, run, say
-from stages.multimodal_inputs import UNTRAINED, first_contents, item_ids, untrained, vectors
+from stages.multimodal_inputs import UNTRAINED, first_contents, item_ids, test_draws, untrained, vectors
 
 Row = dict[str, Any]
 
@@ -35,7 +35,8 @@ def whole_towers(name: str) -> list[Row]:
         Towers(model, vectors(model, "image"), vectors(model, "text")["test"], untrained(model, "image"))
         for model in spec.models
     ]
-    return list(tower_rows(models, spec.methods, spec.anchors, params.evaluate.resamples, spec.seed))
+    drawn = test_draws(spec.models[0], params.evaluate.resamples)
+    return list(tower_rows(models, spec.methods, spec.anchors, drawn, spec.seed))
 
 
 def images_of(model: str, split: str, most: int | None = None) -> list[Any]:
@@ -61,7 +62,7 @@ def by_layer(name: str, below: str, above: str) -> list[Row]:
     told = Told(texts["train"][: spec.images], texts["test"])
     trained = None if spec.trained is None else Learning(**spec.trained.model_dump())
     how: dict[str, Any] = {"methods": spec.methods, "learning": trained, "seed": spec.seed}
-    rows = layer_rows(a, Above(encoder, b, told), bare, resamples=params.evaluate.resamples, **how)
+    rows = layer_rows(a, Above(encoder, b, told), bare, drawn=test_draws(above, params.evaluate.resamples), **how)
     return [{"x": below, "y": above, **row} for row in rows]
 
 

@@ -20,7 +20,7 @@ from jam.parallel import in_processes, processes
 from jam.params import load_params
 from jam.results import write_results
 from stages.common import SIBLINGS, keyed, require_listed, run, say
-from stages.multimodal_inputs import labels_of, vectors
+from stages.multimodal_inputs import labels_of, test_draws, vectors
 
 Row = dict[str, Any]
 
@@ -32,7 +32,8 @@ def handed_over(name: str, label: str) -> list[Row]:
     models = [Seen(model, vectors(model, "image")) for model in spec.models]
     labels = labels_of(spec.models[0], [label])
     curve = Curve(spec.anchors, spec.draws, spec.relative)
-    return list(transfer_rows(models, labels, spec.methods, curve, resamples=params.evaluate.resamples, seed=spec.seed))
+    drawn = test_draws(spec.models[0], params.evaluate.resamples)
+    return list(transfer_rows(models, labels, spec.methods, curve, drawn=drawn, seed=spec.seed))
 
 
 def distilled(name: str, label: str) -> list[Row]:
@@ -45,7 +46,9 @@ def distilled(name: str, label: str) -> list[Row]:
     known = {split: of[label][:, 0] for split, of in labels_of(spec.teacher, [label]).items()}
     schedule = Schedule(spec.hidden, spec.epochs, spec.learning_rate, spec.batch_size)
     how = Students(spec.rows, spec.alphas, spec.temperatures, schedule, spec.seeds)
-    rows = student_rows(seen[spec.teacher], seen[spec.student], known, how, params.evaluate.resamples)
+    rows = student_rows(
+        seen[spec.teacher], seen[spec.student], known, how, test_draws(spec.student, params.evaluate.resamples)
+    )
     return [{"x": spec.student, "y": spec.teacher, "label": label, **row} for row in rows]
 
 

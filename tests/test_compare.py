@@ -333,6 +333,10 @@ def test_separation_of_groups():
     perfect = {one.name: one for one in separation(same(groups) + 0.1 * symmetric(rng, 6), groups)}
     assert perfect["auprc"].value == perfect["conformity"].value == 1
     assert perfect["auprc"].p == pytest.approx(48 / 720)  # all orders: those that keep the pairs are 2³·3!
+    mixed = separation(symmetric(rng, 6), groups)
+    assert [one.smallest_p for one in mixed] == pytest.approx([48 / 720] * 2)
+    assert mixed[0].p > mixed[0].smallest_p
+    assert graded(symmetric(rng, 6), groups)[0].smallest_p == pytest.approx(16 / 720)  # 2³, and back to front
     assert perfect["conformity"].null_mean == pytest.approx(0.5, abs=0.02)
     y, eight = symmetric(rng, 8), [0, 0, 0, 1, 1, 1, 2, 2]
     found = {one.name: one for one in separation(y, eight, 300)}

@@ -121,6 +121,7 @@ def test_when(cast, table):
     found = results_table("compare", found)
     assert set(found["condition"]) == {"depth", "training", "width"}
     own = found[(found["condition"] == "training") & (found["modality"] == "image")]
+    assert set(own["label"]) == {"one architecture"}
     assert set(zip(own["x"], own["checkpoint"], own["y_checkpoint"], strict=True)) <= {("a", 0, 100), ("a", 100, 0)}
     width = found[(found["condition"] == "width") & (found["metric"] == "unbiased_cka")]
     assert sorted(width[width["modality"] == "text"]["level"]) == [1, 2, 4]
@@ -196,10 +197,15 @@ def test_claims(cast, table):
     found = results_table("compare", pd.DataFrame(claim_rows(table, cast, pairs, lost)))
     told = found[(found["claim"] == "clip_align") & (found["metric"] == "unbiased_cka")].set_index("modality")
     assert told.loc["image", "pairs"] == 2
+    assert told.loc["image", "holding"] <= 2
     assert told.loc["image", "least"] <= told.loc["image", "value"] <= told.loc["image", "most"]
     assert set(found[found["claim"] == "clip_align"]["metric"]) == {"unbiased_cka", "printed_cka"}
     [told_lost] = found[found["claim"] == "stitching"].to_dict("records")
     assert (told_lost["metric"], told_lost["outcome"], told_lost["value"]) == ("lost", "does not hold", 0.3)
+    early = [(x, y) for x, y in matched_layers(cast, "a", "b", "image") if 0 < (x.depth + y.depth) / 2 <= 1 / 3]
+    early.append(matched_layers(cast, "a", "b", "image")[0])  # a layer is of one third alone
+    rows = found[(found["claim"] == "early_layers") & (found["metric"] == "unbiased_cka")].set_index("modality")
+    assert rows.loc["image", "pairs"] == len(early)
     rest = found.set_index("claim")["outcome"]
     assert rest["final_layers"] == rest["stitching_less"] == rest["merging"] == "not measured yet"
     with pytest.raises(InputError, match="claims"):

@@ -67,7 +67,7 @@ def test_every_claim_has_its_line_and_what_became_of_it():
     lines = [cells(line) for line in compare_tables.claims_table(claims).splitlines()[2:]]
     own = claims[claims["metric"].fillna("unbiased_cka") == "unbiased_cka"]
     assert [line[3].strip("*") for line in lines] == own["outcome"].tolist()
-    assert lines[1][2] == ".950 [.930, .970], 3 pairs from .94 to .96, n = 1,000"
+    assert lines[1][2] == ".950 [.930, .970], 3 pairs from .94 to .96, 3 of which hold, n = 1,000"
     assert "pairs" not in lines[0][2]
     assert [line[4] for line in lines] == [".87, holds", *["–"] * (len(lines) - 1)]
     assert lines[-1][2] == "–"
@@ -110,7 +110,9 @@ def test_trainings_are_compared_at_the_same_point_alone():
 def test_trainings_and_clusters_are_of_the_models_that_are_named():
     rows = made.when()
     lines = compare_tables.training_table(rows, ["clip_a", "clip_b"]).splitlines()[2:]
-    assert [cells(line)[0] for line in lines] == ["image towers, 1 pair", "text towers, 1 pair"]
+    assert [cells(line)[0] for line in lines] == [
+        "image towers, one architecture, 1 pair", "text towers, one architecture, 1 pair",
+    ]  # fmt: skip
     clusters = made.clusters()
     odd = clusters.assign(x="con", value=9.0)
     both = pd.concat([clusters, odd])

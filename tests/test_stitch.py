@@ -99,17 +99,32 @@ def test_relative_coordinates_know_no_rotation_scale_or_offset(seed, scale):
 def test_resamples_are_those_of_the_bootstrap_of_all_metrics():
     rng = np.random.default_rng(0)
     a, b = rng.random(70), rng.random(70)
-    drawn = resamples.Resamples(70, 200, seed=3)
+    drawn = resamples.Resamples(np.arange(70), 200, seed=3)
     np.testing.assert_allclose(drawn.mean(a), bootstrap_mean(a, 200, seed=3))
     np.testing.assert_allclose(drawn.difference(a, b), paired_difference(a, b, 200, seed=3), atol=1e-12)
     with pytest.raises(ValueError, match="got 1 and 5"):
-        resamples.Resamples(1, 5)
+        resamples.Resamples([2, 2, 2], 5)
+
+
+def test_items_of_one_unit_are_drawn_together():
+    rng = np.random.default_rng(0)
+    units, values = rng.integers(30, size=90), rng.random(90)
+    drawn = resamples.Resamples(units, 400, seed=1)
+    names = np.array(list(dict.fromkeys(units)))  # as they appear
+    picked = names[np.random.default_rng(1).integers(len(names), size=(400, len(names)))]
+    twin = [np.concatenate([values[units == unit] for unit in some]).mean() for some in picked]
+    assert drawn.mean(values) == pytest.approx((values.mean(), *np.quantile(twin, [0.025, 0.975])))
+    thrice = np.repeat(values[:30], 3)  # three items that are one: no more is known than of a third of them
+    once, apart = resamples.Resamples(np.arange(30), 400), resamples.Resamples(np.arange(90), 400)
+    together = resamples.Resamples(np.repeat(np.arange(30), 3), 400)
+    assert together.mean(thrice) == pytest.approx(once.mean(values[:30]))
+    assert np.diff(together.mean(thrice)[1:]) > 1.4 * np.diff(apart.mean(thrice)[1:])
 
 
 def test_a_share_is_of_what_is_above_the_floor_and_of_nothing_it_is_none():
     rng = np.random.default_rng(0)
     own = (rng.random(500) < 0.8).astype(float)
-    drawn = resamples.Resamples(500, 200)
+    drawn = resamples.Resamples(np.arange(500), 200)
     assert drawn.share(own, own) == (1, 1, 1)
     half = drawn.share(0.5 * (own + 0.3), own, floor=0.3)
     assert half.value == pytest.approx(0.5 * (own.mean() - 0.3) / (own.mean() - 0.3))
@@ -141,7 +156,9 @@ def two_models(n=300, d=16, seed=0):
 
 
 def test_towers_of_two_models_work_through_a_map_alone():
-    rows = list(towers.tower_rows(two_models(), ["orthogonal", "ridge"], [50, 300], 50, 0))
+    rows = list(
+        towers.tower_rows(two_models(), ["orthogonal", "ridge"], [50, 300], resamples.Resamples(np.arange(300), 50), 0)
+    )
     told = {
         (row["condition"], row.get("method"), row.get("anchors")): row["value"]
         for row in rows
@@ -213,7 +230,7 @@ def test_a_model_stitched_to_itself_is_itself(tmp_path):
     bottoms = layers.Bottoms([each[:20] for each in states], [each[20:] for each in states])
     texts = encoder.encode(images)  # as if texts said just what images show
     told = layers.Told(texts[:20], texts[20:])
-    how = {"methods": ["ridge"], "learning": None, "resamples": 20, "seed": 0}
+    how = {"methods": ["ridge"], "learning": None, "drawn": resamples.Resamples(np.arange(20), 20), "seed": 0}
     above = layers.Above(encoder, bottoms, told)
     rows = list(layers.layer_rows(bottoms, above, None, **how))
     for layer in range(3):
@@ -240,15 +257,18 @@ def test_maps_are_trained_on_the_diagonal_above_an_untrained_bottom_and_from_the
     )
     texts = encoder.encode(images)
     above = layers.Above(encoder, a, layers.Told(texts[:12], texts[12:]))
-    learning = layers.Learning(epochs=1, learning_rate=0.001, batch_size=6)
-    rows = list(layers.layer_rows(a, above, of_bare, methods=["ridge"], learning=learning, resamples=20, seed=0))
+    learning, drawn = (
+        layers.Learning(epochs=1, learning_rate=0.001, batch_size=6),
+        resamples.Resamples(np.arange(12), 20),
+    )
+    rows = list(layers.layer_rows(a, above, of_bare, methods=["ridge"], learning=learning, drawn=drawn, seed=0))
     cells = {(row["condition"], row["x_layer"], row["y_layer"]) for row in rows if row.get("method") == "trained"}
     diagonal = [(layer, layer) for layer in range(3)]
     assert cells == {
         *((condition, *way) for condition in ("stitched", "untrained") for way in diagonal),
         ("stitched", 2, 0), ("stitched", 2, 1),
     }  # fmt: skip
-    again = list(layers.layer_rows(a, above, of_bare, methods=["ridge"], learning=learning, resamples=20, seed=0))
+    again = list(layers.layer_rows(a, above, of_bare, methods=["ridge"], learning=learning, drawn=drawn, seed=0))
     assert rows == again
 
 

@@ -2,6 +2,7 @@
 
 from itertools import product
 
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -51,8 +52,10 @@ def transfer():
             ("labels", None, 50, 0.4), ("labels", None, 4000, 1.0),
         ):  # fmt: skip
             told = {"x": x, "y": y, "condition": condition, "method": method, "anchors": count, "label": "count"}
-            told |= {"metric": "balanced_accuracy", "value": kept}
+            told |= {"metric": "balanced_accuracy", "value": 0.25 + kept / 2, "null_mean": 0.25}
             rows += [told, {**told, "against": "own", "kept": kept}]
+        told = {"x": x, "y": x, "label": "count", "metric": "balanced_accuracy", "condition": "own"}
+        rows.append(told | {"value": 0.75, "null_mean": 0.25})
     return results_table("transfer", rows)
 
 
@@ -62,7 +65,11 @@ def test_sentences_are_read_off_the_tables(stitch, transfer):
     assert "4,000 unlabelled images" in told
     assert "leave 2%" in told
     told = stitch_tables.transfer_sentence(transfer)
-    assert "keeps 80% of its own score above chance; an own head is better from 4,000 labels on" in told
+    assert "keeps 80% (count) of what an own head is above chance; an own head is better from 4,000 (count)" in told
+    digits = transfer.assign(label="digit", value=transfer["value"].where(transfer["condition"] != "mapped", 0.35))
+    told = stitch_tables.transfer_sentence(pd.concat([transfer, digits]))
+    assert "keeps 20% (digit) to 80% (count)" in told
+    assert "from 50 (digit) to 4,000 (count) labels on" in told
 
 
 def test_tables_hold_each_number_once(stitch):

@@ -26,8 +26,8 @@ def world(n=600, d=10, seed=0):
 
 def test_a_head_is_handed_over_through_a_map_and_through_nothing_else():
     models, labels = world()
-    curve = anchors.Curve([30, 300], draws=2, relative=[100])
-    rows = list(anchors.transfer_rows(models, labels, ["orthogonal", "ridge"], curve, resamples=50, seed=0))
+    curve, drawn = anchors.Curve([30, 300], draws=2, relative=[100]), Resamples(np.arange(600), 50)
+    rows = list(anchors.transfer_rows(models, labels, ["orthogonal", "ridge"], curve, drawn=drawn, seed=0))
     for label, by_chance in (("there", 0.5), ("kind", 1 / 3)):
         told = {
             (row["condition"], row.get("method"), row.get("anchors")): row
@@ -142,7 +142,7 @@ def test_kappa_is_that_of_scikit_learn_on_the_same_resamples():
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 3, (2, 400)), rng.integers(0, 3, 400)
     a[0, :200] = b[:200]
-    drawn = Resamples(400, 50)
+    drawn = Resamples(np.arange(400), 50)
     found = drawn.kappa(a, b)
     assert found.value == pytest.approx(np.mean([cohen_kappa_score(each, b) for each in a]))
     rows = [np.repeat(np.arange(400), weights.astype(int)) for weights in drawn.weights]

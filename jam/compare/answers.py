@@ -5,6 +5,7 @@ All take the table of similarities with x and y by the keys of representations, 
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations, product
+from math import inf, nextafter
 from typing import Any
 
 import numpy as np
@@ -30,12 +31,13 @@ from jam.errors import InputError
 
 Row = dict[str, Any]
 CKA, LOST, NOISE = "unbiased_cka", "lost", "noise"
+ONE, TWO = "one architecture", "two architectures"
 FEWEST = 4  # models of a test over pairs of them
 INTERVAL = "mean over pairs, and of their jackknives over items"
 MEASURES = (CKA, "rsa", "mutual_knn", "procrustes_cosine", "predictability")
 MODALITIES = ("image", "text")
-THIRDS = {"early_layers": (0.0, 1 / 3), "middle_layers": (1 / 3, 2 / 3), "final_layers": (1.0, 1.0)}
-"""Of the claims on depth from which depth to which."""
+THIRDS = {"early_layers": (-inf, 1 / 3), "middle_layers": (1 / 3, 2 / 3), "final_layers": (nextafter(1, 0), 1.0)}
+"""Of the claims on depth beyond which depth, and to which; of final layers the last alone."""
 
 
 def finals(reps: Sequence[Rep], modality: str) -> list[Rep]:
@@ -105,8 +107,8 @@ def when_rows(
     """When are models alike? Rows of the table, x and y still keys, each under the question that it answers.
 
     Conditions: ``depth``, layers of two models at the same depth; ``training``, two models after the same part of it,
-    and a model with its own end; the name of a scale, models of it with those that it is held against, ``level`` its
-    number.
+    and a model with its own end, ``label`` whether one architecture sees the images of both; the name of a scale,
+    models of it with those that it is held against, ``level`` its number.
     """
     found, look = [], Lookup(table)
     for modality in MODALITIES:
@@ -119,7 +121,7 @@ def when_rows(
         trained = [ends[name] for name in dict.fromkeys(rep.model for rep in stages) if name in ends]
         pairs = [pair for pair in combinations([*stages, *trained], 2) if pair[0].checkpoint == pair[1].checkpoint]
         pairs += [(rep, ends[rep.model]) for rep in stages if rep.model in ends]
-        found += [{**row, "condition": "training"} for pair in pairs for row in look(*pair)]
+        found += [{**row, "condition": "training", "label": _together(*pair)} for pair in pairs for row in look(*pair)]
         for name, (levels, against) in scales.items():
             for model, level in levels.items():
                 others = [other for other in against if other != model and {model, other} <= set(ends)]
@@ -129,6 +131,12 @@ def when_rows(
                     for row in look(ends[model], ends[other])
                 ]
     return pd.DataFrame(found)
+
+
+def _together(x: Rep, y: Rep) -> str:
+    """Whether the images' sides of two models are built alike: of texts those of their partners."""
+    built = [rep.factors["architecture" if rep.modality == "image" else "partner"] for rep in (x, y)]
+    return ONE if built[0] == built[1] else TWO
 
 
 def trajectory_rows(table: pd.DataFrame, reps: Sequence[Rep]) -> Iterator[Row]:
@@ -233,7 +241,7 @@ def _grounded(some: Sequence[Grounded], told: Row) -> Iterator[Row]:
     for one in some:
         yield {
             **told, "label": one.name, "value": one.value, "null": one.null, "null_mean": one.null_mean, "p": one.p,
-            "n": one.n, "models": one.models,
+            "smallest_p": one.smallest_p, "n": one.n, "models": one.models,
         }  # fmt: skip
 
 
@@ -284,7 +292,14 @@ def _measured(claim: Claim, one: Measured, some: Sequence[Measured], told: Row) 
     """A row of what was measured of a claim, the mean of some measurements."""
     values = [each.value for each in some]
     ends = {"value": one.value, "low": one.low, "high": one.high, "n": one.n}
-    found = {"pairs": len(some), "outcome": judge(claim, one), "least": min(values), "most": max(values)}
+    holding = sum(judge(claim, each) == "holds" for each in some)
+    found = {
+        "pairs": len(some),
+        "holding": holding,
+        "outcome": judge(claim, one),
+        "least": min(values),
+        "most": max(values),
+    }
     return {**told, **ends, **found}
 
 
@@ -293,6 +308,6 @@ def _spoken_of(claim: str, reps: Sequence[Rep], x: str, y: str, modality: str) -
     if claim in THIRDS:
         low, high = THIRDS[claim]
         pairs = matched_layers(reps, x, y, modality)
-        return [(a, b) for a, b in pairs if low <= (a.depth + b.depth) / 2 <= high]
+        return [(a, b) for a, b in pairs if low < (a.depth + b.depth) / 2 <= high]
     ends = {rep.model: rep for rep in finals(reps, modality)}
     return [(ends[x], ends[y])] if x in ends and y in ends else []

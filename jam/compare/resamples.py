@@ -1,37 +1,37 @@
-"""Intervals over one and the same resamples of items, for scores that are means over them, and for shares of such."""
+"""Intervals over one and the same resamples of items, for scores that are means over them, shares of such, and κ."""
 
 import numpy as np
 import numpy.typing as npt
 
+from jam.metrics.clustered import cluster_draws
 from jam.metrics.intervals import Estimate
 
 ENDS = (0.025, 0.975)
 
 
 class Resamples:
-    """The bootstrap of `jam.metrics.intervals.bootstrap_mean`, drawn once for all scores of the same items.
+    """The bootstrap over units of items, drawn once for all scores of the same items.
 
     Attributes:
+        units: (n,) the unit that each item is of.
         weights: (resamples, n) how often an item was drawn.
     """
 
-    def __init__(self, n: int, count: int, seed: int = 0) -> None:
+    def __init__(self, units: npt.ArrayLike, count: int, seed: int = 0) -> None:
         """Draw.
 
         Args:
-            n: items.
+            units: (n,) labels; items of one are no independent draws (scenes of one state), and drawn together.
             count: resamples.
-            seed: of the draw; equal seeds draw the same items as `bootstrap_mean` does.
+            seed: of the draw; where every item is its own unit, of the same items as in `bootstrap_mean`.
 
         Raises:
-            ValueError: fewer than two items, or no resamples.
+            ValueError: fewer than two units, or no resamples.
         """
-        if n < 2 or count < 1:
-            raise ValueError(f"n, count: got {n} and {count}, expected at least 2 items and 1 resample")
-        generator = np.random.default_rng(seed)
-        self.weights = np.empty((count, n))
-        for row in self.weights:
-            row[:] = np.bincount(generator.integers(n, size=n), minlength=n)
+        self.units = np.asarray(units)
+        if (several := len(np.unique(self.units))) < 2 or count < 1:
+            raise ValueError(f"units, count: got {several} and {count}, expected at least 2 units and 1 resample")
+        self.weights = cluster_draws(self.units.tolist(), count, seed)
 
     def mean(self, values: npt.ArrayLike) -> Estimate:
         """Mean over items (n,), percentile interval."""
@@ -67,8 +67,8 @@ class Resamples:
         return self._estimate(float(value), np.mean([_kappas(self.weights, each, other) for each in of], axis=0))
 
     def _means(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        means: npt.NDArray[np.float64] = self.weights @ np.asarray(values, dtype=np.float64) / self.weights.shape[1]
-        return means
+        sums: npt.NDArray[np.float64] = self.weights @ np.asarray(values, dtype=np.float64)
+        return sums / self.weights.sum(axis=1)
 
     def _estimate(self, value: float, drawn: npt.NDArray[np.float64]) -> Estimate:
         low, high = np.quantile(drawn, ENDS)

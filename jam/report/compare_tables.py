@@ -105,13 +105,14 @@ def claimed(row: "pd.Series | dict[str, object]") -> str:
 
 
 def _measured(row: dict[str, object]) -> str:
-    """``.812 [.790, .830], 12 pairs from .55 to .93, n = 1,000``."""
+    """``.812 [.790, .830], 12 pairs from .55 to .93, 3 of which hold, n = 1,000``."""
     text = with_interval(pd.DataFrame([{"p": None, "experiment": "compare", **row}]))
     pairs = row.get("pairs")
     if pd.notna(pairs) and int(str(pairs)) > 1:
         text += f", {pairs} pairs"
         if pd.notna(row.get("least")):
             text += f" from {number(float(str(row['least'])), 2)} to {number(float(str(row['most'])), 2)}"
+            text += f", {row['holding']} of which {'holds' if row['holding'] == 1 else 'hold'}"
     return text + (f", n = {int(str(row['n'])):,}" if pd.notna(row.get("n")) else "")
 
 
@@ -160,10 +161,16 @@ def measures_table(tests: pd.DataFrame) -> str:
     rows: dict[str, Where] = {}
     for modality, condition, name in tests[["modality", "condition", "label"]].drop_duplicates().to_numpy():
         question = TESTS.get(condition, f"the further apart in {label(condition)}, the less alike")
-        told = f"{question}: {label(name)} ({modality})"
+        told = f"{question}: {label(name)} ({modality}{_least_p(tests, modality, condition, name)})"
         rows[told] = {"modality": modality, "condition": condition, "label": name}
     columns: dict[str, Where] = {metric(name): {"metric": name} for name in MEASURES if name in set(tests["metric"])}
     return grid(tests, "test", rows, columns, _tested)
+
+
+def _least_p(tests: pd.DataFrame, modality: str, condition: str, name: str) -> str:
+    """The smallest p that so many models can give, where it is no smaller than what is printed."""
+    least = float(select(tests, modality=modality, condition=condition, label=name)["smallest_p"].max())
+    return f", p ≥ {number(least)}" if least >= 0.001 else ""
 
 
 def noise_table(noise: pd.DataFrame) -> str:
@@ -237,11 +244,15 @@ def through_training(when: pd.DataFrame, name: str, models: Sequence[str] | None
 
 
 def training_table(when: pd.DataFrame, models: Sequence[str] | None = None, name: str = "unbiased_cka") -> str:
-    """How alike different models are after each share of their training: the mean over pairs, and their range."""
+    """How alike different models are after each share of their training: the mean over pairs, and their range.
+
+    A line for pairs that see images by one architecture, and one for others.
+    """
     mine = through_training(when, name, models)
     rows: dict[str, Where] = {}
-    for one in dict.fromkeys(mine["modality"]):
-        pairs = len(select(mine, modality=one)[["x", "y"]].drop_duplicates())
-        rows[f"{one} towers, {pairs} {'pairs' if pairs > 1 else 'pair'}"] = {"modality": one}
+    for one, built in mine[["modality", "label"]].drop_duplicates().sort_values(["modality", "label"]).to_numpy():
+        pairs = len(select(mine, modality=one, label=built)[["x", "y"]].drop_duplicates())
+        told = f"{one} towers, {built}, {pairs} {'pairs' if pairs > 1 else 'pair'}"
+        rows[told] = {"modality": one, "label": built}
     columns: dict[str, Where] = {f"{at} %": {"checkpoint": at} for at in sorted(mine["checkpoint"].dropna().unique())}
     return grid(mine, f"{metric(name)} of two models after", rows, columns, _spread)

@@ -137,17 +137,30 @@ def rows_of(results: pd.DataFrame, condition: str) -> float:
 
 
 def transfer_sentence(results: pd.DataFrame) -> str:
-    """What to do in practice, from the numbers: how many anchors are worth how many labels, and what is lost."""
-    rows = select(results, metric="balanced_accuracy", against="own", condition="mapped")
-    means = rows.groupby(["method", "anchors"])["kept"].mean()
-    method, anchors = means.idxmax()
-    few = select(results, metric="balanced_accuracy", against="own", condition="labels")
-    labels = few.groupby("anchors")["kept"].mean().sort_index()
-    beyond = labels.index[(labels > means.max()).to_numpy()]
-    worth = "no own head of so many labels is better"
-    if len(beyond):
-        worth = f"an own head is better from {int(beyond[0]):,} labels on"
+    """What to do in practice, from the numbers: what is lost, and from how many labels on an own head is better.
+
+    Shares are those of means over models: every model hands its head on as often as it is handed one.
+    """
+    rows = select(results, metric="balanced_accuracy", against=None)
+    rows = rows.assign(above=rows["value"] - rows["null_mean"])
+    own = select(rows, condition="own").groupby("label")["above"].mean()
+    mapped, few = (
+        select(rows, condition=condition).groupby([*by, "label"])["above"].mean().unstack() / own
+        for condition, by in (("mapped", ["method", "anchors"]), ("labels", ["anchors"]))
+    )
+    method, anchors = mapped.mean(axis=1).idxmax()
+    kept = mapped.loc[(method, anchors)]
+    enough = {name: few.index[few[name] > kept[name]].min() for name in few if (few[name] > kept[name]).any()}
+    worth = "no own head of the labels tried is better"
+    if enough:
+        worth = f"an own head is better from {_ends(enough, '{:,.0f}')} labels on"
     return (
         f"Another model's head, through the map {label(str(method))} of {int(anchors):,} unlabelled images that both "
-        f"have seen, keeps {means.max():.0%} of its own score above chance; {worth}."
+        f"have seen, keeps {_ends(kept.to_dict(), '{:.0%}')} of what an own head is above chance; {worth}."
     )
+
+
+def _ends(values: Mapping[str, float], form: str) -> str:
+    """The least and the most of some values, with what they are of."""
+    told = [f"{form.format(values[name])} ({label(name)})" for name in sorted(values, key=lambda name: values[name])]
+    return told[0] if len(told) == 1 else f"{told[0]} to {told[-1]}"

@@ -8,7 +8,7 @@ import pandas as pd
 
 from jam.errors import InputError
 from jam.metrics._rows import Array, Groups, as_rows, numbered, require_finite
-from jam.metrics.kernels.nulls import calibrate, deal, jackknife_interval, p_value
+from jam.metrics.kernels.nulls import calibrate, deal, draw_orders, jackknife_interval, p_value
 
 Labels = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -51,7 +51,7 @@ def agreement(
         permutations: of the items of y. E[MI] is the same under each, so that MI alone is taken again.
         folds: of the jackknife.
         seed: of both.
-        groups: (n,) labels of items that are deleted together.
+        groups: (n,) labels of items that are deleted together, and exchanged together as `draw_orders` says.
 
     Returns:
         Columns x, y, metric, value, low, high, interval, null, null_mean, p, n.
@@ -70,13 +70,12 @@ def agreement(
     for name, of in codes.items():
         if of.max() == 0:
             raise InputError(f"{name}: got one label for all items, expected at least two")
-    fold, rng = deal(n, folds, seed, groups), np.random.default_rng(seed)
-    orders = np.stack([np.arange(n), *(rng.permutation(n) for _ in range(permutations))])
+    fold, orders = deal(n, folds, seed, groups), draw_orders(n, permutations, seed, groups).matrix()
     table = []
     for x, y in pairs:
         a, b = codes[x], codes[y]
         value, expected, most = _adjusted(a, b)
-        chance = (_mutual_information(a, b[orders[1:]]) - expected) / (most - expected)
+        chance = (_mutual_information(a, b[orders]) - expected) / (most - expected)
         parts = np.array([_adjusted(a[fold != f], b[fold != f])[0] for f in range(folds)])
         interval = jackknife_interval(value, parts)
         table.append(

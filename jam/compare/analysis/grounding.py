@@ -29,6 +29,7 @@ class Grounded:
         null: 95 % of permutations of the models.
         null_mean: the mean of permutations, what a measure that knows nothing gives.
         p: one-sided, of permutations; all of them where they are few.
+        smallest_p: that a perfect order would have.
         n: comparisons behind it: pairs of models, or pairs of such pairs.
         models: how many.
     """
@@ -38,6 +39,7 @@ class Grounded:
     null: float
     null_mean: float
     p: float
+    smallest_p: float
     n: int
     models: int
 
@@ -67,18 +69,19 @@ def separation(
     ends = np.stack([codes[pairs[0]], codes[pairs[1]]])
     compared = sum(int((within & (ends[0] == g)).sum() * (~within & (ends == g).any(axis=0)).sum()) for g in set(codes))
 
-    def auprc(order: Order) -> float:
-        return _average_precision(matrix[np.ix_(order, order)][pairs], within)
+    def auprc(now: Floats) -> float:
+        return _average_precision(now[pairs], within)
 
-    def conformity(order: Order) -> float:
-        now, right = matrix[np.ix_(order, order)][pairs], 0.0
+    def conformity(whole: Floats) -> float:
+        now, right = whole[pairs], 0.0
         for group in np.unique(codes):
             inside, across = now[within & (ends[0] == group)], now[~within & (ends == group).any(axis=0)]
             right += float(_above(inside[:, None], across[None]).sum())
         return right / compared
 
+    perfect = (codes[:, None] == codes).astype(np.float64)
     tested = [("auprc", auprc, len(values)), ("conformity", conformity, compared)]
-    return [_tested(name, of, n, len(codes), permutations, seed) for name, of, n in tested]
+    return [_tested(name, of, n, matrix, perfect, permutations, seed) for name, of, n in tested]
 
 
 def graded(
@@ -93,15 +96,16 @@ def graded(
     """
     matrix, places = _checked(similarity, len(levels)), np.asarray(levels, dtype=np.float64)
     pairs = np.triu_indices(len(places), 1)
-    near = -np.abs(places[:, None] - places)[pairs]
+    perfect = -np.abs(places[:, None] - places)
+    near = perfect[pairs]
     if np.ptp(near) == 0:
         raise ValueError(f"levels: got {list(levels)}, expected pairs that are not all equally far apart")
     ranks = _standard(rankdata(near))
 
-    def correlation(order: Order) -> float:
-        return float(ranks @ _standard(rankdata(matrix[np.ix_(order, order)][pairs])))
+    def correlation(now: Floats) -> float:
+        return float(ranks @ _standard(rankdata(now[pairs])))
 
-    return [_tested("rank_correlation", correlation, len(near), len(places), permutations, seed)]
+    return [_tested("rank_correlation", correlation, len(near), matrix, perfect, permutations, seed)]
 
 
 def layer_order(similarity: npt.ArrayLike, permutations: int = 2000, seed: int = 0) -> list[Grounded]:
@@ -124,12 +128,12 @@ def layer_order(similarity: npt.ArrayLike, permutations: int = 2000, seed: int =
         raise ValueError(f"similarity: got {n} layers, expected at least 3")
     triples = np.array([(i, j, k) for i in range(n) for j in range(i + 1, n) for k in range(j + 1, n)]).T
 
-    def conformity(order: Order) -> float:
-        now = matrix[np.ix_(order, order)]
+    def conformity(now: Floats) -> float:
         i, j, k = triples
         return float(np.mean([_above(now[i, j], now[i, k]), _above(now[j, k], now[i, k])]))
 
-    first = _tested("conformity", conformity, 2 * triples.shape[1], n, permutations, seed)
+    perfect = -np.abs(np.arange(n)[:, None] - np.arange(n)).astype(np.float64)
+    first = _tested("conformity", conformity, 2 * triples.shape[1], matrix, perfect, permutations, seed)
     return [first, *graded(matrix, list(range(n)), permutations, seed)]
 
 
@@ -164,13 +168,18 @@ def _checked(similarity: npt.ArrayLike, n: int) -> Floats:
     return matrix
 
 
-def _tested(name: str, of: Callable[[Order], float], n: int, models: int, most: int, seed: int) -> Grounded:
+def _tested(
+    name: str, of: Callable[[Floats], float], n: int, matrix: Floats, perfect: Floats, most: int, seed: int
+) -> Grounded:
+    """A statistic of a matrix, held against that of the matrix with its models in other orders."""
+    models = len(matrix)
     orders = [np.array(order) for order in permutations(range(models))] if factorial(models) <= most else None
     if orders is None:
         rng = np.random.default_rng(seed)
         orders = [np.arange(models), *(rng.permutation(models) for _ in range(most))]
-    chance = np.array([of(order) for order in orders])
-    chance = chance.round(12)  # what is equal but for rounding is equal
-    value = float(chance[0])
-    level = float(np.quantile(chance, 0.95, method="higher"))
-    return Grounded(name, value, level, float(chance.mean().round(12)), float((chance >= value).mean()), n, models)
+    drawn, best = (  # what is equal but for rounding is equal
+        np.array([of(some[np.ix_(order, order)]) for order in orders]).round(12) for some in (matrix, perfect)
+    )
+    value, level = float(drawn[0]), float(np.quantile(drawn, 0.95, method="higher"))
+    p, smallest = (float((chance >= chance[0]).mean()) for chance in (drawn, best))
+    return Grounded(name, value, level, float(drawn.mean().round(12)), p, smallest, n, models)

@@ -173,7 +173,7 @@ def layer_rows(
     *,
     methods: Sequence[str],
     learning: Learning | None,
-    resamples: int,
+    drawn: Resamples,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
     """Rows of results of every layer l of A into every layer m of B, retrieval with B's texts.
@@ -189,10 +189,10 @@ def layer_rows(
         untrained: of A before its training.
         methods: of maps.
         learning: of the trained map; None for none.
-        resamples: of the bootstrap over items.
+        drawn: the bootstrap of the test items.
         seed: of drawn tokens and batches.
     """
-    drawn, first, last = Resamples(len(b.told.test), resamples), methods[0], len(a.train) - 1
+    first, last = methods[0], len(a.train) - 1
     whole = b.states.test[0]
     own = hits(vectors(_same(whole), b.encoder, whole, 0), b.told.test)
     yield from score_rows(own, {"condition": OWN, "y_layer": 0}, drawn)

@@ -74,7 +74,7 @@ def stitched(a: Towers, b: Towers, method: str, anchors: np.ndarray, *, shuffled
 
 
 def tower_rows(
-    models: Sequence[Towers], methods: Sequence[str], counts: Sequence[int], resamples: int, seed: int
+    models: Sequence[Towers], methods: Sequence[str], counts: Sequence[int], drawn: Resamples, seed: int
 ) -> Iterator[dict[str, Any]]:
     """Rows of results of every image tower with every text tower.
 
@@ -87,10 +87,9 @@ def tower_rows(
         models: whose rows are of the same items.
         methods: maps.
         counts: of anchors, drawn from the training rows.
-        resamples: of the bootstrap over items.
+        drawn: the bootstrap of the test items.
         seed: of the draw of anchors.
     """
-    drawn = Resamples(len(models[0].text), resamples)
     own = {each.name: hits(each.image["test"], each.text) for each in models}
     for each in models:
         yield from score_rows(own[each.name], {"x": each.name, "y": each.name, "condition": OWN}, drawn)

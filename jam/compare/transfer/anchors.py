@@ -37,7 +37,7 @@ def transfer_rows(
     methods: Sequence[str],
     curve: Curve,
     *,
-    resamples: int,
+    drawn: Resamples,
     seed: int,
 ) -> Iterator[dict[str, Any]]:
     """Rows of results of every head (of B) on every other model's vectors (A), attribute by attribute.
@@ -53,7 +53,7 @@ def transfer_rows(
         labels: split → attribute → classes.
         methods: maps of `jam.compare.stitch.maps.FITS`.
         curve: over anchors.
-        resamples: of the bootstrap over test items.
+        drawn: the bootstrap of the test items.
         seed: of the draws.
     """
     vectors = {each.name: {split: unit_rows(rows) for split, rows in each.rows.items()} for each in models}
@@ -61,7 +61,8 @@ def transfer_rows(
         np.random.default_rng([seed, draw]).permutation(len(models[0].rows["train"])) for draw in range(curve.draws)
     ]
     for label, y in labels["train"].items():
-        asked = _Asked.of(label, labels["test"][label], resamples, seed)
+        truth = labels["test"][label]
+        asked = _Asked(label, truth, chance_level(truth, drawn.units, seed), drawn)
         val_y = labels["val"][label]
         own_heads, cs, own = {}, {}, {}
         for each in models:
@@ -143,10 +144,6 @@ class _Asked:
     y: np.ndarray
     level: float  # 95 % of what chance gives
     drawn: Resamples
-
-    @classmethod
-    def of(cls, label: str, y: np.ndarray, resamples: int, seed: int) -> "_Asked":
-        return cls(label, y, chance_level(y, seed), Resamples(len(y), resamples))
 
     def right(self, told: np.ndarray) -> np.ndarray:
         return balanced(told, self.y)

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from jam.metrics.kernels.nulls import permutation_null
+
 CS = (0.01, 0.1, 1.0, 10.0)
 """Inverse regularisation strengths to choose among."""
 FEW = 4  # classes that Newton's method is taken for
@@ -91,13 +93,14 @@ def chance(y: np.ndarray) -> float:
     return float(np.mean([1 / len(np.unique(column)) for column in y.T]))
 
 
-def chance_level(y: np.ndarray, seed: int, permutations: int = 1000) -> float:
+def chance_level(y: np.ndarray, units: np.ndarray, seed: int, permutations: int = 1000) -> float:
     """95 % quantile of the balanced accuracy of right classes told of wrong items.
 
     Args:
         y: (n, labels) classes; the labels of an item stay together.
+        units: (n,) labels of items that are no independent draws, as of `draw_orders`.
         seed: of the permutations.
         permutations: how many.
     """
-    rng = np.random.default_rng(seed)
-    return float(np.quantile([balanced(y[rng.permutation(len(y))], y).mean() for _ in range(permutations)], 0.95))
+    null = permutation_null(lambda order: float(balanced(y[order], y).mean()), len(y), permutations, seed, units)
+    return float(np.quantile(null, 0.95))

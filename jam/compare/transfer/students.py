@@ -9,8 +9,6 @@ import numpy as np
 from jam.compare.resamples import Resamples
 from jam.compare.stitch.maps import unit_rows
 from jam.compare.transfer.distil import Schedule, Task, choose_student, predicted, train_student
-from jam.metrics import paired_difference
-from jam.metrics.intervals import bootstrap_mean
 
 TAUGHT, UNTAUGHT, MISTAUGHT, TEACHER = "taught", "untaught", "mistaught", "teacher"
 
@@ -31,7 +29,7 @@ def student_rows(
     student: Mapping[str, np.ndarray],
     labels: Mapping[str, np.ndarray],
     how: Students,
-    resamples: int,
+    drawn: Resamples,
 ) -> Iterator[dict[str, Any]]:
     """Rows of results: accuracy of each student, and how often it says what the teacher says (agreement, Cohen's κ).
 
@@ -43,7 +41,7 @@ def student_rows(
         teacher, student: split → (n, d) of the same items.
         labels: split → (n,) classes.
         how: see there.
-        resamples: of the bootstrap over test items.
+        drawn: the bootstrap of the test items.
     """
     classes = np.unique(labels["train"])
     y = {split: np.searchsorted(classes, of) for split, of in labels.items()}
@@ -51,8 +49,8 @@ def student_rows(
     says = logits["test"].argmax(axis=1)
     told: dict[str, Any] = {"interval": "bootstrap", "n": len(says), "seeds": len(how.seeds), "k": None}
     right = (says == y["test"]).astype(float)
-    yield told | {"condition": TEACHER, "metric": "accuracy", "seeds": 1} | bootstrap_mean(right, resamples)._asdict()
-    x, drawn = {split: unit_rows(rows) for split, rows in student.items()}, Resamples(len(says), resamples)
+    yield told | {"condition": TEACHER, "metric": "accuracy", "seeds": 1} | drawn.mean(right)._asdict()
+    x = {split: unit_rows(rows) for split, rows in student.items()}
     for count in how.rows:
         few = {"train": slice(count)}
         task = Task(
@@ -81,10 +79,10 @@ def student_rows(
                     "temperature": float(np.mean([t for _, t in chosen])),
                 }
             for metric, values in (("accuracy", scores[name]), ("agreement", agree[name])):
-                yield what | {"metric": metric} | bootstrap_mean(values, resamples)._asdict()
+                yield what | {"metric": metric} | drawn.mean(values)._asdict()
                 if name == TAUGHT:
                     plain_values = (scores if metric == "accuracy" else agree)[UNTAUGHT]
-                    less = paired_difference(values, plain_values, resamples)._asdict()
+                    less = drawn.difference(values, plain_values)._asdict()
                     yield what | {"metric": metric, "against": UNTAUGHT} | less
             yield what | {"metric": "kappa"} | drawn.kappa(of, says)._asdict()
 
