@@ -27,8 +27,9 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Source:
-    """Where inputs come from: an adapter, None of tokens and pooled features, and the layer of the images' encoder."""
+    """Where inputs come from: the images' encoder, an adapter, None of tokens and pooled features, and the layer."""
 
+    encoder: str
     adapter: AnyAdapter | None
     layer: int
 
@@ -56,15 +57,15 @@ def source_of(spec: Captions, recipe: Telling) -> Source:
     params = load_params()
     if recipe.input in ("z", "texts"):
         seed, x = params.space(spec.space).seeds[0], params.align.x
-        return Source(load_adapter(SPACES / spec.space / str(seed) / x.side), x.layer)
+        return Source(x.encoder, load_adapter(SPACES / spec.space / str(seed) / x.side), x.layer)
     if recipe.input == "pooled":
-        return Source(None, params.align.x.layer)
+        return Source(params.align.x.encoder, None, params.align.x.layer)
     layer = params.tokens[spec.image].layer
     if recipe.input != "latents":
-        return Source(None, layer)
+        return Source(spec.image, None, layer)
     of = params.resampler[spec.latents.resampler]
     folder = TOKEN_SPACES / spec.latents.resampler / spec.latents.variant / str(of.seeds[0]) / of.x.side
-    return Source(load_adapter(folder), layer)
+    return Source(spec.image, load_adapter(folder), layer)
 
 
 def inputs_of(spec: Captions, recipe: Telling) -> dict[str, Ragged]:

@@ -103,5 +103,5 @@ def keep(folder: Path, of: str, made: dict[tuple[str, int], Made]) -> None:
         source = source_of(spec, recipe)
         parts = projector, language or Language.load(ENCODERS / spec.language)
         told = {"validation_loss": float(history["validation_loss"].min()), "captions": recipe.task == "captions"}
-        how: dict[str, Any] = {"encoder_name": spec.image, "language_name": spec.language, "told_of": told}
+        how: dict[str, Any] = {"encoder_name": source.encoder, "language_name": spec.language, "told_of": told}
         save_parts(folder / name / str(seed), recipe.input, source.layer, source.adapter, *parts, **how)

@@ -519,6 +519,22 @@ def test_a_missing_thing_is_an_omission_and_an_additional_one_is_a_hallucination
     assert_worth([told], [TWO], **another | {"said_recall": shares, "said_precision": shares})
 
 
+def test_a_digit_said_twice_is_no_hallucination_and_said_once_no_omission():
+    twice = f"there is {SEVEN} and a large red seven in the bottom right"
+    assert_worth([twice], [TWO], hallucination=0, omission=1 / 2, repeated=1)
+    assert_worth([f"there is {SEVEN}"], [{0: RED_SEVEN, 5: RED_SEVEN}], hallucination=0, omission=0, exact_scene=0)
+
+
+def test_right_words_of_things_that_are_alike_cannot_be_misbound():
+    swapped = template({5: RED_SEVEN, 0: BLUE_TWO})
+    found = scene_scores(
+        [f"there is {SEVEN}", template({0: RED_SEVEN, 5: RED_SEVEN}), swapped],
+        np.stack([state_of(scene) for scene in ({0: RED_SEVEN}, {0: RED_SEVEN, 5: RED_SEVEN}, TWO)]),
+    )
+    assert list(found[Key("misbound", "image")].item) == [2]
+    assert list(found[Key("exact_scene", "image")].values) == [1, 1, 0]
+
+
 def test_garbage_omits_all_and_makes_nothing_up():
     garbage = ["two two two", "", "there is", f"there is {SEVEN}, {SECOND}, {SEVEN} and {SECOND}"]
     assert all(mentions_of(text) is None for text in garbage)
@@ -1175,6 +1191,26 @@ def test_differences_are_those_of_the_means(runs, truths_of):
         assert value == pytest.approx(expected)
     assert select(table, subject="tokens", against="questions").empty
     assert not select(table, subject="questions", against=SHUFFLED, metric="answer").empty
+
+
+def test_p_is_corrected_for_all_differences_of_a_kind(runs, truths_of):
+    runs = {**runs, "pooled": {0: Said(runs["z"][0].captions[::-1], "")}}
+    scored = {name: {seed: real_scores(said, truths_of) for seed, said in runs[name].items()} for name in runs}
+    pairs = [("tokens", "z"), ("tokens", "pooled")]
+    both = select(truths_of.differences(scored, pairs), metric="cider_d")
+    alone = [select(truths_of.differences({n: scored[n] for n in p}, [p]), metric="cider_d")["p"].item() for p in pairs]
+    assert both["p"].min() > 1.5 * min(alone)  # the least is doubled; draws are others
+    table = pd.concat(variant_tables(runs, truths_of), ignore_index=True)
+    against = select(table, subject="tokens", metric="cider_d", against=("z", "pooled"))
+    assert list(against["p"]) == pytest.approx(list(both["p"]), rel=1e-6)
+
+
+def test_n_is_of_each_seed_and_the_least_of_a_mean(runs, truths_of):
+    table = pd.concat(variant_tables(runs, truths_of), ignore_index=True)
+    rows = select(table, subject="tokens", condition=REAL, metric="misbound").sort_values("seed")
+    counts = [len(real_scores(said, truths_of)[Key("misbound", "image")].values) for said in runs["tokens"].values()]
+    assert counts[0] != counts[1]
+    assert list(rows["n"]) == [*counts, min(counts)]
 
 
 def test_where_scenes_are_not_known_n_grams_alone_are_scored(truths_of):

@@ -43,30 +43,41 @@ class Truths:
         return found
 
     def rows(self, runs: Mapping[int, Outcomes], subject: str, condition: str) -> pd.DataFrame:
-        """Means over seeds with intervals."""
+        """Means over seeds with intervals, n of each seed its own and of the mean the least of them."""
         table = summarise(runs, len(self.references), self.resamples, units=self.units)
-        return table.assign(subject=subject, condition=condition)
+        counts = list[int]()
+        for key in next(iter(runs.values())):
+            outcomes = [run[key] for run in runs.values()]
+            said = [len(of.values) if isinstance(of, PerRow) else len(self.references) for of in outcomes]
+            counts += [*said, min(said)]
+        return table.assign(n=counts, subject=subject, condition=condition)
 
-    def difference(self, a: Mapping[int, Outcomes], b: Mapping[int, Outcomes], names: tuple[str, str]) -> pd.DataFrame:
-        """The first minus the second, paired on items; of what is compared in `jam.evaluation.contrasts`."""
-        observed = dict(zip(names, (observations(a), observations(b)), strict=True))
-        return pd.DataFrame(contrast_rows(observed, [names], self.units, self.resamples))
+    def differences(
+        self, scored: Mapping[str, Mapping[int, Outcomes]], pairs: Sequence[tuple[str, str]]
+    ) -> pd.DataFrame:
+        """Of each pair the first minus the second, paired on items, p corrected for how many pairs there are.
+
+        Of what is compared in `jam.evaluation.contrasts`.
+        """
+        observed = {name: observations(runs) for name, runs in scored.items()}
+        return pd.DataFrame(contrast_rows(observed, pairs, self.units, self.resamples))
 
 
 def variant_tables(runs: Mapping[str, Mapping[int, Said]], test: Truths) -> Iterator[pd.DataFrame]:
     """Of each variant what it says under all conditions, how far that is from another image's, and from the first's."""
     scored = {name: {seed: real_scores(said, test) for seed, said in of.items()} for name, of in runs.items()}
+    null = {name: {seed: shuffled_scores(said, test) for seed, said in of.items()} for name, of in runs.items()}
+    nulls = {name: f"{name}, {SHUFFLED}" for name in runs}
     first = next(iter(scored))
     for name, of in runs.items():
-        shuffled = {seed: shuffled_scores(said, test) for seed, said in of.items()}
         yield test.rows(scored[name], name, REAL)
-        yield test.rows(shuffled, name, SHUFFLED)
-        yield test.difference(scored[name], shuffled, (name, SHUFFLED))
+        yield test.rows(null[name], name, SHUFFLED)
         if all(said.captions for said in of.values()):
             mean = {seed: test.scores([said.mean] * len(test.references)) for seed, said in of.items()}
             yield test.rows(mean, name, MEAN)
-        if name != first:
-            yield test.difference(scored[first], scored[name], (first, name))
+    both = {**scored, **{nulls[name]: of for name, of in null.items()}}
+    yield test.differences(both, list(nulls.items())).assign(against=SHUFFLED)
+    yield test.differences(scored, [(first, name) for name in scored if name != first])
 
 
 def size_rows(sizes: Mapping[str, Mapping[int, int]], test: Truths) -> Iterator[pd.DataFrame]:

@@ -92,6 +92,11 @@ def is_misbound(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
     return has_right_words(mentions, things) and not is_exact(mentions, things)
 
 
+def can_be_misbound(things: Sequence[Thing]) -> bool:
+    """Whether some two things differ in more than their place: else the right words are right of whichever."""
+    return len({tuple(thing[name] for name in ATTRIBUTES) for thing in things}) > 1
+
+
 def is_repeated(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
     """Whether some digit, colour and size together are said at least twice, and more often than they are there."""
     told = Counter(
@@ -126,12 +131,13 @@ def scene_scores(captions: Sequence[str], states: States) -> dict[Key, Outcome]:
     Returns:
         ``exact_scene``, ``binding_error`` and ``repeated`` (see `is_exact`, `is_misbound`, `is_repeated`) and
         ``unparseable``, over all captions; ``misbound``, the share of binding errors among captions that have the right
-        words; ``misplaced``, the share of wrong words that some thing of the scene has, of all and of each attribute;
-        of each attribute (``label``) ``said_recall``, the share of things of which it is said truly, under the best
-        assignment of mentions to things, and ``said_precision``, the share of what is said of it that is true; by
-        digits, ``omission``, the share of things that are not mentioned, and ``hallucination``, of mentions that are of
-        nothing there; ``distinct``, how many different captions there are for each image. What can't be parsed says
-        nothing: it counts as an omission, and is left out where shares of what is said are told.
+        words, of scenes where these can be bound wrongly; ``misplaced``, the share of wrong words that some thing of
+        the scene has, of all and of each attribute; of each attribute (``label``) ``said_recall``, the share of things
+        of which it is said truly, under the best assignment of mentions to things, and ``said_precision``, the share of
+        what is said of it that is true; by digits, ``omission``, the share of things whose digit is never said, and
+        ``hallucination``, of digits said that nothing there has (one said too often is `is_repeated`); ``distinct``,
+        how many different captions there are for each image. What can't be parsed says nothing: it counts as an
+        omission, and is left out where shares of what is said are told.
     """
     flags = {name: np.zeros(len(captions)) for name in FLAGS}
     parts: Parts = {("misbound", None): []}
@@ -143,7 +149,7 @@ def scene_scores(captions: Sequence[str], states: States) -> dict[Key, Outcome]:
         flags["exact_scene"][i] = true and is_exact(mentions, things)
         flags["binding_error"][i] = is_misbound(mentions, things)
         flags["repeated"][i] = is_repeated(mentions, things)
-        if has_right_words(mentions, things):
+        if has_right_words(mentions, things) and can_be_misbound(things):
             _add(parts, ("misbound", None), i, int(flags["binding_error"][i]), 1)
         for name, wrong in misplaced(mentions, things).items():
             for label in (None, name):
@@ -155,10 +161,10 @@ def scene_scores(captions: Sequence[str], states: States) -> dict[Key, Outcome]:
             claims = sum(said(mention, name) for mention in mentions)
             _add(parts, ("said_recall", name), i, hits, len(things))
             _add(parts, ("said_precision", name), i, hits, claims)
-        there = Counter(thing["digit"] for thing in things)
-        named = Counter(min(mention.digit) for mention in mentions if len(mention.digit) == 1)
-        _add(parts, ("omission", None), i, (there - named).total(), len(things))
-        _add(parts, ("hallucination", None), i, (named - there).total(), named.total())
+        there = [thing["digit"] for thing in things]
+        named = [min(mention.digit) for mention in mentions if len(mention.digit) == 1]
+        _add(parts, ("omission", None), i, sum(digit not in named for digit in there), len(there))
+        _add(parts, ("hallucination", None), i, sum(digit not in there for digit in named), len(named))
     every = np.arange(len(captions))
     found: dict[Key, Outcome] = {Key(name, "image"): PerRow(values, every) for name, values in flags.items()}
     for (metric, label), rows in parts.items():

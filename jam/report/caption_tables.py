@@ -3,7 +3,7 @@
 import pandas as pd
 
 from jam.report.labels import label
-from jam.report.tables import Where, grid, with_interval
+from jam.report.tables import Where, grid, number, with_interval
 from jam.results import select
 
 CONDITIONS = {
@@ -59,11 +59,12 @@ def _known(name: str) -> str:
 
 
 def _share(rows: pd.DataFrame) -> str:
-    """With its interval; of captions that have all words right, with how many there are (the first seed's)."""
+    """With its interval, but none where nothing or all was seen; of captions that have all words right, of how many."""
     metric, n = rows["metric"].iloc[0], rows["n"].iloc[0]
     if metric in ("misbound", "misplaced") and n < FEWEST:
         return "–"
-    return with_interval(rows) + f" of {n}" * (metric == "misbound")
+    constant = rows["value"].iloc[0] in (0, 1) and rows["low"].iloc[0] == rows["high"].iloc[0]
+    return (number(rows["value"].iloc[0]) if constant else with_interval(rows)) + f" of {n}" * (metric == "misbound")
 
 
 def variants_table(results: pd.DataFrame) -> str:
