@@ -33,6 +33,7 @@ from jam.compare.calls import How, calls_of
 from jam.compare.cast import TRAINED, Rep, expanded
 from jam.compare.concepts import cluster_table
 from jam.compare.similarity import with_ceilings
+from jam.errors import InputError
 from jam.parallel import in_processes, processes
 from jam.params import Compare, load_params
 from jam.results import read_results, select, write_results
@@ -60,7 +61,10 @@ def measured(
     calls += calls_of(reps, spec.every_layer, units, how, ALL)
     calls += calls_of(moved, (), None, how, SHIFTED) if moved else ()
     calls += calls_of(noisy, (), units, how, NOISE) if noisy else ()
-    made = dict(in_processes(keyed, calls, min(processes(), len(calls))))
+    try:
+        made = dict(in_processes(keyed, calls, min(processes(), len(calls))))
+    except ValueError as error:  # more neighbours or folds than items
+        raise InputError(str(error)) from error
     parts: dict[str, list[pd.DataFrame]] = {}
     for name, *_ in calls:
         parts.setdefault(name[0], []).append(made[name])

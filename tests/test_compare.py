@@ -459,3 +459,20 @@ def test_claims_without_a_measurement():
     )
     with pytest.raises(ValueError, match="two numbers in order"):
         judge(CLAIMS["cnn_cnn"], Measured(0.5, 0.6, 0.4, 10))
+
+
+def test_matrices_and_levels_that_tell_nothing_are_refused():
+    whole, groups = symmetric(np.random.default_rng(0), 6), [0, 0, 1, 1, 2, 2]
+    for one in (separation, graded):
+        with pytest.raises(ValueError, match="not symmetric"):
+            one(np.tril(whole), groups)
+        with pytest.raises(ValueError, match="permutations: got 0"):
+            one(whole, groups, 0)
+    with pytest.raises(ValueError, match=r"levels: got .*nan.*, expected finite numbers"):
+        graded(whole, [np.nan, *groups[1:]])
+
+
+def test_items_that_are_clusters_of_their_own_in_both_agree():
+    alone = {"a": np.arange(60), "b": np.arange(60)[::-1].copy(), "c": np.arange(60) // 20}
+    table = agreement(alone, [("a", "b"), ("a", "c")], permutations=19, folds=5)
+    assert list(table["value"]) == [1, pytest.approx(0, abs=1e-9)]

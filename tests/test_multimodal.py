@@ -3,6 +3,8 @@
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from pydantic import ValidationError
@@ -358,7 +360,7 @@ def section(**changes):
 
 
 def test_a_model_that_fits_names_its_variants():
-    assert MultimodalSpec.model_validate(section(checkpoints=[0, 10])).variants == ("checkpoints/0", "checkpoints/10")
+    assert MultimodalSpec.model_validate(section(checkpoints=[0, 50])).variants == ("checkpoints/0", "checkpoints/50")
 
 
 def test_pairs_are_drawn_of_the_cave_and_as_many_as_are_asked_for():
@@ -385,3 +387,46 @@ def test_pairs_are_drawn_of_the_cave_and_as_many_as_are_asked_for():
 def test_what_does_not_fit_is_told(changes, told):
     with pytest.raises(ValidationError, match=told):
         MultimodalSpec.model_validate(section(**changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"objective": "clipp"}, "objective: got 'clipp'"),
+        ({"objective": "flava", "image": CONVNET}, "expected a vit"),
+        ({"batch_size": 1}, "batch_size: got 1 of"),
+        ({"batch_size": 9999}, "batch_size: got 9999 of"),
+        ({"wrong": -0.5}, "expected a share from 0 to 1"),
+        ({"checkpoints": (0, 1)}, "expected different ones below 100"),
+        ({"checkpoints": (0, 150)}, "expected different ones below 100"),
+    ],
+)
+def test_what_a_training_cannot_do_is_refused(table, changes, message):
+    told = {"objective": "align", "image": VIT, "epochs": 1, "seed": 0, **RECIPE} | changes
+    with pytest.raises(ValueError, match=message):
+        pretrain_pairs(table, **told)
+
+
+@pytest.mark.parametrize(
+    ("column", "values", "message"),
+    [
+        ("captions", ["one two"] * 4, "got captions 'one two', expected a list of sentences"),
+        ("captions", [["one"]] * 3 + [[""]], r"3: got captions \[''\]"),
+        ("captions", [["one"]] * 3 + [[None, "a"]], "3: got captions"),
+        ("image", [b"x"] * 4, "0: got no bytes of an image"),
+        ("image", [{"bytes": b"x", "path": None}] * 4, "0: "),
+    ],
+)
+def test_pairs_of_another_form_are_refused_by_their_row(table, tmp_path, column, values, message):
+    rows = pq.read_table(table).slice(0, 4)
+    told = {name: rows.column(name).to_pylist() for name in ("id", "image", "captions")}
+    told |= {"id": [str(i) for i in range(4)], column: values}
+    pq.write_table(pa.table(told), tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=message):
+        Pairs(tmp_path / "t.parquet", 4, 0.0, np.random.default_rng(0))
+
+
+def test_a_model_is_not_written_among_the_files_of_another(made, tmp_path):
+    write_towers(str(tmp_path), made, name="m", recipe={})
+    with pytest.raises(InputError, match="expected a new one"):
+        write_towers(tmp_path, made, name="m", recipe={})

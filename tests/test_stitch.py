@@ -1,10 +1,12 @@
 """Maps between models, towers of two models, and image towers cut in two."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 from sklearn.linear_model import RidgeCV
 from tiny_encoders import picture, vision_folder
 from transformers import ViTConfig, ViTModel
@@ -16,6 +18,8 @@ from jam.encoders import Encoder
 from jam.errors import InputError
 from jam.metrics import paired_difference
 from jam.metrics.intervals import bootstrap_mean
+from jam.params import load_params
+from jam.params.stitch import Stitch, Transfer
 from jam.pretrain.training import save_cave
 
 
@@ -285,3 +289,47 @@ def test_a_trained_map_learns_the_task_and_leaves_the_top_alone(tmp_path):
     made = layers.train_map(bad, encoder, states, 1, texts, learning, 0)
     assert towers.hits(layers.vectors(made, encoder, states, 1), texts)["x_to_y", 1].mean() > start + 0.3
     assert all(torch.equal(weights, before[name]) for name, weights in encoder.model.state_dict().items())
+
+
+def test_anchors_that_no_map_can_be_fitted_on_are_refused():
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((2, 50, 8))
+    for method in maps.FITS:
+        with pytest.raises(ValueError, match="got the same row 50 times in x, expected rows that differ"):
+            maps.fit_map(method, np.ones((50, 8)), y)
+        with pytest.raises(ValueError, match="of type complex128, expected real numbers"):
+            maps.fit_map(method, x + 1j, y)
+        with pytest.raises(ValueError, match="expected \\(n, d\\) of the same n from 2"):
+            maps.fit_map(method, x[:, :0], y)
+        for kind in (torch.tensor, pd.DataFrame, np.ndarray.tolist):
+            found, wanted = maps.fit_map(method, kind(x), kind(y)), maps.fit_map(method, x, y)
+            np.testing.assert_allclose(found(x), wanted(x), atol=1e-9)
+
+
+def test_values_are_of_the_items_that_are_drawn():
+    drawn = resamples.Resamples(np.arange(30), 20)
+    with pytest.raises(ValueError, match="got shape \\(30, 20\\), expected \\(30,\\)"):
+        drawn.mean(np.ones((30, 20)))
+    with pytest.raises(ValueError, match="expected the same items in both"):
+        drawn.difference(np.ones(30), np.ones(1))
+    labels = np.arange(30) % 3
+    with pytest.raises(ValueError, match="of one type"):
+        drawn.kappa([labels.astype(str)], labels)
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        drawn.kappa([np.where(labels == 0, np.nan, labels)], labels)
+    assert drawn.kappa([labels.astype(str)], labels.astype(str)).value == 1
+
+
+def test_what_cannot_be_stitched_is_refused_before_any_work():
+    params = load_params()
+    spec = params.stitch["cave"].model_dump(mode="json")
+    odd = Stitch.model_validate(spec | {"layers": [{"bottom": "align_like", "top": "clip_a"}]})
+    [told] = odd.problems_with("stitch.cave", params.multimodal)
+    assert told == "stitch.cave.layers: got align_like under clip_a, a convnet under a vit, expected one architecture"
+    for few in ({"anchors": [1]}, {"images": 1}):
+        with pytest.raises(ValidationError, match="greater than or equal to 2"):
+            Stitch.model_validate(spec | few)
+    handed = params.transfer["cave"].model_dump(mode="json")
+    for less in ({"batch_size": 1}, {"rows": [1]}, {"labels": ["digit"]}, {"alphas": [0.0]}):
+        with pytest.raises(ValidationError, match=next(iter(less))):
+            Transfer.model_validate(handed | {"distil": handed["distil"] | less})

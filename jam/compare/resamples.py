@@ -39,7 +39,10 @@ class Resamples:
 
     def difference(self, values: npt.ArrayLike, others: npt.ArrayLike) -> Estimate:
         """Mean of the one less mean of the other, paired on items."""
-        return self.mean(np.asarray(values, dtype=np.float64) - np.asarray(others, dtype=np.float64))
+        a, b = (np.asarray(each, dtype=np.float64) for each in (values, others))
+        if a.shape != b.shape:
+            raise ValueError(f"values, others: got shapes {a.shape} and {b.shape}, expected the same items in both")
+        return self.mean(a - b)
 
     def share(self, values: npt.ArrayLike, own: npt.ArrayLike, floor: float = 0.0) -> Estimate | None:
         """(mean of values − floor) / (mean of own − floor), paired on items; None where own is not sure to be above.
@@ -62,12 +65,22 @@ class Resamples:
             said: (classifiers, n) what each says of each item.
             other: (n,) what the other one says; where all say one and the same thing, κ is 0.
         """
-        of, whole = np.asarray(said), np.ones((1, self.weights.shape[1]))
+        of, other, n = np.asarray(said), np.asarray(other), self.weights.shape[1]
+        kinds = {"number" if each.dtype.kind in "fiub" else each.dtype.kind for each in (of, other)}
+        if len(kinds) > 1 or of.ndim != 2 or of.shape[1:] != (n,) or other.shape != (n,):
+            got = f"{of.dtype} {of.shape} and {other.dtype} {other.shape}"
+            raise ValueError(f"said, other: got {got}, expected (classifiers, {n}) and ({n},) of one type")
+        if any(each.dtype.kind == "f" and not np.isfinite(each).all() for each in (of, other)):
+            raise ValueError("said, other: got NaN or infinity, expected classes")
+        whole = np.ones((1, n))
         value = np.mean([_kappas(whole, each, other) for each in of])
         return self._estimate(float(value), np.mean([_kappas(self.weights, each, other) for each in of], axis=0))
 
     def _means(self, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-        sums: npt.NDArray[np.float64] = self.weights @ np.asarray(values, dtype=np.float64)
+        of = np.asarray(values, dtype=np.float64)
+        if of.shape != self.units.shape:
+            raise ValueError(f"values: got shape {of.shape}, expected {self.units.shape}, one of each item")
+        sums: npt.NDArray[np.float64] = self.weights @ of
         return sums / self.weights.sum(axis=1)
 
     def _estimate(self, value: float, drawn: npt.NDArray[np.float64]) -> Estimate:

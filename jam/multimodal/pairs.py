@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -49,7 +49,8 @@ class Pairs:
         """Read the first ``count`` pairs of a table; of the share ``wrong`` the captions are another pair's.
 
         Raises:
-            InputError: fewer pairs, one without image or caption, or images of different sizes.
+            InputError: fewer pairs, one without image or caption, what is no list of sentences, or images of different
+                sizes.
         """
         rows = read_table(path, ["id", "image", "captions"]).slice(0, count).to_pylist()
         if len(rows) < count:
@@ -57,7 +58,10 @@ class Pairs:
         for row in rows:
             if not row["image"] or not row["captions"]:
                 raise InputError(f"{path}: {row['id']}: expected an image and a caption in every row to pretrain on")
-        pixels = [np.asarray(decode_image(row["image"]["bytes"])) for row in rows]
+            told = row["captions"]
+            if not isinstance(told, list) or not all(isinstance(text, str) and text.strip() for text in told):
+                raise InputError(f"{path}: {row['id']}: got captions {told!r}, expected a list of sentences")
+        pixels = [_pixels(path, row) for row in rows]
         if len(sizes := {image.shape for image in pixels}) > 1:
             raise InputError(f"{path}: got images of the shapes {sorted(sizes)}, expected one")
         self.pixels = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).contiguous()
@@ -84,6 +88,15 @@ class Pairs:
         )
 
 
+def _pixels(path: str | Path, row: dict[str, Any]) -> np.ndarray:
+    if not isinstance(row["image"], dict) or not row["image"].get("bytes"):
+        raise InputError(f"{path}: {row['id']}: got no bytes of an image, expected a column of `datasets.Image`")
+    try:
+        return np.asarray(decode_image(row["image"]["bytes"]))
+    except InputError as error:
+        raise InputError(f"{path}: {row['id']}: {error}") from error
+
+
 def scaled(pixels: Tensor) -> Tensor:
     """(b, 3, h, w) uint8 → float32 in [−1, 1], as the image processor of the tower does."""
     return (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
@@ -97,8 +110,10 @@ def wrong_sources(count: int, wrong: float, rng: np.random.Generator) -> np.ndar
     caption happens to be true of its new image, too, is not ruled out.
 
     Raises:
-        ValueError: exactly one is to be wrong, which has nobody to exchange with.
+        ValueError: no share from 0 to 1, or exactly one is to be wrong, which has nobody to exchange with.
     """
+    if not 0 <= wrong <= 1:
+        raise ValueError(f"wrong: got {wrong}, expected a share from 0 to 1")
     chosen = rng.permutation(count)[: round(wrong * count)]
     if len(chosen) == 1:
         raise ValueError(f"wrong: got {wrong}, one of {count} pairs; expected none or at least two, as they exchange")

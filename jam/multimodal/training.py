@@ -10,10 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from jam.encoders.manifest import CHECKPOINTS, PROJECTION, Manifest
+from jam.encoders.manifest import CHECKPOINTS, MANIFEST, PROJECTION, Manifest
+from jam.errors import InputError
 from jam.fit import seeded
 from jam.io import file_sha256
-from jam.multimodal.objective import Objective
+from jam.multimodal.objective import PARTS, Objective
 from jam.multimodal.pairs import Batch, Pairs
 from jam.multimodal.towers import ImageTower, TextTower, image_model, image_processor, text_model
 from jam.pretrain.distortions import shift
@@ -67,8 +68,22 @@ def pretrain_pairs(
 
     Raises:
         InputError: fewer pairs, rows without image or caption, or images of different sizes.
+        ValueError: no such objective, batches that do not fit the pairs, checkpoints that fall together, patches masked
+            of a convnet.
     """
     training = Training(**options)
+    if objective not in PARTS:
+        raise ValueError(f"objective: got {objective!r}, expected one of {list(PARTS)}")
+    if "mim" in PARTS[objective] and image["architecture"] != "vit":
+        raise ValueError(f"image: got a {image['architecture']} with objective {objective}, expected a vit")
+    if not 2 <= training.batch_size <= pairs:
+        raise ValueError(f"batch_size: got {training.batch_size} of {pairs} pairs, expected 2 to as many as there are")
+    steps = pairs // training.batch_size * training.epochs
+    at = {round(part * steps / 100) for part in training.checkpoints if 0 <= part < 100}
+    if len(at) < len(training.checkpoints):
+        raise ValueError(
+            f"checkpoints: got {list(training.checkpoints)} of {steps} steps, expected different ones below 100"
+        )
     # One stream for each use, so that wrong captions change neither order nor draws.
     wronged, orders, drawn = (np.random.default_rng(one) for one in np.random.SeedSequence(training.seed).spawn(3))
     known = Pairs(table, pairs, wrong or 0.0, wronged)
@@ -96,7 +111,7 @@ def pretrain_pairs(
 
 
 def write_towers(
-    folder: Path,
+    folder: str | Path,
     made: PretrainedPair,
     *,
     name: str,
@@ -107,11 +122,17 @@ def write_towers(
 
     ``place`` is a folder below each of these, as of a further seed.
 
+    Raises:
+        InputError: a model lies there already.
+
     The projection lies in ``projection.safetensors`` beside the weights: ``weight`` (latent, width), which takes the
     pooled last state into the shared space. ``recipe`` says in ``encoder.json`` that there is one (``projected``) and
     what it is (``projection_sha256``), as the hash of the weights does not cover it.
     """
-    manifests = {}
+    folder, manifests = Path(folder), {}
+    for modality in made.processors:
+        if (there := folder / modality / place / MANIFEST).exists():
+            raise InputError(f"{there}: got a folder that a model lies in, expected a new one")
     last = {key: value.clone() for key, value in made.towers.state_dict().items()}
     for modality, processor in made.processors.items():
         own = {**recipe, "miniature": MINIATURE}

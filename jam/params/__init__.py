@@ -210,7 +210,8 @@ class Params(Section):
         for name, model in self.multimodal.items():
             yield from model.problems_with(f"multimodal.{name}", self.dataset.source, self.multimodal_pairs.pairs)
         for name, compared in self.compare.items():
-            yield from compared.problems_with(f"compare.{name}", self.multimodal, self.encoders, self.spaces)
+            stitched = self.stitch[name].models if name in self.stitch else None
+            yield from compared.problems_with(f"compare.{name}", self.multimodal, self.encoders, self.spaces, stitched)
         for section in ("stitch", "transfer"):
             for name, asked in getattr(self, section).items():
                 yield from asked.problems_with(f"{section}.{name}", self.multimodal)

@@ -27,7 +27,7 @@ class Made(Section):
 class Scale(Section):
     """Models that differ in one number (pairs seen, width, wrong captions), and those that each is held against."""
 
-    levels: Annotated[dict[Name, float], Field(min_length=2)]
+    levels: Annotated[dict[Name, Annotated[float, Field(allow_inf_nan=False)]], Field(min_length=2)]
     against: Some[Name]
 
 
@@ -83,14 +83,30 @@ class Compare(Section):
         for where, some in asked.items():
             if unknown := sorted(set(some) - set(names)):
                 yield f"{where}: got {unknown}, expected names among models, encoders and spaces: {list(names)}"
+        for claim in ("early_layers", "middle_layers"):
+            pairs = self.claims.get(claim, ())
+            if odd := sorted({one for pair in pairs for one in pair} & set(names) - set(self.every_layer)):
+                yield f"claims.{claim}: got {odd}, expected models of every_layer: {list(self.every_layer)}"
         for name, pairs in self.claims.items():
             if any(x == y for x, y in pairs):
                 yield f"claims.{name}: got a model with itself, expected two models"
 
     def problems_with(
-        self, at: str, models: Mapping[str, MultimodalSpec], encoders: Collection[str], spaces: Collection[str]
+        self,
+        at: str,
+        models: Mapping[str, MultimodalSpec],
+        encoders: Collection[str],
+        spaces: Collection[str],
+        stitched: Collection[str] | None = None,
     ) -> Iterator[str]:
-        """What does not fit ``multimodal``, the names of encoders and those of spaces on the sides of ``align``."""
+        """What does not fit ``multimodal``, the names of encoders and those of spaces on the sides of ``align``.
+
+        ``stitched`` are the models of the entry of ``stitch`` of this name; None where there is none.
+        """
+        for claim in ("stitching", "stitching_less"):
+            asked = {one for pair in self.claims.get(claim, ()) for one in pair}
+            if stitched is not None and (odd := sorted(asked - set(stitched))):
+                yield f"{at}.claims.{claim}: got {odd}, expected models that are stitched: {list(stitched)}"
         known = {"models": models, "encoders": encoders, "spaces": spaces, "noise": models}
         for where, some in known.items():
             if unknown := [name for name in getattr(self, where) if name not in some]:

@@ -67,6 +67,10 @@ class MultimodalPretraining(Pretraining):
             yield f"wrong: got {self.wrong} with objective {self.objective}, expected it of align alone"
         if self.objective == "flava" and self.image.architecture != "vit":
             yield "image: got a convnet with objective flava, expected a vit, whose patches are masked"
+        if self.batch_size < 2:
+            yield f"batch_size: got {self.batch_size}, expected two pairs at least, which are contrasted"
+        if round((self.wrong or 0) * self.pairs) == 1:
+            yield f"wrong: got {self.wrong} of {self.pairs} pairs, which is one; expected none or two, as they exchange"
         if self.batch_size > self.pairs:
             yield f"batch_size: got {self.batch_size}, expected at most the {self.pairs} pairs"
 
@@ -97,6 +101,10 @@ class MultimodalSpec(Section):
             yield f"got no {needed!r}, expected it with source {self.source}"
         taken = {"source", "reads", needed}
         taken |= {"cave": {"seed", "checkpoints", "more_seeds"}, "hub": {"revision"}, "folder": set()}[self.source]
+        if (of := self.pretraining) is not None:
+            steps = of.pairs // of.batch_size * of.epochs
+            if len({round(part * steps / 100) for part in self.checkpoints}) < len(self.checkpoints):
+                yield f"checkpoints: got {list(self.checkpoints)} of {steps} steps, expected such as do not coincide"
         if self.seed in self.more_seeds:
             yield f"more_seeds: got {list(self.more_seeds)} beside seed {self.seed}, expected different ones"
         if ignored := sorted(name for name in self.model_fields_set - taken if getattr(self, name) is not None):

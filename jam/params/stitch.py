@@ -1,12 +1,16 @@
 """Models against models: towers of two stitched through a map, and heads handed over from one to another."""
 
-from collections.abc import Collection, Iterator
-from typing import Literal
+from collections.abc import Collection, Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from jam.params.fields import Count, Distinct, Fraction, Name, Positive, Section, Seed, Some
+from jam.params.multimodal import MultimodalSpec
 
 MapName = Literal["orthogonal", "ridge"]
 Attribute = Literal["digit", "colour", "size", "count", "habitat"]
+Several = Annotated[int, Field(ge=2)]  # of one alone no map is fitted, and nothing is shuffled
 
 
 class Stitched(Section):
@@ -29,9 +33,9 @@ class Stitch(Section):
 
     models: Some[Name]
     methods: Some[MapName]
-    anchors: Some[Count]
+    anchors: Some[Several]
     layers: Distinct[Stitched] = ()
-    images: Count  # of the training items, that maps of tokens are fitted on
+    images: Several  # of the training items, that maps of tokens are fitted on
     trained: TrainedMap | None = None
     seed: Seed
 
@@ -42,11 +46,17 @@ class Stitch(Section):
             if pair.bottom == pair.top:
                 yield f"layers: got {pair.bottom} under itself, expected two models"
 
-    def problems_with(self, where: str, models: Collection[str]) -> Iterator[str]:
-        """What does not fit the names of ``multimodal``."""
+    def problems_with(self, where: str, models: Mapping[str, MultimodalSpec]) -> Iterator[str]:
+        """What does not fit the entries of ``multimodal``."""
         asked = [*self.models, *(name for pair in self.layers for name in (pair.bottom, pair.top))]
         if unknown := [name for name in asked if name not in models]:
             yield f"{where}: got {unknown}, expected names among {list(models)}"
+        for pair in self.layers:
+            told = [models[name].pretraining for name in (pair.bottom, pair.top) if name in models]
+            built = [of.image.architecture for of in told if of is not None]
+            if len(set(built)) > 1:
+                under = f"{pair.bottom} under {pair.top}, a {' under a '.join(built)}"
+                yield f"{where}.layers: got {under}, expected one architecture"
 
 
 class Distil(Section):
@@ -54,15 +64,19 @@ class Distil(Section):
 
     teacher: Name
     student: Name
-    labels: Some[Attribute]
-    rows: Some[Count]  # labelled rows that the student has
+    labels: Some[Literal["count", "habitat"]]  # of one class an item
+    rows: Some[Several]  # labelled rows that the student has
     alphas: Some[Fraction]
     temperatures: Some[Positive]
     hidden: Count
     epochs: Count
     learning_rate: Positive
-    batch_size: Count
+    batch_size: Several
     seeds: Some[Seed]
+
+    def _problems(self) -> Iterator[str]:
+        if not any(self.alphas):
+            yield f"alphas: got {list(self.alphas)}, expected one above 0, by which a teacher is heard"
 
 
 class Transfer(Section):
@@ -71,8 +85,8 @@ class Transfer(Section):
     models: Some[Name]
     labels: Some[Attribute]
     methods: Some[MapName]
-    anchors: Some[Count]
-    relative: Distinct[Count] = ()  # anchors of relative coordinates
+    anchors: Some[Several]
+    relative: Distinct[Several] = ()  # anchors of relative coordinates
     draws: Count  # of anchors
     distil: Distil | None = None
     seed: Seed

@@ -111,5 +111,7 @@ def _adjusted(a: Labels, b: Labels) -> tuple[float, float, float]:
     shares = [np.bincount(labels)[np.bincount(labels) > 0] / n for labels in (a, b)]
     most = float(np.mean([-(share * np.log(share)).sum() for share in shares]))
     found = float(_mutual_information(a, b[None])[0])
-    room = max(most - expected, 1e-12)
-    return (found - expected) / room, expected, expected + room
+    room = most - expected
+    if room < 1e-9:  # each item a label of its own, in both
+        return 1.0, expected, expected + 1.0
+    return (found - expected) / room, expected, most

@@ -95,6 +95,8 @@ def graded(
         ValueError: as `separation`; levels that are all the same.
     """
     matrix, places = _checked(similarity, len(levels)), np.asarray(levels, dtype=np.float64)
+    if not np.isfinite(places).all():
+        raise ValueError(f"levels: got {list(levels)}, expected finite numbers")
     pairs = np.triu_indices(len(places), 1)
     perfect = -np.abs(places[:, None] - places)
     near = perfect[pairs]
@@ -163,6 +165,8 @@ def _numbered(groups: Sequence[Hashable]) -> npt.NDArray[np.int64]:
 
 def _checked(similarity: npt.ArrayLike, n: int) -> Floats:
     matrix = np.asarray(similarity, dtype=np.float64)
+    if matrix.shape == (n, n) and not np.allclose(matrix, matrix.T, equal_nan=True):
+        raise ValueError("similarity: got a matrix that is not symmetric, expected one value a pair")
     if matrix.shape != (n, n) or not np.isfinite(matrix[~np.eye(n, dtype=bool)]).all():
         raise ValueError(f"similarity: got shape {matrix.shape}, expected ({n}, {n}), finite off the diagonal")
     return matrix
@@ -173,6 +177,8 @@ def _tested(
 ) -> Grounded:
     """A statistic of a matrix, held against that of the matrix with its models in other orders."""
     models = len(matrix)
+    if most < 1:
+        raise ValueError(f"permutations: got {most}, expected at least 1")
     orders = [np.array(order) for order in permutations(range(models))] if factorial(models) <= most else None
     if orders is None:
         rng = np.random.default_rng(seed)

@@ -98,7 +98,7 @@ FITS: Mapping[str, Callable[[np.ndarray, np.ndarray], Map]] = {
 }
 
 
-def fit_map(method: str, x: np.ndarray, y: np.ndarray) -> Map:
+def fit_map(method: str, x: npt.ArrayLike, y: npt.ArrayLike) -> Map:
     """A map fitted on anchors.
 
     Args:
@@ -107,14 +107,20 @@ def fit_map(method: str, x: np.ndarray, y: np.ndarray) -> Map:
         y: (n, d_y) the same items of the other.
 
     Raises:
-        ValueError: no such map, other numbers of rows, fewer than two, or a value that is not finite.
+        ValueError: no such map, other numbers of rows, fewer than two, or a value that is not a finite real number;
+            of x or y all rows are the same.
     """
     if method not in FITS:
         raise ValueError(f"map: got {method!r}, expected one of {list(FITS)}")
-    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or len(x) < 2:
+    x, y = np.asarray(x), np.asarray(y)
+    if odd := [str(each.dtype) for each in (x, y) if each.dtype.kind not in "fiub"]:
+        raise ValueError(f"anchors: got values of type {', '.join(odd)}, expected real numbers")
+    if x.ndim != 2 or y.ndim != 2 or len(x) != len(y) or len(x) < 2 or not x.size or not y.size:
         raise ValueError(f"anchors: got shapes {x.shape} and {y.shape}, expected (n, d) of the same n from 2")
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise ValueError("anchors: got NaN or infinity, expected finite numbers")
+    if same := [name for name, each in (("x", x), ("y", y)) if (each == each[0]).all()]:
+        raise ValueError(f"anchors: got the same row {len(x)} times in {' and '.join(same)}, expected rows that differ")
     return FITS[method](x, y)
 
 

@@ -60,6 +60,7 @@ def transfer_rows(
     orders = [
         np.random.default_rng([seed, draw]).permutation(len(models[0].rows["train"])) for draw in range(curve.draws)
     ]
+    counts, few_counts = (sorted({min(n, len(orders[0])) for n in some}) for some in (curve.counts, curve.relative))
     for label, y in labels["train"].items():
         truth = labels["test"][label]
         asked = _Asked(label, truth, chance_level(truth, drawn.units, seed), drawn)
@@ -70,14 +71,14 @@ def transfer_rows(
             own_heads[each.name], cs[each.name] = choose_head(mine["train"], y, mine["val"], val_y)
             own[each.name] = asked.right(own_heads[each.name](mine["test"]))
             yield from asked.rows([own[each.name]], {"x": each.name, "y": each.name, "condition": OWN})
-            for count in curve.counts:
+            for count in counts:
                 c = _choose_few(mine, y, orders[0][:count], val_y) if count < len(y) else cs[each.name]
                 few = [asked.right(_labelled(mine, y, order[:count], c, "test")) for order in orders]
                 told = {"x": each.name, "y": each.name, "condition": LABELS, "anchors": count}
                 yield from asked.rows(few, told, {OWN: own[each.name]})
         for b in models:
             theirs, head = vectors[b.name], own_heads[b.name]
-            few_anchors = {count: orders[0][:count] for count in curve.relative}
+            few_anchors = {count: orders[0][:count] for count in few_counts}
             of_anchors = {n: _relative_head(theirs, y, val_y, rows) for n, rows in few_anchors.items()}
             for a in models:
                 if a.name == b.name:
@@ -85,7 +86,7 @@ def transfer_rows(
                 mine, against = vectors[a.name], {OWN: own[b.name], OWN_X: own[a.name]}
                 base: dict[str, Any] = {"x": a.name, "y": b.name}
                 for method in methods:
-                    for count in curve.counts:
+                    for count in counts:
                         told = base | {"condition": MAPPED, "method": method, "anchors": count}
                         mapped = [asked.right(_mapped(mine, theirs, head, method, order[:count])) for order in orders]
                         yield from asked.rows(mapped, told, against)
@@ -93,7 +94,7 @@ def transfer_rows(
                     told = base | {"condition": MAPPED, "method": RELATIVE, "anchors": count}
                     seen = relative(mine["test"], mine["train"][few_anchors[count]])
                     yield from asked.rows([asked.right(read(seen))], told, against)
-                most = max(curve.counts)
+                most = counts[-1]
                 told = base | {"condition": SHUFFLED, "method": methods[0], "anchors": most}
                 mapped = [
                     asked.right(_mapped(mine, theirs, head, methods[0], order[:most], shuffled=True))

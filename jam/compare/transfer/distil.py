@@ -53,7 +53,14 @@ class Task:
 
 
 def train_student(task: Task, alpha: float, temperature: float, schedule: Schedule, seed: int) -> nn.Module:
-    """A student trained on the train rows."""
+    """A student trained on the train rows.
+
+    Raises:
+        ValueError: batches, or rows, of fewer than two, of which a batch norm learns nothing.
+    """
+    if min(schedule.batch_size, len(task.x["train"])) < 2:
+        got = f"{schedule.batch_size} of {len(task.x['train'])} rows"
+        raise ValueError(f"batch_size: got {got}, expected two rows at least")
     x, y, teacher = (torch.as_tensor(each["train"]) for each in (task.x, task.y, task.teacher))
     x, teacher, y = x.float(), teacher.float(), y.long()
     with torch.random.fork_rng(devices=[]):

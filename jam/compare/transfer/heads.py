@@ -81,6 +81,9 @@ def balanced(told: np.ndarray, y: np.ndarray) -> np.ndarray:
         told: (n, labels) predictions.
         y: (n, labels) classes.
     """
+    if told.shape != y.shape or (told.dtype.kind in "fiub") != (y.dtype.kind in "fiub"):
+        got = f"{told.dtype} {told.shape} and {y.dtype} {y.shape}"
+        raise ValueError(f"told, y: got {got}, expected (n, labels) of one type")
     found = np.zeros(len(y))
     for guess, column in zip(told.T, y.T, strict=True):
         _, own, counts = np.unique(column, return_inverse=True, return_counts=True)

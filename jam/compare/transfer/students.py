@@ -51,7 +51,7 @@ def student_rows(
     right = (says == y["test"]).astype(float)
     yield told | {"condition": TEACHER, "metric": "accuracy", "seeds": 1} | drawn.mean(right)._asdict()
     x = {split: unit_rows(rows) for split, rows in student.items()}
-    for count in how.rows:
+    for count in sorted({min(count, len(y["train"])) for count in how.rows}):
         few = {"train": slice(count)}
         task = Task(
             *({split: rows[few.get(split, slice(None))] for split, rows in of.items()} for of in (x, y, logits))
