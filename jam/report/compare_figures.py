@@ -177,7 +177,8 @@ def claims(table: pd.DataFrame) -> Figure:
             )
         axis.set_yticks(range(len(rows)), named, fontsize=8.5)
         axis.set_ylim(len(rows) - 0.4, -0.6)
-        axis.set_xlim(-0.03, 1.02)
+        lowest = pd.to_numeric(table["least"], errors="coerce").min()
+        axis.set_xlim(min(-0.03, lowest - 0.02) if np.isfinite(lowest) else -0.03, 1.02)
         axis.set_xlabel("CKA; of stitching and merging a share of the score")
         axis.grid(axis="y", visible=False)
         note(
