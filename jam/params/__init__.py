@@ -207,6 +207,11 @@ class Params(Section):
         for name, captions in self.captions.items():
             yield from captions.problems_with(f"captions.{name}", self.tokens, self.spaces, self.resampler)
             yield from _unknown(f"captions.{name}.language", [captions.language], self.encoders)
+            speaker = self.encoders.get(captions.language)
+            made = speaker.text.objective if speaker and speaker.text else None
+            if speaker and (speaker.modality != "text" or made not in (None, "causal")):
+                got = made or speaker.modality
+                yield f"captions.{name}.language: got {captions.language}, {got}; expected a causal model of texts"
         for name, model in self.multimodal.items():
             yield from model.problems_with(f"multimodal.{name}", self.dataset.source, self.multimodal_pairs.pairs)
         for name, compared in self.compare.items():
