@@ -67,14 +67,14 @@ def measure(recipe: Resampling, device: str) -> tuple[float, float]:
     adapters: dict[str, TokenAdapter] = {}
     shared: dict[str, Any] = {}
     for side, (width, _, grid) in SIDES.items():
-        options: dict[str, Any] = {"reduce": recipe.reducer, "grid": grid, "hidden": recipe.hidden}
+        options: dict[str, Any] = {"reduce": recipe.reducer, "grid": grid, "hidden": recipe.hidden, "feed": recipe.feed}
         adapters[side] = TokenAdapter(f"token_{recipe.map}", width, recipe.latent, recipe.width, **options, **shared)
         adapters[side].standardise.fit(tokens[side].tokens, None, 1.0)
         if recipe.share:
             shared = {"reducer": adapters[side].reducer, "head": adapters[side].head}
     parameters = list(torch.nn.ModuleDict(adapters).parameters())
     optimizer, losses = torch.optim.Adam(parameters, fused=True), Losses.of(recipe, 0.07)
-    batch = {side: [torch.from_numpy(each) for each in of[np.arange(BATCH)].padded()] for side, of in tokens.items()}
+    batch = {side: [torch.from_numpy(each) for each in of[np.arange(BATCH)].flat()] for side, of in tokens.items()}
 
     def step() -> None:
         optimizer.zero_grad()

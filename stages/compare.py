@@ -87,9 +87,7 @@ def stitched(name: str, spec: Compare) -> dict[str, list[Measured]]:
             continue
         for x, y in pairs:
             less = select(rows, condition="stitched", x=x, y=y, against="own").dropna(subset=["kept"])
-            if not len(less):
-                continue
-            less = less[(less["method"] == less["method"].iloc[0]) & (less["anchors"] == less["anchors"].max())]
+            less = less[less["method"].isin(less["method"].head(1)) & (less["anchors"] == less["anchors"].max())]
             kept = less[["kept", "kept_high", "kept_low", "n"]].itertuples(index=False)
             both_ways = [Measured(1 - value, 1 - high, 1 - low, n) for value, high, low, n in kept]
             if (one := pooled(both_ways)) is not None:

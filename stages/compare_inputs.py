@@ -48,14 +48,18 @@ def read_reps(params: Params, spec: Compare, ids: Ids) -> list[Rep]:
         found += _of_encoder(params, name, params.encoders[name], spec, ids)
     for name in spec.spaces:
         found += _of_space(params, name, ids)
-    return [rep for rep in found if all(varies(rows) for rows in rep.rows.values())]
+    return list(filter(_varies, found))
+
+
+def _varies(rep: Rep) -> bool:
+    return all(varies(rows) for rows in rep.rows.values())
 
 
 def read_noisy(params: Params, spec: Compare, ids: Ids) -> list[Rep]:
     """Models of several shares of wrong captions, at the vector of their own space."""
     return [
         rep for name in spec.noise for rep in _of_multimodal(name, params.multimodal[name], spec, ids)
-        if rep.final and rep.checkpoint == TRAINED and all(varies(rows) for rows in rep.rows.values())
+        if rep.final and rep.checkpoint == TRAINED and _varies(rep)
     ]  # fmt: skip
 
 

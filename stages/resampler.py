@@ -29,7 +29,7 @@ from jam.params import Resampler, load_params
 from jam.resampler.attended import by_position, by_sort, sorts_of
 from jam.resampler.monitors import Monitor, monitors
 from jam.resampler.rows import difference_rows, monitor_rows, score_rows
-from jam.resampler.train import token_adapters, tokens_of, train_tokens, worth
+from jam.resampler.train import Measured, measured, token_adapters, tokens_of, train_tokens, worth
 from jam.results import write_results
 from stages.common import ENCODERS, SIBLINGS, SPACES, TOKEN_SPACES, require_listed, run, say
 from stages.inputs import items_as_units
@@ -40,7 +40,7 @@ FOLDER = SIBLINGS / "resampler"
 Scores = dict[Key, Outcome]
 
 
-def fit(of: str, name: str, seed: int) -> tuple[str, int, Space, Scores, dict[Monitor, float]]:
+def fit(of: str, name: str, seed: int, known: Measured) -> tuple[str, int, Space, Scores, dict[Monitor, float]]:
     """A variant trained with one seed, its scores on test items, and what is watched of it there.
 
     Raises:
@@ -50,7 +50,7 @@ def fit(of: str, name: str, seed: int) -> tuple[str, int, Space, Scores, dict[Mo
     pair, test = (spec.x.side, spec.y.side), token_questions(spec.sides)
     items, validation = (load_token_items(spec.sides, split) for split in ("train", "val"))
     looks = Validation(validation, [pair], params.training.criterion)
-    how: dict[str, Any] = {"pair": pair, "temperature": params.training.temperature, "seed": seed}
+    how: dict[str, Any] = {"pair": pair, "temperature": params.training.temperature, "seed": seed, "known": known}
     how |= {"device": pick_device(), "report": lambda line: say(f"{name}, seed {seed}, {line}")}
     try:
         space = train_tokens(items, looks, spec.variant(name), {side.side: side.grid for side in spec.sides}, **how)
@@ -61,6 +61,20 @@ def fit(of: str, name: str, seed: int) -> tuple[str, int, Space, Scores, dict[Mo
     watched = monitors(adapters, firsts)
     watched["gradient_norm", None] = float(space.history["gradient_norm"].iloc[-1])
     return name, seed, space, test.answers(test.vectors(adapters)) | worth(adapters, firsts), watched
+
+
+def constants(of: str) -> dict[float | None, Measured]:
+    """Of training tokens what is measured of them, once for all variants of a whitening.
+
+    Raises:
+        InputError: the tokens do not vary or are not finite.
+    """
+    spec = load_params().resampler[of]
+    items = load_token_items(spec.sides, "train")
+    try:
+        return {each: measured(items, each) for each in {spec.variant(name).whitening for name in spec.variants}}
+    except ValueError as error:
+        raise InputError(f"resampler.{of}: {error}") from error
 
 
 def pooled(name: str) -> dict[int, Scores]:
@@ -90,11 +104,13 @@ def main(of: str) -> str:
     """Run the stage and say where its results are."""
     require_listed("resampler", of, load_params().resampler)
     spec, tables_at = load_params().resampler[of], FOLDER / of
-    calls = [(of, name, seed) for name in spec.variants for seed in spec.of_seeds(name)]
+    known = constants(of)
+    names = [(name, seed) for name in spec.variants for seed in spec.of_seeds(name)]
+    calls = [(of, name, seed, known[spec.variant(name).whitening]) for name, seed in names]
     # Those that stand last take longest: they begin first, so that no process waits for the end of one.
     ended = in_processes(fit, calls[::-1], min(processes(), len(calls)))
     made = {(name, seed): rest for name, seed, *rest in ended}
-    made = {call[1:]: made[call[1:]] for call in calls}
+    made = {key: made[key] for key in names}
     with atomic_folder(TOKEN_SPACES / of) as folder:
         for (name, seed), (space, *_) in made.items():
             sources = {side.side: {"encoder": side.encoder, "layer": layer_of(side.encoder)} for side in spec.sides}

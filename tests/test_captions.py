@@ -1316,7 +1316,8 @@ def test_a_variant_is_the_recipe_but_for_its_changes(params):
 def test_names_of_other_sections_are_known(params, entry, change, message):
     def problems(changes):
         spec = Captions.model_validate({**entry, **changes})
-        return list(spec.problems_with("captions.cave", ["vision_l", "minilm"], ["con", "linear"], params.resampler))
+        names = ["vision_l", "minilm"], ["con", "linear"]
+        return list(spec.problems_with("captions.cave", params.encoders, *names, params.resampler))
 
     assert problems({}) == []
     assert problems(change)[0].startswith(message)

@@ -104,7 +104,9 @@ def test_intervals_of_shares_are_of_each_seeds_own_number_of_observations():
     middle = (one.values.mean() + other.values.mean()) / 2
     key = Key("misplaced", "image")
     for both in ([one, other], [other, one]):
-        mean = summarise({seed: {key: outcome} for seed, outcome in enumerate(both)}, 200, 400).iloc[-1]
+        table = summarise({seed: {key: outcome} for seed, outcome in enumerate(both)}, 200, 400)
+        assert table["n"].tolist() == [*(len(outcome.values) for outcome in both), 200]
+        mean = table.iloc[-1]
         assert mean["value"] == pytest.approx(middle)
         assert mean["low"] < middle < mean["high"] < mean["low"] + 0.2
     silent = PerRow(one.values[:1], items[:1])  # says a thing of one item alone: draws without it tell nothing of it

@@ -32,7 +32,7 @@ from jam.resampler.attended import OTHER, SPECIAL, by_position, by_sort, sort_of
 from jam.resampler.cost import multiply_adds
 from jam.resampler.monitors import attention, attention_entropy, latent_diversity, monitors
 from jam.resampler.rows import GUESS, difference_rows, monitor_rows, score_rows
-from jam.resampler.train import Losses, adapters_of, token_adapters, train_tokens, worth
+from jam.resampler.train import Losses, adapters_of, measured, token_adapters, train_tokens, worth
 from jam.results import read_results, results_table, write_results
 
 WIDTH, HEADS = 8, 2
@@ -164,6 +164,7 @@ REDUCERS = {
     "own keys": lambda: resampler(own_keys=True),
     "talking": lambda: resampler(self_attention=True),
     "mean": lambda: shaken(MeanPool(WIDTH)),
+    "mean, then an MLP": lambda: shaken(MeanPool(WIDTH, feed=True)),
 }
 
 
@@ -198,6 +199,22 @@ def test_an_item_is_encoded_the_same_in_any_company(rows, kind):
     made = adapter(reduce=None) if kind == "mean" else adapter(kind)
     table = Ragged.of(sequences())
     np.testing.assert_allclose(made.encode(table[np.array(rows)]), made.encode(table)[rows], atol=1e-6)
+
+
+def test_a_mean_with_an_mlp_is_a_layer_whose_latents_read_evenly():
+    layer, made = resampler(), shaken(MeanPool(WIDTH, feed=True), seed=1)
+    made.feed.load_state_dict(layer.layers[0].feed.state_dict())
+    tokens, real = batch()
+    with torch.no_grad():
+        mean = torch.stack([row[kept].mean(dim=0) for row, kept in zip(tokens, real, strict=True)])
+        expected = made.norm(mean + layer.layers[0].feed(mean))
+        torch.testing.assert_close(made(tokens, real)[:, 0], expected, atol=1e-6, rtol=0)
+        plain = MeanPool(WIDTH)
+        plain.norm.load_state_dict(made.norm.state_dict())
+        torch.testing.assert_close(plain(tokens, real)[:, 0], made.norm(mean), atol=1e-6, rtol=0)
+    assert sum(each.numel() for each in made.parameters()) - 2 * WIDTH == sum(
+        each.numel() for each in layer.layers[0].feed.parameters()
+    )
 
 
 def test_equal_latents_never_separate_and_are_flagged():
@@ -292,6 +309,18 @@ def test_a_linear_map_is_that_of_standardised_tokens_and_padding_is_not_mapped()
         torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
         expected = made.head(made.reducer(expected, real).mean(dim=1))
         torch.testing.assert_close(made(states, real), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("options", [{}, {"reduce": None}, {"reduce": REDUCE | {"masked": False}}, {"grid": (2, 3)}])
+def test_states_without_their_padding_are_read_as_those_with_it(options):
+    made = adapter(**options)
+    table = Ragged.of(sequences((6, 7, 6) if "grid" in options else (5, 2, 4)))
+    (rows, real), (states, same) = ([torch.from_numpy(each) for each in of] for of in (table.flat(), table.padded()))
+    assert rows.shape == (int(real.sum()), 6)
+    assert torch.equal(real, same)
+    with torch.no_grad():
+        assert torch.equal(made(rows, real), made(states, real))
+        assert torch.equal(made.latents(rows, real), made.latents(states, real))
 
 
 def test_an_adapter_of_no_such_kind_is_refused():
@@ -397,7 +426,10 @@ def test_a_ragged_table_holds_its_sequences_in_any_order(lengths, data):
     flat = [token.tolist() for each in expected for token in each]
     assert np.asarray(some).tolist() == flat
     assert table.tokens[some.rows()].tolist() == flat
+    apart, present = some.flat()
+    assert apart.tolist() == flat
     tokens, real = some.padded()
+    assert np.array_equal(present, real)
     assert tokens.dtype == np.float32
     assert tokens.shape == (len(rows), max(map(len, expected), default=0), 3)
     for line, present, each in zip(tokens, real, expected, strict=True):
@@ -533,18 +565,19 @@ def test_monitors_of_resamplers_tell_of_their_latents_and_attention():
 
 
 COSTS = [
-    ("token_linear", None),
-    ("token_mlp", None),
-    ("token_linear", REDUCE),
-    ("token_mlp", REDUCE | {"own_keys": True}),
-    ("token_linear", REDUCE | {"self_attention": True}),
-    ("token_linear", REDUCE | {"self_attention": True, "own_keys": True}),
+    ("token_linear", None, False),
+    ("token_linear", None, True),
+    ("token_mlp", None, False),
+    ("token_linear", REDUCE, False),
+    ("token_mlp", REDUCE | {"own_keys": True}, False),
+    ("token_linear", REDUCE | {"self_attention": True}, False),
+    ("token_linear", REDUCE | {"self_attention": True, "own_keys": True}, False),
 ]
 
 
-@pytest.mark.parametrize(("kind", "reduce"), COSTS)
-def test_multiply_adds_are_those_that_torch_counts(kind, reduce):
-    made = adapter(kind, reduce, hidden=9 if reduce else None).requires_grad_(False)
+@pytest.mark.parametrize(("kind", "reduce", "feed"), COSTS)
+def test_multiply_adds_are_those_that_torch_counts(kind, reduce, feed):
+    made = adapter(kind, reduce, hidden=9 if reduce else None, feed=feed).requires_grad_(False)
     told = {}
     for count in (3, 6, 12):
         with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
@@ -667,13 +700,13 @@ def test_constants_are_measured_on_the_tokens_of_true_views_alone():
     table = items.sides["x"].table
     padded = Ragged(np.concatenate([table.tokens, np.full((9, 6), 1e3, np.float32)]), table.spans)
     some = Items({"x": SideRows(padded, items.sides["x"].true, items.sides["x"].false), "y": items.sides["y"]})
-    made = adapters_of(Resampling.model_validate(BASE | {"whitening": None}), some, GRIDS)
+    made = adapters_of(Resampling.model_validate(BASE), measured(some, None), GRIDS)
     np.testing.assert_allclose(made["x"].standardise.mean, table.tokens.mean(axis=0), atol=1e-5)
     assert made["x"].reducer is made["y"].reducer
     assert made["x"].head is made["y"].head
     constant = SideRows(Ragged.of([np.ones((2, 6), np.float32)] * 20), np.arange(20)[:, None], np.empty((20, 0), int))
     with pytest.raises(ValueError, match=r"got a standard deviation of 0\.0, expected finite features"):
-        adapters_of(Resampling.model_validate(BASE), Items({"x": constant, "y": items.sides["y"]}), GRIDS)
+        measured(Items({"x": constant, "y": items.sides["y"]}), 1.0)
 
 
 SECTION = {
@@ -708,6 +741,10 @@ def test_variants_are_the_recipe_with_what_they_change():
             r"variants\.odd: width: got 16, expected a multiple of the 5",
         ),
         ({"variants": {"first": {"latent": 8}}}, r"variants\.first: dims: got 12 with a latent of 8, expected at most"),
+        (
+            {"variants": {"first": {"feed": True}}},
+            r"variants\.first: feed: got true with reduce resampler, whose layers",
+        ),
         ({"variants": {"first": {"dept": 2}}}, r"variants\.first\.dept: Extra inputs are not permitted"),
         ({"variants": {"first": {"depth": 0}}}, r"variants\.first\.depth: Input should be greater than or equal to 1"),
         ({"variants": {"first": {"dims": [4, 0]}}}, r"variants\.first\.dims\.1: Input should be greater"),

@@ -46,6 +46,11 @@ class Attention(nn.Module):
         return logits.softmax(dim=-1)
 
 
+def feed_forward(width: int) -> nn.Sequential:
+    """FF(LN(L)), which ends a layer."""
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width))
+
+
 class Layer(nn.Module):
     """L ← L + Attn(LN(L), LN′(X)); L ← L + Attn(LN(L), LN(L)), if asked for; L ← L + FF(LN(L)).
 
@@ -63,9 +68,7 @@ class Layer(nn.Module):
         self.read = Attention(width, heads)
         self.to_talk = nn.LayerNorm(width) if self_attention else None
         self.talk = Attention(width, heads) if self_attention else None
-        self.feed = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
-        )
+        self.feed = feed_forward(width)
 
     def _keys(self, latents: Tensor, tokens: Tensor, real: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
         """Queries, keys, and which keys are real."""
@@ -153,10 +156,16 @@ class Resampler(nn.Module):
 
 
 class MeanPool(nn.Module):
-    """The mean of the real tokens as a single vector, after a LayerNorm: what a resampler is held against."""
+    """The mean of the real tokens as a single vector, after a LayerNorm: what a resampler is held against.
 
-    def __init__(self, width: int) -> None:
+    Args:
+        width: of tokens.
+        feed: whether the mean m becomes m + FF(LN(m)), as a layer of a resampler ends: all of one but the reading.
+    """
+
+    def __init__(self, width: int, feed: bool = False) -> None:
         super().__init__()
+        self.feed = feed_forward(width) if feed else None
         self.norm = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor, real: Tensor | None = None) -> Tensor:
@@ -167,7 +176,8 @@ class MeanPool(nn.Module):
         """
         check_real(real)
         share = torch.ones_like(tokens[:, :, :1]) if real is None else real[:, :, None].to(tokens.dtype)
-        return cast(Tensor, self.norm((tokens * share).sum(dim=1, keepdim=True) / share.sum(dim=1, keepdim=True)))
+        mean = (tokens * share).sum(dim=1, keepdim=True) / share.sum(dim=1, keepdim=True)
+        return cast(Tensor, self.norm(mean if self.feed is None else mean + self.feed(mean)))
 
 
 def check_real(real: Tensor | None) -> None:

@@ -88,6 +88,7 @@ class TokenAdapter(AnyAdapter):
         longest: see `Positions`.
         dropout: of ``token_mlp``.
         hidden: width within ``token_mlp``; None for 2 · d_in.
+        feed: of a mean, see `MeanPool`.
         reducer, head: those of another side, which this one then shares.
     """
 
@@ -102,6 +103,7 @@ class TokenAdapter(AnyAdapter):
         longest: int = 64,
         dropout: float = 0.1,
         hidden: int | None = None,
+        feed: bool = False,
         *,
         reducer: nn.Module | None = None,
         head: nn.Module | None = None,
@@ -119,6 +121,7 @@ class TokenAdapter(AnyAdapter):
             "longest": longest,
             "dropout": dropout,
             "hidden": hidden,
+            "feed": feed,
         }
         self.standardise = Standardise(d_in)
         wide = hidden or 2 * d_in
@@ -129,14 +132,19 @@ class TokenAdapter(AnyAdapter):
             )
         self.positions = Positions(width, None if grid is None else (grid[0], grid[1]), longest)
         self.modality = nn.Parameter(0.02 * torch.randn(width))
-        self.reducer = reducer or (MeanPool(width) if reduce is None else Resampler(width, **reduce))
+        self.reducer = reducer or (MeanPool(width, feed) if reduce is None else Resampler(width, **reduce))
         self.head = head or nn.Linear(width, d_latent)
 
     def tokens(self, states: Tensor, real: Tensor | None = None) -> Tensor:
-        """(b, t, d_in) frozen states → (b, t, width), what the reduction reads; padding is not mapped, but zero."""
+        """Frozen states → (b, t, width), what the reduction reads; padding is not mapped, but zero.
+
+        Args:
+            states: (b, t, d_in); or the real ones alone, one after the other, (total, d_in).
+            real: (b, t) booleans, the real ones first; None where all of (b, t, d_in) are.
+        """
         if real is None:
             real = states.new_ones(states.shape[:2], dtype=torch.bool)
-        rows = states[real]
+        rows = states if states.ndim == 2 else states[real]
         some = (
             self.standardise.then(self.map, rows)
             if isinstance(self.map, nn.Linear)
@@ -146,11 +154,11 @@ class TokenAdapter(AnyAdapter):
         return cast(Tensor, self.positions(mapped, real) + self.modality)
 
     def latents(self, states: Tensor, real: Tensor | None = None) -> Tensor:
-        """(b, t, d_in) and (b, t) booleans → (b, K, width), K = 1 where the tokens' mean is taken."""
+        """States as `tokens` takes them → (b, K, width), K = 1 where the tokens' mean is taken."""
         return cast(Tensor, self.reducer(self.tokens(states, real), real))
 
     def forward(self, states: Tensor, real: Tensor | None = None) -> Tensor:
-        """(b, t, d_in) and (b, t) booleans → (b, d_latent), not normalised."""
+        """States as `tokens` takes them → (b, d_latent), not normalised."""
         return cast(Tensor, self.head(self.latents(states, real).mean(dim=1)))
 
     def read(self, encoder: "Encoder", views: Any, layer: int, batch_size: int) -> Ragged:
@@ -193,7 +201,7 @@ class TokenAdapter(AnyAdapter):
         self.eval()
         try:
             for rows in table.batches(TOGETHER):
-                given = (torch.from_numpy(each).to(self.modality.device) for each in table[rows].padded())
+                given = (torch.from_numpy(each).to(self.modality.device) for each in table[rows].flat())
                 found |= dict(zip(rows.tolist(), function(*given).cpu().numpy(), strict=True))
         finally:
             self.train(training)

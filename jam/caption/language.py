@@ -94,8 +94,12 @@ class Language:
 
     def start(self, prompt: str = "") -> list[int]:
         """The tokens that a sentence starts with: the model's own beginning, where it has one, and a prompt."""
+        return self.starts([prompt])[0]
+
+    def starts(self, prompts: Sequence[str]) -> list[list[int]]:
+        """`start` of several."""
         first = [] if self.tokenizer.bos_token_id is None else [self.tokenizer.bos_token_id]
-        return [*first, *self._ids(prompt)] if prompt else first
+        return [[*first, *ids] if prompt else first for prompt, ids in zip(prompts, self._ids(prompts), strict=True)]
 
     def opening(self) -> Tensor:
         """(1, t, d), a prefix that tells nothing: t = 0 where the model has a token that begins a text (`start`), else
@@ -106,10 +110,16 @@ class Language:
 
     def end(self, prompt: str, answer: str) -> list[int]:
         """The tokens of what comes after a prompt, the end among them."""
-        return [*self._ids(f" {answer}" if prompt else answer), self.tokenizer.eos_token_id]
+        return self.ends([prompt], [answer])[0]
 
-    def _ids(self, text: str) -> list[int]:
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+    def ends(self, prompts: Sequence[str], answers: Sequence[str]) -> list[list[int]]:
+        """`end` of several."""
+        texts = [f" {answer}" if prompt else answer for prompt, answer in zip(prompts, answers, strict=True)]
+        return [[*ids, self.tokenizer.eos_token_id] for ids in self._ids(texts)]
+
+    def _ids(self, texts: Sequence[str]) -> list[list[int]]:
+        found: list[list[int]] = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+        return found
 
     @property
     def positions(self) -> float:
@@ -128,7 +138,7 @@ class Language:
             InputError: it has words that the tokenizer does not know, or more tokens than there are positions for.
         """
         unknown = self.tokenizer.unk_token_id
-        if unknown is not None and (odd := [word for word in prompt.split() if unknown in self._ids(word)]):
+        if unknown is not None and (odd := [word for word in prompt.split() if unknown in self._ids([word])[0]]):
             raise InputError(f"prompt: got {odd}, expected words that the language model knows")
         room, got = self.positions - k - most, len(self.start(prompt))
         if prompt and got > room:
@@ -152,8 +162,7 @@ class Language:
             InputError: a sentence is longer than the model has positions for.
         """
         k, device = prefix.shape[1], prefix.device
-        starts = [self.start(prompt) for prompt in prompts]
-        ends = [self.end(prompt, answer) for prompt, answer in zip(prompts, answers, strict=True)]
+        starts, ends = self.starts(prompts), self.ends(prompts, answers)
         longest = max(len(a) + len(b) for a, b in zip(starts, ends, strict=True))
         if k + longest > self.positions:
             raise InputError(
@@ -192,7 +201,7 @@ class Language:
         """
         k, device = prefix.shape[1], prefix.device
         alone = [] if k else [self.tokenizer.eos_token_id]
-        starts = [self.start(prompt) or alone for prompt in prompts]
+        starts = [start or alone for start in self.starts(prompts)]
         longest = max(map(len, starts))
         inputs = prefix.new_zeros(len(starts), k + longest, prefix.shape[2])
         real = torch.zeros(len(starts), k + longest, dtype=torch.long, device=device)

@@ -43,14 +43,9 @@ class Truths:
         return found
 
     def rows(self, runs: Mapping[int, Outcomes], subject: str, condition: str) -> pd.DataFrame:
-        """Means over seeds with intervals, n of each seed its own and of the mean the least of them."""
+        """Means over seeds with intervals."""
         table = summarise(runs, len(self.references), self.resamples, units=self.units)
-        counts = list[int]()
-        for key in next(iter(runs.values())):
-            outcomes = [run[key] for run in runs.values()]
-            said = [len(of.values) if isinstance(of, PerRow) else len(self.references) for of in outcomes]
-            counts += [*said, min(said)]
-        return table.assign(n=counts, subject=subject, condition=condition)
+        return table.assign(subject=subject, condition=condition)
 
     def differences(
         self, scored: Mapping[str, Mapping[int, Outcomes]], pairs: Sequence[tuple[str, str]]

@@ -94,7 +94,7 @@ def is_misbound(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
 
 def can_be_misbound(things: Sequence[Thing]) -> bool:
     """Whether some two things differ in more than their place: else the right words are right of whichever."""
-    return len({tuple(thing[name] for name in ATTRIBUTES) for thing in things}) > 1
+    return len(set(map(_looks, things))) > 1
 
 
 def is_repeated(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
@@ -104,8 +104,12 @@ def is_repeated(mentions: Sequence[Mention], things: Sequence[Thing]) -> bool:
         for mention in mentions
         if all(len(getattr(mention, name)) == 1 for name in ATTRIBUTES)
     )
-    there = Counter(tuple(thing[name] for name in ATTRIBUTES) for thing in things)
+    there = Counter(map(_looks, things))
     return any(count > max(1, there[thing]) for thing, count in told.items())
+
+
+def _looks(thing: Thing) -> tuple[int, ...]:
+    return tuple(thing[name] for name in ATTRIBUTES)
 
 
 def misplaced(mentions: Sequence[Mention], things: Sequence[Thing]) -> dict[str, list[bool]]:

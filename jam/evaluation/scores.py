@@ -245,7 +245,7 @@ def summarise(
 
     Returns:
         The columns of `Key`, and seed (empty of a mean), value, low, high, interval (of means), what they are
-        held against (`PerRow.told`), n, seeds.
+        held against (`PerRow.told`), n (of a mean the least of its seeds'), seeds.
     """
     rows = []
     generator = np.random.default_rng(seed)
@@ -265,10 +265,10 @@ def summarise(
         elif len(runs) > 1:
             low, high = t_interval(values, confidence)
             mean |= {"low": low, "high": high, "interval": "t over seeds"}
-        count = len(outcomes[0].values) if isinstance(outcomes[0], PerRow) else n
-        shared = {**asdict(key), "n": count, "seeds": len(runs)}
-        rows += [{**shared, "seed": s, "value": value} for s, value in zip(runs, values, strict=True)]
-        rows.append({**shared, **mean})
+        counts = [len(of.values) if isinstance(of, PerRow) else n for of in outcomes]
+        each = zip(runs, values, counts, strict=True)
+        rows += [{**asdict(key), "n": m, "seeds": len(runs), "seed": s, "value": value} for s, value, m in each]
+        rows.append({**asdict(key), "n": min(counts), "seeds": len(runs), **mean})
     return pd.DataFrame(rows)
 
 

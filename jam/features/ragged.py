@@ -72,19 +72,28 @@ class Ragged:
         within = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         return np.repeat(starts, lengths) + within
 
-    def padded(self) -> tuple[np.ndarray, np.ndarray]:
-        """The tokens of all sequences; of a memory map beyond a budget the pages that were read are given back.
+    def flat(self) -> tuple[np.ndarray, np.ndarray]:
+        """All tokens one after the other, for what need not see padding; pages of a large memory map are given back.
 
         Returns:
-            (n, t, d) as long as the longest, zeros on padding, float32, or double precision as it is; and (n, t)
-            booleans, true on real tokens.
+            (total, d) as they are stored, and (n, t) booleans, true on the real tokens of each where the longest has t.
         """
         real = np.arange(self.lengths.max(initial=0)) < self.lengths[:, None]
-        kind = np.promote_types(self.tokens.dtype, np.float32)
-        found = np.zeros((*real.shape, self.tokens.shape[1]), dtype=kind)
-        found[real] = self.tokens[self.rows()]
+        found = np.asarray(self.tokens).take(self.rows(), axis=0)
         if self.tokens.nbytes > BUDGET:
             release(self.tokens)
+        return found, real
+
+    def padded(self) -> tuple[np.ndarray, np.ndarray]:
+        """The tokens of each sequence, as long as the longest.
+
+        Returns:
+            (n, t, d), zeros on padding, float32, or double precision as it is; and (n, t) booleans, true on real
+            tokens.
+        """
+        tokens, real = self.flat()
+        found = np.zeros((*real.shape, self.tokens.shape[1]), dtype=np.promote_types(self.tokens.dtype, np.float32))
+        found[real] = tokens
         return found, real
 
     def batches(self, size: int) -> Iterator[np.ndarray]:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping
 from typing import Literal
 
+from jam.params.encoders import EncoderSpec
 from jam.params.fields import Count, Name, NonNegative, Positive, Section
 from jam.params.resampler import Resampler
 from jam.params.variants import Varied
@@ -56,9 +57,21 @@ class Captions(Varied[Telling]):
     latents: Latents
 
     def problems_with(
-        self, where: str, tokens: Collection[str], spaces: Collection[str], resamplers: Mapping[str, Resampler]
+        self,
+        where: str,
+        encoders: Mapping[str, EncoderSpec],
+        tokens: Collection[str],
+        spaces: Collection[str],
+        resamplers: Mapping[str, Resampler],
     ) -> Iterator[str]:
-        """What does not fit the names of encoders whose tokens are kept, of spaces, and the resamplers."""
+        """What does not fit the encoders, the names of those whose tokens are kept, of spaces, and the resamplers."""
+        speaker, causal = encoders.get(self.language), "a causal model of texts"
+        if speaker is None:
+            yield f"{where}.language: got {self.language!r}, expected one of {list(encoders)}, {causal}"
+        else:
+            trained = speaker.text.objective if speaker.text else None
+            if speaker.modality != "text" or trained not in (None, "causal"):
+                yield f"{where}.language: got {self.language}, {trained or speaker.modality}; expected {causal}"
         if self.image not in tokens:
             yield f"{where}.image: got {self.image!r}, expected an encoder among tokens: {list(tokens)}"
         if self.space not in spaces:

@@ -32,6 +32,7 @@ class Resampling(Section):
 
     map: Literal["linear", "mlp"] = "linear"  # of each token
     reduce: Literal["resampler", "mean"] = "resampler"
+    feed: bool = False  # a mean goes through the MLP that ends a layer of a resampler
     share: bool = True  # one reduction and one head for all sides
     width: Count  # of mapped tokens
     latents: Count
@@ -48,6 +49,7 @@ class Resampling(Section):
     mrl_weight: Positive
     clip_weight: NonNegative
     learning_rate: Positive
+    warm_up: Fraction = 0.1  # the share of the steps over which the learning rate rises
     weight_decay: NonNegative
     whitening: Positive | None
     batch_size: Annotated[int, Field(ge=2)]
@@ -56,6 +58,8 @@ class Resampling(Section):
     def _problems(self) -> Iterator[str]:
         if self.width % self.heads:
             yield f"width: got {self.width}, expected a multiple of the {self.heads} heads"
+        if self.feed and self.reduce != "mean":
+            yield f"feed: got true with reduce {self.reduce}, whose layers end in an MLP anyway; expected it with mean"
         if max(self.dims) > self.latent:
             yield f"dims: got {max(self.dims)} with a latent of {self.latent}, expected at most as many"
 

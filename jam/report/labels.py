@@ -120,6 +120,7 @@ LABELS: dict[str, str] = {
     "own_keys": "latents among the keys", "talking": "latents read each other", "unmasked": "padding read",
     "latents_16": "16 latents", "latents_64": "64 latents", "depth_2": "2 layers", "depth_4": "4 layers",
     "token_mlp": "tokens through an MLP", "mean_mlp": "mean of tokens through an MLP",
+    "mean_feed": "an MLP of the mean of tokens",
     "tokens": "tokens", "z": "z of the space", "latents": "latents of the resampler", "oracle": "oracle",
     "k_1": "prefix of 1", "k_4": "prefix of 4", "linear_prefix": "linear", "transformer": "transformer",
     "resampled": "resampler", "text_alone": "learned from sentences alone",

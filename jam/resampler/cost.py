@@ -1,6 +1,6 @@
 """What reading an item costs."""
 
-from jam.align.resampler import Layer, Resampler
+from jam.align.resampler import Layer, MeanPool, Resampler
 from jam.align.token_adapter import TokenAdapter
 
 
@@ -23,4 +23,6 @@ def multiply_adds(adapter: TokenAdapter, tokens: float) -> float:
             total += 2 * latents * w * w + 2 * keys * w * w + 2 * latents * keys * w
             total += 4 * latents * w * w + 2 * latents * latents * w if layer.talk is not None else 0
             total += 4 * latents * w * w
+    if isinstance(reducer, MeanPool) and reducer.feed is not None:
+        total += 4 * w * w
     return total + w * adapter.config["d_latent"]

@@ -36,8 +36,8 @@ def _attention(adapter: TokenAdapter, tokens: Ragged) -> Iterator[tuple[np.ndarr
     adapter.eval()
     try:
         for rows in tokens.batches(TOGETHER):
-            states, real = (torch.from_numpy(each).to(adapter.modality.device) for each in tokens[rows].padded())
-            yield rows, real.sum(dim=1), states.shape[1], reducer.weights(adapter.tokens(states, real), real)
+            states, real = (torch.from_numpy(each).to(adapter.modality.device) for each in tokens[rows].flat())
+            yield rows, real.sum(dim=1), real.shape[1], reducer.weights(adapter.tokens(states, real), real)
     finally:
         adapter.train(training)
 

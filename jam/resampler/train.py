@@ -1,5 +1,6 @@
 """Training adapters that read tokens: loop, losses and the choice on validation rows are those of all spaces."""
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
+from jam.align.blocks import Standardise
 from jam.align.items import Items
 from jam.align.objective import Pair
 from jam.align.space import Side, Space
@@ -25,9 +27,9 @@ from jam.metrics import alignment, uniformity
 from jam.params.resampler import Resampling
 from jam.resampler.cost import multiply_adds
 
-WARM_UP = 0.1
 Grids = Mapping[str, tuple[int, int] | None]
 """By side that of its feature map; None of a sequence."""
+Measured = Mapping[str, Standardise]
 CLIP_NORM = 1.0
 
 
@@ -54,20 +56,31 @@ class Losses:
         return {"loss": self.mrl_weight * mrl + self.clip_weight * clip, "loss_mrl": mrl, "loss_clip": clip}
 
 
-def adapters_of(recipe: Resampling, items: Items, grids: Grids) -> dict[str, TokenAdapter]:
-    """New adapters by side, their constants measured on training tokens.
+def measured(items: Items, whitening: float | None) -> Measured:
+    """By side the constants of training tokens, which do not depend on what is trained on them.
 
     Raises:
         ValueError: the tokens do not vary or are not finite.
     """
-    found: dict[str, TokenAdapter] = {}
-    shared: dict[str, Any] = {}
+    found: dict[str, Standardise] = {}
     for name, side in items.sides.items():
         table = tokens_of(items, name)
+        found[name] = Standardise(table.shape[1])
+        found[name].fit(table.tokens, table[np.unique(side.flat()[0])].rows(), whitening)
+    return found
+
+
+def adapters_of(recipe: Resampling, known: Measured, grids: Grids) -> dict[str, TokenAdapter]:
+    """New adapters by side, with constants that are known of training tokens."""
+    found: dict[str, TokenAdapter] = {}
+    shared: dict[str, Any] = {}
+    for name, constants in known.items():
         options: dict[str, Any] = {"reduce": recipe.reducer, "grid": grids[name], "dropout": recipe.dropout}
-        options["hidden"] = recipe.hidden
-        adapter = TokenAdapter(f"token_{recipe.map}", table.shape[1], recipe.latent, recipe.width, **options, **shared)
-        adapter.standardise.fit(table.tokens, table[np.unique(side.flat()[0])].rows(), recipe.whitening)
+        options |= {"hidden": recipe.hidden, "feed": recipe.feed}
+        adapter = TokenAdapter(
+            f"token_{recipe.map}", len(constants.mean), recipe.latent, recipe.width, **options, **shared
+        )
+        adapter.standardise = copy.deepcopy(constants)
         if recipe.share:
             shared = {"reducer": adapter.reducer, "head": adapter.head}
         found[name] = adapter
@@ -90,6 +103,7 @@ def train_tokens(
     pair: Pair,
     temperature: float,
     seed: int,
+    known: Measured | None = None,
     device: torch.device | str = "cpu",
     report: Callable[[str], None] = lambda line: None,
 ) -> Space:
@@ -103,6 +117,7 @@ def train_tokens(
         pair: of sides.
         temperature: of the loss.
         seed: of initialisation, batches and dropout.
+        known: the constants of the training tokens, if they are measured already, see `measured`.
         device: where to train.
         report: called with one line after each epoch.
 
@@ -112,13 +127,14 @@ def train_tokens(
         the mean of both sides), and what is chosen by.
 
     Raises:
-        ValueError: the loss stops being finite, or it needs false views and some item has none.
+        ValueError: the tokens do not vary or are not finite, the loss stops being finite, or it needs false views and
+            some item has none.
     """
     torch.manual_seed(seed)
     rng, (x, y), losses = np.random.default_rng(seed), pair, Losses.of(recipe, temperature)
     if losses.full.negatives and not items.sides[y].has_false:
         raise ValueError(f"{recipe.loss}: got items without a hard negative on side {y}, expected one for each")
-    towers = adapters_of(recipe, items, grids)
+    towers = adapters_of(recipe, known or measured(items, recipe.whitening), grids)
     adapters = nn.ModuleDict(towers).to(device)
     parameters = list(adapters.parameters())
     steps = math.ceil(len(items) / recipe.batch_size)
@@ -135,7 +151,7 @@ def train_tokens(
             yield true[x][here], true[y][here], None if false is None else false[here]
 
     def read(name: str, rows: np.ndarray) -> Tensor:
-        states, real = (torch.from_numpy(each).to(device) for each in tokens_of(items, name)[rows].padded())
+        states, real = (torch.from_numpy(each).to(device) for each in tokens_of(items, name)[rows].flat())
         return cast(Tensor, towers[name](states, real))
 
     def step(batch: tuple[np.ndarray, np.ndarray, np.ndarray | None], epoch: int) -> Parts:
@@ -176,7 +192,7 @@ def train_tokens(
         step,
         epochs=recipe.epochs,
         optimizer=optimizer,
-        schedule=warm_up_then_cosine(optimizer, steps * recipe.epochs, WARM_UP),
+        schedule=warm_up_then_cosine(optimizer, steps * recipe.epochs, recipe.warm_up),
         validate=validate,
     )
     assert kept is not None
