@@ -1,5 +1,6 @@
 """What the stage `captions` trains, what it holds that against, and what it keeps."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jam.caption.captioner import save_parts
 from jam.caption.language import Language
 from jam.caption.lora import with_lora
 from jam.caption.projector import Projector
-from jam.caption.rows import NEAREST, NONE, TEMPLATE, Truths
+from jam.caption.rows import NEAREST, NONE, TEMPLATE, Scored, Truths, score
 from jam.caption.said import Said, say_answers, say_captions
 from jam.caption.train import Schedule, train_projector
 from jam.device import pick_device
@@ -21,8 +22,19 @@ from jam.params import Captions, Telling, load_params
 from stages.caption_inputs import SPLITS, examples_of, inputs_of, sentences_of, source_of, states_of
 from stages.common import ENCODERS, say
 
-Made = tuple[str, int, pd.DataFrame, Said, Projector, Language | None]
-"""Of a variant and seed: its history, what it says of test items, and what was trained."""
+
+@dataclass(frozen=True)
+class Made:
+    """Of a variant and seed: its history, what it says of test items, what that is worth, and what was trained.
+
+    ``language`` is None where it was not changed.
+    """
+
+    history: pd.DataFrame
+    said: Said
+    scored: Scored
+    projector: Projector
+    language: Language | None
 
 
 def new_projector(recipe: Telling, inputs: Ragged, language: Language, seed: int) -> Projector:
@@ -35,8 +47,8 @@ def new_projector(recipe: Telling, inputs: Ragged, language: Language, seed: int
     return made.to(language.model.device)
 
 
-def fit(of: str, name: str, seed: int) -> Made:
-    """A variant trained with one seed: its history, all that it says of test items, and what was trained.
+def fit(of: str, name: str, seed: int, test: Truths) -> Made:
+    """A variant trained with one seed.
 
     Raises:
         InputError: the loss does not stay finite.
@@ -58,50 +70,55 @@ def fit(of: str, name: str, seed: int) -> Made:
     if (after := language.fingerprint()) != before:
         raise InputError(f"captions.{of}: got weights {after} of the frozen model after training, expected {before}")
     if recipe.task == "questions":
-        states = states_of("test")
-        assert states is not None  # as the stage has asked
-        told = say_answers(projector, language, inputs["test"], states)
+        assert test.states is not None  # as the stage has asked
+        told = say_answers(projector, language, inputs["test"], test.states)
     else:
         told = say_captions(projector, language, inputs["train"], inputs["test"])
-    return name, seed, history, told, projector, language if recipe.lora else None
+    return Made(history, told, score(told, test), projector, language if recipe.lora else None)
 
 
 def size(made: Made) -> int:
     """Parameters that were trained, of the projector and of low-rank parts."""
-    *_, projector, language = made
-    parts = [*projector.parameters(), *(() if language is None else language.model.parameters())]
+    parts = [*made.projector.parameters(), *(() if made.language is None else made.language.model.parameters())]
     return sum(weights.numel() for weights in parts if weights.requires_grad)
 
 
-def bounds(spec: Captions, test: Truths) -> list[pd.DataFrame]:
-    """Of each input that is projected what needs no training of a prefix; and the language model alone."""
-    found, seen, known = list[pd.DataFrame](), set[str](), sentences_of("train")
-    states = [states for split in SPLITS if (states := states_of(split)) is not None]
-    for name in spec.variants:
-        recipe = spec.variant(name)
-        if recipe.input in seen or recipe.input == "texts":
-            continue
-        seen.add(recipe.input)
-        inputs = inputs_of(spec, recipe)
-        near = [known[i] for i in nearest(inputs["train"], inputs["test"])]
-        found.append(test.rows({0: test.scores(near)}, name, NEAREST))
-        if states:
-            probed = told_by_probes([inputs[split] for split in SPLITS], states)
-            found.append(test.rows({0: test.scores(probed)}, name, TEMPLATE))
-    language = Language.load(ENCODERS / spec.language)
-    alone = language.say(language.opening(), [""])[0]
-    return [*found, test.rows({0: test.scores([alone] * len(test.references))}, spec.language, NONE)]
+def inputs_once(spec: Captions) -> list[str]:
+    """Of each input that is projected, sentences apart, the first variant that has it."""
+    inputs = {name: spec.variant(name).input for name in spec.variants}
+    return [name for i, name in enumerate(inputs) if inputs[name] not in [*list(inputs.values())[:i], "texts"]]
+
+
+def bound(of: str, name: str, test: Truths) -> pd.DataFrame:
+    """Of the input of a variant what needs no training of a prefix."""
+    spec = load_params().captions[of]
+    inputs, known = inputs_of(spec, spec.variant(name)), sentences_of("train")
+    near = [known[i] for i in nearest(inputs["train"], inputs["test"])]
+    found = [test.rows({0: test.scores(near)}, name, NEAREST)]
+    states = [some for split in SPLITS if (some := states_of(split)) is not None]
+    if states:
+        probed = told_by_probes([inputs[split] for split in SPLITS], states)
+        found.append(test.rows({0: test.scores(probed)}, name, TEMPLATE))
+    return pd.concat(found)
+
+
+def alone(of: str, test: Truths) -> pd.DataFrame:
+    """What the language model says of nothing."""
+    name = load_params().captions[of].language
+    language = Language.load(ENCODERS / name)
+    told = language.say(language.opening(), [""])[0]
+    return test.rows({0: test.scores([told] * len(test.references))}, name, NONE)
 
 
 def keep(folder: Path, of: str, made: dict[tuple[str, int], Made]) -> None:
     """Captioners of all variants that images are enough for."""
     spec = load_params().captions[of]
-    for (name, seed), (_, _, history, _, projector, language) in made.items():
+    for (name, seed), one in made.items():
         recipe = spec.variant(name)
         if recipe.input == "oracle":
             continue
         source = source_of(spec, recipe)
-        parts = projector, language or Language.load(ENCODERS / spec.language)
-        told = {"validation_loss": float(history["validation_loss"].min()), "captions": recipe.task == "captions"}
+        parts = one.projector, one.language or Language.load(ENCODERS / spec.language)
+        told = {"validation_loss": float(one.history["validation_loss"].min()), "captions": recipe.task == "captions"}
         how: dict[str, Any] = {"encoder_name": source.encoder, "language_name": spec.language, "told_of": told}
         save_parts(folder / name / str(seed), recipe.input, source.layer, source.adapter, *parts, **how)

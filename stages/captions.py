@@ -24,8 +24,8 @@ from jam.parallel import in_processes, processes
 from jam.params import load_params
 from jam.results import write_results
 from stages.caption_inputs import references, require_states, states_of
-from stages.caption_parts import bounds, fit, keep, size
-from stages.common import CAPTIONS, SIBLINGS, require_listed, run
+from stages.caption_parts import alone, bound, fit, inputs_once, keep, size
+from stages.common import CAPTIONS, SIBLINGS, keyed, require_listed, run
 from stages.inputs import items_as_units
 
 FOLDER = SIBLINGS / "captions"
@@ -39,20 +39,22 @@ def main(of: str) -> str:
     require_states(of)
     spec, tables = params.captions[of], FOLDER / of
     test = Truths(states_of("test"), references("test", DENSE), items_as_units("test"), params.evaluate.resamples)
-    calls = [(of, name, seed) for name in spec.variants for seed in spec.of_seeds(name)]
-    # Those that stand last take longest: they begin first, so that no process waits for the end of one.
-    ended = in_processes(fit, calls[::-1], min(processes(), len(calls)))
-    done = {(made[0], made[1]): made for made in ended}
-    made = {call[1:]: done[call[1:]] for call in calls}
+    names = [(name, seed) for name in spec.variants for seed in spec.of_seeds(name)]
+    bounds = [*(((name,), bound, of, name, test) for name in inputs_once(spec)), ((), alone, of, test)]
+    # Trainings begin first and those that stand last, which take longest, before others: no process waits for one.
+    calls = [((name, seed), fit, of, name, seed, test) for name, seed in names[::-1]] + bounds
+    done = dict(in_processes(keyed, calls, min(processes(), len(calls))))
+    made = {key: done[key] for key in names}
     with atomic_folder(CAPTIONS / of) as folder:
         keep(folder, of, made)
-    runs = {name: {seed: made[name, seed][3] for seed in spec.of_seeds(name)} for name in spec.variants}
-    sizes = {name: {seed: size(made[name, seed]) for seed in of_seeds} for name, of_seeds in runs.items()}
-    told = [*variant_tables(runs, test), *size_rows(sizes, test), *bounds(spec, test)]
+    runs = {name: {seed: made[name, seed] for seed in spec.of_seeds(name)} for name in spec.variants}
+    sizes = {name: {seed: size(one) for seed, one in seeds.items()} for name, seeds in runs.items()}
+    scored = {name: {seed: one.scored for seed, one in seeds.items()} for name, seeds in runs.items()}
+    told = [*variant_tables(scored, test), *size_rows(sizes, test), *(done[key] for key, *_ in bounds)]
     write_results(tables / "scores.csv", "captions", pd.concat(told, ignore_index=True).assign(split="test"))
-    curves = [history.assign(variant=name, seed=seed) for (name, seed), (_, _, history, *_) in made.items()]
+    curves = [one.history.assign(variant=name, seed=seed) for (name, seed), one in made.items()]
     write_csv(tables / "curves.csv", pd.concat(curves, ignore_index=True))
-    shown = {name: of_seeds[spec.seeds[0]].captions[:SHOWN] for name, of_seeds in runs.items()}
+    shown = {name: seeds[spec.seeds[0]].said.captions[:SHOWN] for name, seeds in runs.items()}
     write_csv(tables / "examples.csv", pd.DataFrame({name: lines for name, lines in shown.items() if lines}))
     return f"{len(made)} trainings of {len(spec.variants)} variants, tables in {tables}"
 

@@ -24,14 +24,14 @@ from jam.encoders import Encoder
 from jam.errors import InputError
 from jam.evaluation.scores import Key, Outcome
 from jam.io import atomic_folder, write_csv
-from jam.parallel import in_processes, processes
+from jam.parallel import in_processes, one_thread, processes
 from jam.params import Resampler, load_params
 from jam.resampler.attended import by_position, by_sort, sorts_of
 from jam.resampler.monitors import Monitor, monitors
 from jam.resampler.rows import difference_rows, monitor_rows, score_rows
 from jam.resampler.train import Measured, measured, token_adapters, tokens_of, train_tokens, worth
 from jam.results import write_results
-from stages.common import ENCODERS, SIBLINGS, SPACES, TOKEN_SPACES, require_listed, run, say
+from stages.common import ENCODERS, SIBLINGS, SPACES, TOKEN_SPACES, keyed, require_listed, run, say
 from stages.inputs import items_as_units
 from stages.questions import questions
 from stages.token_inputs import load_token_items, texts_of, token_questions
@@ -40,8 +40,8 @@ FOLDER = SIBLINGS / "resampler"
 Scores = dict[Key, Outcome]
 
 
-def fit(of: str, name: str, seed: int, known: Measured) -> tuple[str, int, Space, Scores, dict[Monitor, float]]:
-    """A variant trained with one seed, its scores on test items, and what is watched of it there.
+def fit(of: str, name: str, seed: int, known: Measured) -> tuple[Space, Scores, dict[Monitor, float]]:
+    """A variant trained with one seed: the space, its scores on test items, and what is watched of it there.
 
     Raises:
         InputError: the tokens do not allow it.
@@ -60,7 +60,7 @@ def fit(of: str, name: str, seed: int, known: Measured) -> tuple[str, int, Space
     firsts = {side: tokens_of(test.items, side)[test.items.sides[side].true[:, 0]] for side in pair}
     watched = monitors(adapters, firsts)
     watched["gradient_norm", None] = float(space.history["gradient_norm"].iloc[-1])
-    return name, seed, space, test.answers(test.vectors(adapters)) | worth(adapters, firsts), watched
+    return space, test.answers(test.vectors(adapters)) | worth(adapters, firsts), watched
 
 
 def constants(of: str) -> dict[float | None, Measured]:
@@ -72,7 +72,8 @@ def constants(of: str) -> dict[float | None, Measured]:
     spec = load_params().resampler[of]
     items = load_token_items(spec.sides, "train")
     try:
-        return {each: measured(items, each) for each in {spec.variant(name).whitening for name in spec.variants}}
+        with one_thread():
+            return {each: measured(items, each) for each in {spec.variant(name).whitening for name in spec.variants}}
     except ValueError as error:
         raise InputError(f"resampler.{of}: {error}") from error
 
@@ -106,17 +107,19 @@ def main(of: str) -> str:
     spec, tables_at = load_params().resampler[of], FOLDER / of
     known = constants(of)
     names = [(name, seed) for name in spec.variants for seed in spec.of_seeds(name)]
-    calls = [(of, name, seed, known[spec.variant(name).whitening]) for name, seed in names]
-    # Those that stand last take longest: they begin first, so that no process waits for the end of one.
-    ended = in_processes(fit, calls[::-1], min(processes(), len(calls)))
-    made = {(name, seed): rest for name, seed, *rest in ended}
-    made = {key: made[key] for key in names}
+    # Trainings begin first and those that stand last, which take longest, before others: no process waits for one.
+    calls: list[tuple[Any, ...]] = [
+        ((name, seed), fit, of, name, seed, known[spec.variant(name).whitening]) for name, seed in names[::-1]
+    ]
+    calls.append((spec.pooled, pooled, spec.pooled))
+    done = dict(in_processes(keyed, calls, min(processes(), len(calls))))
+    made = {key: done[key] for key in names}
     with atomic_folder(TOKEN_SPACES / of) as folder:
         for (name, seed), (space, *_) in made.items():
             sources = {side.side: {"encoder": side.encoder, "layer": layer_of(side.encoder)} for side in spec.sides}
             space.save(folder / name / str(seed), sources)
     runs = {name: {seed: made[name, seed][1] for seed in spec.of_seeds(name)} for name in spec.variants}
-    runs[spec.pooled] = pooled(spec.pooled)
+    runs[spec.pooled] = done[spec.pooled]
     resamples, units = load_params().evaluate.resamples, items_as_units("test")
     watched = {call: told for call, (_, _, told) in made.items()}
     tables = [score_rows(runs, resamples, units), difference_rows(runs, resamples, units, spec.pooled)]

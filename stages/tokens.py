@@ -3,8 +3,8 @@
 Reads   data/encoders/NAME/, data/world/ (the views of its modality)
 Writes  data/tokens/NAME/ (tokens.npy, spans.npy, index.parquet, manifest.json)
 
-The same views as the stage `features`; killed, it takes up its work where it stood (scratch/tokens/), and ends with the
-same bytes, on any number of cores.
+The same views as the stage `features`, without the fine gallery, of which no adapter of tokens is asked; killed, it
+takes up its work where it stood (scratch/tokens/), and ends with the same bytes, on any number of cores.
 
 By hand:  python -m stages.tokens minilm
           torchrun --nproc_per_node 2 -m stages.tokens minilm    the batches shared by two processes, the same bytes
@@ -12,7 +12,7 @@ By hand:  python -m stages.tokens minilm
 
 from typing import Any
 
-from jam.data.schema import VIEWS
+from jam.data.schema import FINE, VIEWS
 from jam.distributed import World, launched
 from jam.encoders.manifest import Manifest
 from jam.errors import InputError
@@ -29,7 +29,7 @@ def fill(name: str, world: World) -> str:
 
     params = load_params()
     how: dict[str, Any] = {"batch_size": params.features.batch_size, "progress": track, "world": world}
-    how |= {"limits": limits(), "scratch": SCRATCH / "tokens", **params.tokens[name].model_dump()}
+    how |= {"limits": limits() | {FINE: (0, 0)}, "scratch": SCRATCH / "tokens", **params.tokens[name].model_dump()}
     views = WORLD / VIEWS / f"{params.encoders[name].modality}.parquet"
     store = extract_tokens(Encoder.load(ENCODERS / name), views, TOKENS / name, **how)
     return f"{len(store.tokens):,} tokens of {len(store.index):,} rows in {TOKENS / name}"

@@ -49,15 +49,17 @@ class Validation:
         self._things = shuffled
         self._best = np.zeros(DRAWS)
 
-    def scores(self, adapters: Mapping[str, AnyAdapter]) -> dict[str, float]:
+    def scores(
+        self, adapters: Mapping[str, AnyAdapter], latents: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, float]:
         """R@1 of every pair both ways, accuracy on hard negatives of either side, and what is chosen by.
 
         ``validation_recall`` is the mean of the former, ``validation_hard_negatives`` of the latter (absent where there
         are none), ``validation_score`` what the criterion asks for: one of the two, or their mean. Where there are no
-        hard negatives it is the recall.
+        hard negatives it is the recall. What `latents` gives of these adapters need not be computed twice.
         """
         items, recalls, right = self.items, dict[str, float](), list[float]()
-        latents = self._latents(adapters)
+        latents = latents or self.latents(adapters)
         for x, y in self.pairs:
             (_, items_x), (rows_y, items_y) = self._flat[x], self._flat[y]
             if items.truth is None:
@@ -90,7 +92,7 @@ class Validation:
     def looks(self, adapters: Mapping[str, AnyAdapter]) -> Looks:
         """All looks so far, with the recall of what was chosen."""
         items, sides = self._fingerprints
-        return Looks(items, sides, float(self._shuffled(self._latents(adapters))[0]), self._best.tolist())
+        return Looks(items, sides, float(self._shuffled(self.latents(adapters))[0]), self._best.tolist())
 
     @cached_property
     def _fingerprints(self) -> tuple[str, dict[str, str]]:
@@ -104,7 +106,8 @@ class Validation:
         told = json.dumps([known, self._things[0].tolist(), self.criterion, DRAWS])
         return hashlib.sha256(told.encode()).hexdigest(), sides
 
-    def _latents(self, adapters: Mapping[str, AnyAdapter]) -> dict[str, np.ndarray]:
+    def latents(self, adapters: Mapping[str, AnyAdapter]) -> dict[str, np.ndarray]:
+        """All true views by side, in the order of `SideRows.flat`."""
         return {name: adapters[name].encode(side.table[self._flat[name][0]]) for name, side in self.items.sides.items()}
 
     def _of_rows(self, adapter: AnyAdapter, side: str, rows: np.ndarray, latents: np.ndarray) -> np.ndarray:

@@ -58,21 +58,30 @@ class Truths:
         return pd.DataFrame(contrast_rows(observed, pairs, self.units, self.resamples))
 
 
-def variant_tables(runs: Mapping[str, Mapping[int, Said]], test: Truths) -> Iterator[pd.DataFrame]:
+Scored = Mapping[str, Outcomes]
+"""What was said, by condition: `REAL`, `SHUFFLED` and, of captions, `MEAN`."""
+
+
+def score(said: Said, test: Truths) -> Scored:
+    """What a variant says of the test items, with their own prefix, with another item's, and with the mean of all."""
+    found = {REAL: real_scores(said, test), SHUFFLED: shuffled_scores(said, test)}
+    return found | ({MEAN: test.scores([said.mean] * len(test.references))} if said.captions else {})
+
+
+def variant_tables(runs: Mapping[str, Mapping[int, Scored]], test: Truths) -> Iterator[pd.DataFrame]:
     """Of each variant what it says under all conditions, how far that is from another image's, and from the first's."""
-    scored = {name: {seed: real_scores(said, test) for seed, said in of.items()} for name, of in runs.items()}
-    null = {name: {seed: shuffled_scores(said, test) for seed, said in of.items()} for name, of in runs.items()}
-    nulls = {name: f"{name}, {SHUFFLED}" for name in runs}
-    first = next(iter(scored))
-    for name, of in runs.items():
-        yield test.rows(scored[name], name, REAL)
-        yield test.rows(null[name], name, SHUFFLED)
-        if all(said.captions for said in of.values()):
-            mean = {seed: test.scores([said.mean] * len(test.references)) for seed, said in of.items()}
-            yield test.rows(mean, name, MEAN)
-    both = {**scored, **{nulls[name]: of for name, of in null.items()}}
+    of = {
+        condition: {name: {seed: told[condition] for seed, told in seeds.items()} for name, seeds in runs.items()}
+        for condition in (REAL, SHUFFLED)
+    }
+    for name, seeds in runs.items():
+        for condition in next(iter(seeds.values())):
+            yield test.rows({seed: told[condition] for seed, told in seeds.items()}, name, condition)
+    real, nulls = of[REAL], {name: f"{name}, {SHUFFLED}" for name in runs}
+    first = next(iter(real))
+    both = {**real, **{nulls[name]: seeds for name, seeds in of[SHUFFLED].items()}}
     yield test.differences(both, list(nulls.items())).assign(against=SHUFFLED)
-    yield test.differences(scored, [(first, name) for name in scored if name != first])
+    yield test.differences(real, [(first, name) for name in real if name != first])
 
 
 def size_rows(sizes: Mapping[str, Mapping[int, int]], test: Truths) -> Iterator[pd.DataFrame]:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from jam.encoders import Encoder
 
 Lengths = npt.NDArray[np.int64]
-BUDGET = 2**28  # bytes of a map that may be resident after a read
+BUDGET = 3 * 2**28  # bytes of a map that may be resident after a read: two sides stay below 2 GiB
 
 
 @dataclass(frozen=True)

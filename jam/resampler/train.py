@@ -160,7 +160,7 @@ def train_tokens(
         return losses(read(x, seen), texts[: len(told)], None if untold is None else texts[len(told) :])
 
     history: list[dict[str, Any]] = []
-    firsts = {name: side.true[:, 0] for name, side in validation.items.sides.items()}
+    firsts = {name: np.unique(side.flat()[1], return_index=True)[1] for name, side in validation.items.sides.items()}
 
     def validate(epoch: int, told: list[Parts]) -> float:
         means = {name: torch.stack([parts[name] for parts in told]).mean().item() for name in told[0]}
@@ -168,8 +168,8 @@ def train_tokens(
             raise ValueError(
                 f"epoch {epoch}: got a loss of {means['loss']}, expected a finite one (lower learning_rate)"
             )
-        vectors = {name: each.encode(tokens_of(validation.items, name)[firsts[name]]) for name, each in towers.items()}
-        scores = validation.scores(towers)
+        latents = validation.latents(towers)
+        vectors, scores = {name: latents[name][firsts[name]] for name in towers}, validation.scores(towers, latents)
         history.append(
             {
                 "epoch": epoch,
