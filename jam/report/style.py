@@ -24,7 +24,7 @@ LUMINANCE = (0.2126, 0.7152, 0.0722)
 # By place in a list of things that are told apart
 SERIES = (
     (BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (SKY, "^"), (PINK, "v"), (VERMILION, "P"), (GREY, "X"), (BLACK, "h"),
-    ("#7a5195", "<"), ("#8c6d31", ">"), ("#a6d854", "d"), ("#9a031e", "p"),
+    ("#7a5195", "<"), ("#8c6d31", ">"), ("#a6d854", "d"), ("#9a031e", "p"), ("#00838f", "*"), ("#b39ddb", "H"),
 )  # fmt: skip
 STYLE: Any = {
     "figure.dpi": 150, "savefig.dpi": 150, "figure.constrained_layout.use": True, "font.size": 10,
@@ -35,7 +35,7 @@ STYLE: Any = {
 
 
 def looks(names: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """A colour and a marker for each name; beyond twelve they come again."""
+    """A colour and a marker for each name; beyond fourteen they come again."""
     return {name: SERIES[i % len(SERIES)] for i, name in enumerate(names)}
 
 
