@@ -7,20 +7,19 @@ A minute on two cores. Reads params.yaml and metrics/siblings/resampler/ of the 
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
 from benchmarks.harness import Options, Row, best, chosen, parser, table
-from jam.align.token_adapter import TokenAdapter
+from jam.align.blocks import Standardise
 from jam.features.ragged import Ragged
 from jam.params import load_params
 from jam.params.resampler import Resampling
 from jam.report.labels import label
 from jam.report.resampler_tables import ASKED
 from jam.report.tables import number
-from jam.resampler.train import Losses
+from jam.resampler.train import Losses, adapters_of
 from jam.results import read_results, select
 
 BATCH, ITEMS = 128, 512
@@ -64,14 +63,10 @@ def measure(recipe: Resampling, device: str) -> tuple[float, float]:
     """Seconds of a step of training, and of encoding."""
     rng = np.random.default_rng(0)
     tokens = {side: _tokens(rng, width, *ends) for side, (width, ends, _) in SIDES.items()}
-    adapters: dict[str, TokenAdapter] = {}
-    shared: dict[str, Any] = {}
-    for side, (width, _, grid) in SIDES.items():
-        options: dict[str, Any] = {"reduce": recipe.reducer, "grid": grid, "hidden": recipe.hidden, "feed": recipe.feed}
-        adapters[side] = TokenAdapter(f"token_{recipe.map}", width, recipe.latent, recipe.width, **options, **shared)
-        adapters[side].standardise.fit(tokens[side].tokens, None, 1.0)
-        if recipe.share:
-            shared = {"reducer": adapters[side].reducer, "head": adapters[side].head}
+    known = {side: Standardise(width) for side, (width, *_) in SIDES.items()}
+    for side, constants in known.items():
+        constants.fit(tokens[side].tokens, None, 1.0)
+    adapters = adapters_of(recipe, known, {side: grid for side, (*_, grid) in SIDES.items()})
     parameters = list(torch.nn.ModuleDict(adapters).parameters())
     optimizer, losses = torch.optim.Adam(parameters, fused=True), Losses.of(recipe, 0.07)
     batch = {side: [torch.from_numpy(each) for each in of[np.arange(BATCH)].flat()] for side, of in tokens.items()}

@@ -1145,12 +1145,13 @@ def runs(truths_of):
     }
 
 
-def scored_runs(runs, truths):
-    return {name: {seed: score(said, truths) for seed, said in seeds.items()} for name, seeds in runs.items()}
+def table_of(runs, truths):
+    scored = {name: {seed: score(said, truths) for seed, said in seeds.items()} for name, seeds in runs.items()}
+    return pd.concat(variant_tables(scored, truths), ignore_index=True)
 
 
 def test_rows_of_variants_are_results(runs, truths_of, tmp_path):
-    table = pd.concat(variant_tables(scored_runs(runs, truths_of), truths_of), ignore_index=True).assign(split="test")
+    table = table_of(runs, truths_of).assign(split="test")
     told = results_table("captions", table)
     write_results(tmp_path / "scores.csv", "captions", table)
     assert len(read_results([tmp_path / "scores.csv"])) == len(told)
@@ -1163,7 +1164,7 @@ def test_rows_of_variants_are_results(runs, truths_of, tmp_path):
 
 
 def test_shuffled_rows_are_those_of_permuted_captions(runs, truths_of):
-    table = pd.concat(variant_tables(scored_runs(runs, truths_of), truths_of), ignore_index=True)
+    table = table_of(runs, truths_of)
     told = runs["z"][0].captions
     permuted = [told[i] for i in others(N)]
     expected = truths_of.scores(permuted)
@@ -1180,7 +1181,7 @@ def test_shuffled_rows_are_those_of_permuted_captions(runs, truths_of):
 
 
 def test_differences_are_those_of_the_means(runs, truths_of):
-    table = pd.concat(variant_tables(scored_runs(runs, truths_of), truths_of), ignore_index=True)
+    table = table_of(runs, truths_of)
 
     def mean(name, score):
         return np.mean(
@@ -1204,13 +1205,13 @@ def test_p_is_corrected_for_all_differences_of_a_kind(runs, truths_of):
     both = select(truths_of.differences(scored, pairs), metric="cider_d")
     alone = [select(truths_of.differences({n: scored[n] for n in p}, [p]), metric="cider_d")["p"].item() for p in pairs]
     assert both["p"].min() > 1.5 * min(alone)  # the least is doubled; draws are others
-    table = pd.concat(variant_tables(scored_runs(runs, truths_of), truths_of), ignore_index=True)
+    table = table_of(runs, truths_of)
     against = select(table, subject="tokens", metric="cider_d", against=("z", "pooled"))
     assert list(against["p"]) == pytest.approx(list(both["p"]), rel=1e-6)
 
 
 def test_n_is_of_each_seed_and_the_least_of_a_mean(runs, truths_of):
-    table = pd.concat(variant_tables(scored_runs(runs, truths_of), truths_of), ignore_index=True)
+    table = table_of(runs, truths_of)
     rows = select(table, subject="tokens", condition=REAL, metric="misbound").sort_values("seed")
     counts = [len(real_scores(said, truths_of)[Key("misbound", "image")].values) for said in runs["tokens"].values()]
     assert counts[0] != counts[1]
